@@ -1,0 +1,111 @@
+//! How a thread without a loop waits: it sleeps in poll(2) on a hub of its own.
+
+use crate::{
+    fork,
+    hub::Event,
+    self_pipe::Descriptor,
+    sync::Arc,
+    waiters::{Begun, Hub, Outcome, Ticket},
+};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+type ThreadHub = Hub<Rc<Cell<Option<Outcome>>>>;
+
+thread_local! {
+    // Borrowed for moments only: a signal handler of Python's may wait in the middle of a wait.
+    static HUB: RefCell<Option<ThreadHub>> = const { RefCell::new(None) };
+}
+
+/// A wait that has begun and not ended; dropping it ends it.
+pub(crate) struct Wait {
+    outcome: Rc<Cell<Option<Outcome>>>,
+    ticket: Ticket,
+    descriptor: Descriptor,
+}
+
+/// What `Wait::begin` found.
+pub(crate) enum Started {
+    Up,
+    Closed,
+    Waiting(Wait),
+}
+
+impl Wait {
+    /// # Errors
+    /// No descriptor to be had for this thread's hub.
+    pub(crate) fn begin(event: &Arc<Event>) -> io::Result<Started> {
+        HUB.with_borrow_mut(|slot| {
+            fork::ready();
+            if !slot.as_ref().is_some_and(Hub::is_usable) {
+                *slot = Some(Hub::new(true)?); // the first wait, or the first one after a fork
+            }
+            let hub = slot.as_mut().ok_or(io::ErrorKind::NotFound)?;
+            let descriptor = hub.descriptor().ok_or(io::ErrorKind::NotFound)?;
+            let outcome = Rc::new(Cell::new(None));
+            Ok(match hub.wait(event, outcome.clone()) {
+                Begun::Up => Started::Up,
+                Begun::Closed => Started::Closed,
+                Begun::Waiting(ticket) => Started::Waiting(Self { outcome, ticket, descriptor }),
+            })
+        })
+    }
+
+    /// Sleeps until the wait has ended (`Some`) or the time is up (`None`).
+    ///
+    /// # Errors
+    /// `Interrupted`: a signal came; sleep again. Anything else: poll(2) was refused.
+    pub(crate) fn sleep(&mut self, deadline: Option<Instant>) -> io::Result<Option<Outcome>> {
+        loop {
+            // A wait that was begun in the middle of this one may have dispatched for us.
+            if let Some(outcome) = self.outcome.get() {
+                return Ok(Some(outcome));
+            }
+            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            let ready = poll(&mut [PollFd::new(&self.descriptor, PollFlags::IN)], left.map(timespec).as_ref());
+            match ready {
+                Err(Errno::INTR) => return Err(io::ErrorKind::Interrupted.into()),
+                Err(e) => return Err(e.into()),
+                Ok(0) if self.outcome.get().is_none() => return Ok(None),
+                Ok(_) => self.dispatch()?,
+            }
+        }
+    }
+
+    fn dispatch(&mut self) -> io::Result<()> {
+        let mut released = Vec::new();
+        HUB.with_borrow_mut(|slot| {
+            let hub = slot.as_mut().filter(|hub| hub.is_usable()).ok_or(io::ErrorKind::NotFound)?;
+            hub.dispatch(&mut released);
+            self.descriptor = hub.descriptor().ok_or(io::ErrorKind::NotFound)?;
+            Ok::<_, io::Error>(())
+        })?;
+        for (outcome, how) in released {
+            outcome.set(Some(how));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        // The thread may be ending, and its hub be gone already.
+        let _ = HUB.try_with(|slot| slot.borrow_mut().as_mut().and_then(|hub| hub.cancel(self.ticket)));
+    }
+}
+
+/// Rounded up to what the kernel counts in, so that a wait never ends early.
+fn timespec(duration: Duration) -> Timespec {
+    Timespec {
+        tv_sec: duration.as_secs().try_into().unwrap_or(i64::MAX),
+        tv_nsec: duration.subsec_nanos().into(),
+    }
+}

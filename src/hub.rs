@@ -1,0 +1,617 @@
+//! Hubs and listeners: one descriptor per loop, not per event.
+//!
+//! A *hub* belongs to one event loop or one blocked thread: a pipe whose reader that loop watches, and a lock-free stack of
+//! the listeners that fired. An event keeps an append-only list of *listeners*, one per hub that waits on it. So `notify`
+//! costs O(loops that wait), and a loop that is busy while thousands of events fire is woken by one system call.
+//!
+//! # A listener's state
+//!
+//! ```text
+//!   FREE --attach--> CLAIMED --> IDLE <--cancel-- ARMED --notify--> QUEUED --dispatch--> IDLE
+//!    ^                            |  ---wait--->    |                 |
+//!    +--------hub closes----------+-----------------+                 +--its hub is closed--> FREE
+//! ```
+//!
+//! QUEUED has exactly one owner at a time: the notifier that put it there, then the stack, then the one who took the stack.
+//! Only that owner touches `keep` and `fired`. It follows that a listener is never in two stacks or twice in one.
+//!
+//! # What must be in this order, and why (each has a model that fails without it)
+//!
+//! - `notify`: raise the flag, fence, look at the listeners. `arm`: ARMED, fence, look at the flag. One of the two sees
+//!   the other.
+//! - `dispatch`: clear the pipe, *then* take the stack: a listener pushed in between finds the flag down and raises it. Per
+//!   listener: read `fired` and take `keep` before IDLE gives it away; then look at the generation, and once more
+//!   after each re-arming.
+//! - A waiter is released if the generation is not the one it saw when it began to wait: it never looks at the flag, which a
+//!   third party may have cleared.
+//! - A hub's stack is closed by a sentinel: a late notifier that finds it frees the listener itself.
+//!
+//! Hubs are immortal (memory and descriptor) and pooled, hence `notify` never meets a freed one; a late token wakes the next
+//! owner once for nothing. Attaching, closing and the pool share one lock that `notify` never takes. It is a leaf: nothing
+//! of Python, and no destructor of an event, runs under it.
+
+use crate::{
+    notifier::Notifier,
+    self_pipe::{Descriptor, Raised, SelfPipe, Word},
+    sync::{Arc, AtomicPtr, AtomicU32, AtomicUsize, Mutex, MutexGuard, UnsafeCell, fence, global},
+};
+use slotmap::DefaultKey;
+use std::{
+    collections::BTreeSet,
+    io,
+    ops::{Deref, DerefMut},
+    ptr,
+    sync::{
+        PoisonError,
+        atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
+    },
+};
+
+const IDLE: u32 = 0;
+const ARMED: u32 = 1;
+const QUEUED: u32 = 2;
+const FREE: u32 = 3;
+const CLAIMED: u32 = 4;
+
+/// What an `IoEvent` is a handle of.
+pub(crate) struct Event {
+    pub(crate) pipe: SelfPipe,
+    listeners: AtomicPtr<Listener>,
+}
+
+pub(crate) struct Listener {
+    state: AtomicU32,
+    /// Whom it tells; null while FREE. Stable while it is ours, or QUEUED by us.
+    hub: AtomicPtr<HubCore>,
+    /// The next one in the hub's stack.
+    fired: AtomicPtr<Listener>,
+    /// The next one in the event's list; never changes once published.
+    next: AtomicPtr<Listener>,
+    /// While QUEUED: keeps the event alive.
+    keep: UnsafeCell<Option<Arc<Event>>>,
+    /// Where it stands in its hub's `own`; under the lock.
+    index: UnsafeCell<usize>,
+    /// First and last of those who wait, kept by `waiters`; the hub's thread only.
+    pub(crate) waiters: UnsafeCell<[DefaultKey; 2]>,
+}
+
+pub(crate) struct HubCore {
+    pub(crate) pipe: SelfPipe,
+    /// null, a listener, or `CLOSED`.
+    head: AtomicPtr<Listener>,
+    /// How many listeners point here.
+    refs: AtomicUsize,
+    /// 1 if a blocked thread sits on it and not a loop: then it pays to let go of the GIL before it is woken.
+    blocking: AtomicU32,
+    /// The listeners that point here, but for those that their pushers will free; under the lock.
+    own: UnsafeCell<Vec<*const Listener>>,
+}
+
+/// The sentinel on the stack of a hub that is closed. Never dereferenced.
+const CLOSED: *mut Listener = ptr::without_provenance_mut(1);
+
+// SAFETY: everything in them is atomic, under the lock, or has one owner at a time, as the fields say.
+unsafe impl Send for Event {}
+// SAFETY: as above.
+unsafe impl Sync for Event {}
+// SAFETY: as above.
+unsafe impl Sync for HubCore {}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// The lock
+
+/// All hubs there are, and those that nobody uses.
+pub(crate) struct Registry {
+    pub(crate) hubs: Vec<&'static HubCore>,
+    /// Has room for all hubs: closing one allocates nothing.
+    pool: Vec<&'static HubCore>,
+    /// The events with a descriptor of their own, for the child of a fork.
+    pub(crate) exposed: BTreeSet<*const Event>,
+}
+
+pub(crate) struct Lock {
+    mutex: std::cell::UnsafeCell<Mutex<()>>,
+    registry: std::cell::UnsafeCell<Registry>,
+}
+
+// SAFETY: the registry is touched under the mutex only; the mutex itself is replaced only in a raw clone (`reset_lock`).
+unsafe impl Sync for Lock {}
+// SAFETY: as above; the pointers in the registry are to things that are Sync and outlive their entry.
+unsafe impl Send for Lock {}
+
+global! {
+    static LOCK: Lock = Lock {
+        mutex: std::cell::UnsafeCell::new(Mutex::new(())),
+        registry: std::cell::UnsafeCell::new(Registry { hubs: Vec::new(), pool: Vec::new(), exposed: BTreeSet::new() }),
+    };
+}
+
+/// The registry, locked. A leaf: no other lock is taken, no event dropped and nothing of Python done under it.
+pub(crate) struct Locked {
+    _guard: MutexGuard<'static, ()>,
+}
+
+pub(crate) fn lock() -> Locked {
+    // SAFETY: the mutex is there for ever.
+    let mutex: &'static Mutex<()> = unsafe { &*LOCK.mutex.get() };
+    // Nothing that is done under it panics half-way: a poisoned lock is as good as any.
+    Locked { _guard: mutex.lock().unwrap_or_else(PoisonError::into_inner) }
+}
+
+impl Deref for Locked {
+    type Target = Registry;
+    fn deref(&self) -> &Registry {
+        // SAFETY: we hold the mutex.
+        unsafe { &*LOCK.registry.get() }
+    }
+}
+
+impl DerefMut for Locked {
+    fn deref_mut(&mut self) -> &mut Registry {
+        // SAFETY: we hold the mutex.
+        unsafe { &mut *LOCK.registry.get() }
+    }
+}
+
+/// In a raw clone, where a thread that is not there any more may have held it.
+///
+/// # Safety
+/// Nobody else uses the lock yet.
+#[cfg(not(loom))]
+pub(crate) unsafe fn reset_lock() {
+    // SAFETY: the caller's promise; the old mutex needs no drop.
+    unsafe { LOCK.mutex.get().write(Mutex::new(())) };
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Events
+
+impl Event {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self { pipe: SelfPipe::new(), listeners: AtomicPtr::new(ptr::null_mut()) })
+    }
+
+    /// Raises the flag and tells the listeners. True if it was this call that raised it.
+    ///
+    /// # Errors
+    /// A token was refused, the event's own or a hub's. The flag is up, all others were told, and the next `notify` tries
+    /// again.
+    #[inline]
+    pub(crate) fn notify(self: &Arc<Self>) -> io::Result<bool> {
+        if self.pipe.is_coalescing() {
+            return Ok(false);
+        }
+        let (rose, sent) = match self.pipe.notify() {
+            Raised::Closed => return Ok(false),
+            Raised::Coalesced => (false, Ok(())), // but a hub's token was refused, somewhere
+            Raised::Retried(sent) => (false, sent),
+            Raised::Rose(sent) => (true, sent),
+        };
+        let told = self.tell();
+        sent.and(told)?;
+        Ok(rose)
+    }
+
+    /// Queues each armed listener at its hub and wakes the hub; wakes hubs again whose token was refused.
+    fn tell(self: &Arc<Self>) -> io::Result<()> {
+        fence(SeqCst); // the flag first, then the look at the listeners: `arm` does it the other way round
+        let mut result = Ok(());
+        for listener in self.listeners() {
+            let told = match listener.state.load(Relaxed) {
+                ARMED if listener.state.compare_exchange(ARMED, QUEUED, AcqRel, Relaxed).is_ok() => listener.push(self),
+                QUEUED => listener.retry(),
+                _ => continue,
+            };
+            result = result.and(told);
+        }
+        result
+    }
+
+    /// Will a notify wake a blocked thread? A guess, for those who hold the GIL.
+    #[inline]
+    pub(crate) fn wakes_a_thread(&self) -> bool {
+        self.listeners().any(|listener| {
+            listener.state.load(Relaxed) == ARMED
+                // SAFETY: null or a hub, which is immortal.
+                && unsafe { listener.hub.load(Acquire).as_ref() }.is_some_and(|hub| hub.blocking.load(Relaxed) == 1)
+        })
+    }
+
+    fn listeners(&self) -> impl Iterator<Item = &Listener> {
+        let mut at = &self.listeners;
+        std::iter::from_fn(move || {
+            // SAFETY: null, or published by the Release in `attach`, and freed with the event only.
+            let listener = unsafe { at.load(Acquire).as_ref() }?;
+            at = &listener.next;
+            Some(listener)
+        })
+    }
+
+    /// Lowers the flag; true if it was up.
+    ///
+    /// # Errors
+    /// The descriptor is dead. It is given up, the flag stays as it is, and the next `expose` makes a new one.
+    #[inline]
+    pub(crate) fn clear(&self) -> io::Result<bool> {
+        self.pipe.clear().inspect_err(|_| {
+            lock().exposed.remove(&ptr::from_ref(self));
+            self.pipe.retire();
+        })
+    }
+
+    /// The descriptor, made now if there is none. `None`: closed.
+    ///
+    /// # Errors
+    /// None could be made, or its first token was refused.
+    pub(crate) fn expose(&self) -> io::Result<Option<Descriptor>> {
+        let mut registry = lock();
+        if self.pipe.word().is_closed() {
+            return Ok(None);
+        }
+        if !self.pipe.word().is_exposed() {
+            let notifier = Notifier::new()?;
+            registry.exposed.insert(ptr::from_ref(self));
+            self.pipe.expose(notifier)?;
+        }
+        Ok(self.pipe.hold())
+    }
+
+    /// Closes for ever and releases everybody who waits.
+    ///
+    /// # Errors
+    /// A hub's token was refused. The event is closed all the same.
+    pub(crate) fn close(self: &Arc<Self>) -> io::Result<()> {
+        {
+            let mut registry = lock();
+            registry.exposed.remove(&Arc::as_ptr(self));
+            if !self.pipe.close() {
+                return Ok(());
+            }
+        }
+        self.tell()
+    }
+
+    /// How many listeners there are, free ones included: the most loops and threads that ever waited at once.
+    #[cfg_attr(not(any(test, feature = "python")), allow(dead_code))]
+    pub(crate) fn listener_count(&self) -> usize {
+        self.listeners().count()
+    }
+}
+
+impl Drop for Event {
+    fn drop(&mut self) {
+        let mut listener = self.listeners.load(Relaxed);
+        if listener.is_null() && !self.pipe.word().is_exposed() {
+            return;
+        }
+        let mut registry = lock();
+        registry.exposed.remove(&ptr::from_ref(self));
+        while !listener.is_null() {
+            // SAFETY: `attach` made it with Box, the event owns it, and nobody waits (a waiter would keep the event), so nobody
+            // else has it: it is IDLE (or ARMED, by a cancel that lost a race against nobody) or FREE.
+            let it = unsafe { Box::from_raw(listener) };
+            if matches!(it.state.load(Acquire), IDLE | ARMED) {
+                it.leave_hub(&mut registry);
+            }
+            listener = it.next.load(Relaxed);
+        }
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Listeners
+
+impl Listener {
+    /// From now on a notify tells us. Then the word: look at it before you sleep.
+    ///
+    /// The hub's thread only.
+    pub(crate) fn arm(&self, event: &Event) -> Word {
+        // QUEUED: it will be dispatched, and that looks at the generation.
+        let _ = self.state.compare_exchange(IDLE, ARMED, AcqRel, Relaxed);
+        fence(SeqCst); // armed first, then the look at the flag: `tell` does it the other way round
+        event.pipe.word()
+    }
+
+    /// Nobody waits any more. The hub's thread only.
+    pub(crate) fn disarm(&self) {
+        let _ = self.state.compare_exchange(ARMED, IDLE, AcqRel, Relaxed);
+    }
+
+    /// The caller has made it QUEUED, so it owns `keep` and `fired`.
+    fn push(&self, event: &Arc<Event>) -> io::Result<()> {
+        let this = ptr::from_ref(self).cast_mut();
+        // SAFETY: stable while QUEUED by us, and immortal.
+        let hub = unsafe { &*self.hub.load(Acquire) };
+        // SAFETY: ours while QUEUED by us.
+        self.keep.with_mut(|keep| unsafe { *keep = Some(event.clone()) });
+        let mut head = hub.head.load(Relaxed);
+        loop {
+            if head == CLOSED {
+                // SAFETY: still ours. Never the last reference: the caller has one.
+                self.keep.with_mut(|keep| unsafe { *keep = None });
+                self.free(hub);
+                return Ok(());
+            }
+            self.fired.store(head, Relaxed);
+            match hub.head.compare_exchange_weak(head, this, Release, Relaxed) {
+                Ok(_) => break, // from here on it belongs to the hub
+                Err(now) => head = now,
+            }
+        }
+        hub.wake()
+    }
+
+    /// Somebody has queued it already. If the hub's token was refused then, this is the next notify.
+    fn retry(&self) -> io::Result<()> {
+        // SAFETY: null or a hub, which is immortal. It may be another one by now: that costs it a spurious wake-up.
+        match unsafe { self.hub.load(Acquire).as_ref() } {
+            Some(hub) if hub.pipe.is_unsent() => hub.wake(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Owned by the caller (QUEUED or CLAIMED), and not in `own` any more. `hub` is touched last.
+    fn free(&self, hub: &HubCore) {
+        self.hub.store(ptr::null_mut(), Relaxed);
+        // SAFETY: ours until the state says FREE.
+        self.waiters.with_mut(|waiters| unsafe { *waiters = Default::default() });
+        self.state.store(FREE, Release);
+        hub.refs.fetch_sub(1, AcqRel);
+    }
+
+    /// Takes it out of its hub's `own`.
+    fn leave_hub(&self, _registry: &mut Registry) {
+        // SAFETY: not FREE, so it points to a hub.
+        let hub = unsafe { &*self.hub.load(Acquire) };
+        // SAFETY: under the lock; what is in `own` is alive, and stands where its `index` says.
+        hub.own.with_mut(|own| unsafe {
+            let own = &mut *own;
+            let index = self.index.with_mut(|index| *index);
+            own.swap_remove(index);
+            if let Some(&moved) = own.get(index) {
+                (*moved).index.with_mut(|at| *at = index);
+            }
+        });
+        hub.refs.fetch_sub(1, AcqRel);
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Hubs
+
+impl HubCore {
+    /// A hub from the pool, or a new one.
+    ///
+    /// # Errors
+    /// No descriptor to be had.
+    pub(crate) fn acquire(blocking: bool) -> io::Result<&'static Self> {
+        let mut registry = lock();
+        let idle = registry.pool.iter().position(|hub| hub.refs.load(Acquire) == 0);
+        let hub = if let Some(index) = idle {
+            let hub = registry.pool[index];
+            // Cleared, not reset: a late token stays accounted for.
+            if !hub.pipe.word().is_exposed() || hub.pipe.clear().is_err() {
+                let fresh = Notifier::new()?;
+                hub.replace_notifier(fresh);
+            }
+            registry.pool.swap_remove(index);
+            hub.head.store(ptr::null_mut(), Release);
+            hub
+        } else {
+            let hub = Self {
+                pipe: SelfPipe::new(),
+                head: AtomicPtr::new(ptr::null_mut()),
+                refs: AtomicUsize::new(0),
+                blocking: AtomicU32::new(0),
+                own: UnsafeCell::new(Vec::new()),
+            };
+            hub.pipe.expose(Notifier::new()?)?;
+            let hub: &'static Self = Box::leak(Box::new(hub));
+            registry.hubs.push(hub);
+            let all = registry.hubs.len();
+            registry.pool.reserve(all);
+            hub
+        };
+        hub.blocking.store(blocking.into(), Relaxed);
+        Ok(hub)
+    }
+
+    fn wake(&self) -> io::Result<()> {
+        match self.pipe.notify() {
+            Raised::Closed | Raised::Coalesced => Ok(()),
+            Raised::Retried(sent) | Raised::Rose(sent) => sent,
+        }
+    }
+
+    /// This hub's listener of `event`, attached now if there is none.
+    ///
+    /// The hub's thread only. The answer is valid as long as the event is, and the hub is not closed.
+    pub(crate) fn listener<'a>(&'static self, event: &'a Event) -> &'a Listener {
+        let me = ptr::from_ref(self).cast_mut();
+        // Only this thread makes a listener point here, and only this thread or the closing of this hub changes that again.
+        if let Some(listener) = event.listeners().find(|listener| listener.hub.load(Relaxed) == me) {
+            return listener;
+        }
+        self.attach(event)
+    }
+
+    #[cold]
+    fn attach<'a>(&'static self, event: &'a Event) -> &'a Listener {
+        let _lock = lock();
+        let me = ptr::from_ref(self).cast_mut();
+        self.refs.fetch_add(1, Relaxed);
+        let recycled = event
+            .listeners()
+            .find(|listener| listener.state.compare_exchange(FREE, CLAIMED, Acquire, Relaxed).is_ok());
+        let listener = recycled.unwrap_or_else(|| {
+            let fresh = Box::into_raw(Box::new(Listener {
+                state: AtomicU32::new(CLAIMED),
+                hub: AtomicPtr::new(ptr::null_mut()),
+                fired: AtomicPtr::new(ptr::null_mut()),
+                next: AtomicPtr::new(event.listeners.load(Relaxed)),
+                keep: UnsafeCell::new(None),
+                index: UnsafeCell::new(0),
+                waiters: UnsafeCell::new(Default::default()),
+            }));
+            event.listeners.store(fresh, Release); // only ever written under the lock
+            // SAFETY: the event frees it, when it goes.
+            unsafe { &*fresh }
+        });
+        // SAFETY: under the lock.
+        self.own.with_mut(|own| unsafe {
+            let own = &mut *own;
+            listener.index.with_mut(|index| *index = own.len());
+            own.push(ptr::from_ref(listener));
+        });
+        listener.hub.store(me, Release);
+        listener.state.store(IDLE, Release);
+        listener
+    }
+
+    /// Takes what has fired, oldest first. `each` gets listeners that are IDLE again, and must not panic.
+    ///
+    /// The answer is the old descriptor if it was dead and has been replaced: watch the new one before you drop it.
+    ///
+    /// The hub's thread only.
+    pub(crate) fn dispatch(&self, mut each: impl FnMut(&Listener, &Arc<Event>)) -> Option<Descriptor> {
+        // The pipe first: a listener that is pushed after the swap below finds the flag down and raises it.
+        let replaced = if self.pipe.clear_readable().is_ok() { None } else { self.renew() };
+        if self.head.load(Relaxed) == CLOSED {
+            return replaced;
+        }
+        let mut at = reversed(self.head.swap(ptr::null_mut(), Acquire));
+        while !at.is_null() {
+            // SAFETY: it was in our stack, so it is ours; its event is kept alive by `keep`, and that keeps the listener.
+            let listener = unsafe { &*at };
+            at = listener.fired.load(Relaxed);
+            // SAFETY: as above.
+            let keep = listener.keep.with_mut(|keep| unsafe { (*keep).take() });
+            listener.state.store(IDLE, Release);
+            if let Some(event) = keep {
+                each(listener, &event);
+            }
+        }
+        replaced
+    }
+
+    /// The notifier is dead (its pair at its end or reset, its descriptor closed under us): a new one takes its place.
+    #[cold]
+    fn renew(&self) -> Option<Descriptor> {
+        let _lock = lock();
+        if let Ok(fresh) = Notifier::new() {
+            let old = self.pipe.hold();
+            self.replace_notifier(fresh);
+            old
+        } else {
+            // The dead one stays readable, so the loop comes back and we try again.
+            self.pipe.lower();
+            None
+        }
+    }
+
+    fn replace_notifier(&self, fresh: Notifier) {
+        self.pipe.retire();
+        let _ = self.pipe.clear(); // nothing to drain: cannot fail
+        // A refusal leaves UNSENT behind: the next notify tries again.
+        let _ = self.pipe.expose(fresh);
+    }
+
+    /// The loop is gone, or the thread has ended. Listeners become free, late notifiers find the sentinel.
+    pub(crate) fn close(&'static self) {
+        let mut registry = lock();
+        let queued = self.head.swap(CLOSED, AcqRel);
+        // SAFETY: under the lock.
+        self.own.with_mut(|own| unsafe {
+            let own = &mut *own;
+            for &listener in &*own {
+                let listener = &*listener;
+                // A notifier may be queueing it: what it holds it frees itself.
+                let claimed = |from| listener.state.compare_exchange(from, CLAIMED, AcqRel, Relaxed).is_ok();
+                if claimed(IDLE) || claimed(ARMED) {
+                    listener.free(self);
+                }
+            }
+            own.clear();
+        });
+        registry.pool.push(self);
+        drop(registry);
+        self.free_chain(queued);
+    }
+
+    /// Frees listeners that are ours, linked by `fired`. Not under the lock: the last reference to an event may go.
+    fn free_chain(&self, mut at: *mut Listener) {
+        while !at.is_null() && at != CLOSED {
+            // SAFETY: ours (its state is QUEUED or CLAIMED), and kept alive by its `keep` until that is dropped below.
+            let listener = unsafe { &*at };
+            at = listener.fired.load(Relaxed);
+            // SAFETY: as above.
+            let keep = listener.keep.with_mut(|keep| unsafe { (*keep).take() });
+            listener.free(self);
+            drop(keep);
+        }
+    }
+
+    /// In the child of a fork: forgets all who waited (they were the parent's) and gets a notifier of its own.
+    ///
+    /// Leaves the listeners that own a reference to their event on the stack: it may be the last one, and the lock is closed.
+    #[cfg(not(loom))]
+    fn reset(&'static self, pool: &mut Vec<&'static Self>, in_place: bool) {
+        let mut chain = ptr::null_mut();
+        // SAFETY: under the lock, in a process without other threads.
+        self.own.with_mut(|own| unsafe {
+            let own = &mut *own;
+            self.refs.store(own.len(), Relaxed);
+            for &listener in &*own {
+                let listener = &*listener;
+                listener.state.store(CLAIMED, Relaxed);
+                if listener.keep.with_mut(|keep| (*keep).is_some()) {
+                    listener.fired.store(chain, Relaxed);
+                    chain = ptr::from_ref(listener).cast_mut();
+                } else {
+                    listener.free(self);
+                }
+            }
+            own.clear();
+        });
+        self.head.store(chain, Relaxed);
+        // Without a descriptor it stays in the pool and gets one when it is wanted.
+        let _ = self.pipe.repair(in_place);
+        if !pool.iter().any(|pooled| ptr::eq(*pooled, self)) {
+            pool.push(self);
+        }
+    }
+}
+
+/// In the child of a fork, before any other thread is there: every hub is closed and in the pool, every exposed event has a
+/// descriptor of its own. Allocates nothing.
+#[cfg(not(loom))]
+pub(crate) fn reset_after_fork(mut registry: Locked, in_place: bool) {
+    for event in &registry.exposed {
+        // SAFETY: events remove themselves under the lock when they go.
+        // Without a descriptor the next `fileno` makes one.
+        let _ = unsafe { &**event }.pipe.repair(in_place);
+    }
+    let Registry { hubs, pool, .. } = &mut *registry;
+    for hub in hubs {
+        hub.reset(pool, in_place);
+    }
+    drop(registry);
+    let mut index = 0;
+    while let Some(hub) = { lock().hubs.get(index).copied() } {
+        hub.free_chain(hub.head.swap(CLOSED, Relaxed));
+        index += 1;
+    }
+}
+
+fn reversed(mut at: *mut Listener) -> *mut Listener {
+    let mut result = ptr::null_mut();
+    while !at.is_null() {
+        // SAFETY: the stack was taken, so its listeners are ours.
+        let listener = unsafe { &*at };
+        let next = listener.fired.load(Relaxed);
+        listener.fired.store(result, Relaxed);
+        result = at;
+        at = next;
+    }
+    result
+}

@@ -1,0 +1,71 @@
+//! Wake any event loop from any thread.
+//!
+//! [`IoEvent`] is a flag plus a file descriptor that turns readable, after the wake-up event that smol had in 2020. It is
+//! the Rust half of the Python package `wakefd`; it needs no Python to build or to run.
+//!
+//! - Linux: eventfd (a Unix stream pair where that is refused). Other Unixes: a Unix stream pair. Windows: a TCP pair on
+//!   the loopback.
+//! - Features: `async-io` gives `IoEvent::notified().await`; `python` and `abi3` are for building the extension.
+//!
+//! It wakes; it carries nothing. For data, put a channel or a queue beside it, and let the event say "look".
+//!
+//! ```
+//! use std::sync::mpsc;
+//! use wakefd::IoEvent;
+//!
+//! # fn main() -> std::io::Result<()> {
+//! let event = IoEvent::new();
+//! let (sender, receiver) = mpsc::channel();
+//! let notifier = event.clone();
+//! std::thread::spawn(move || -> std::io::Result<()> {
+//!     for n in 0..1000 {
+//!         sender.send(n).ok();
+//!         notifier.notify()?;
+//!     }
+//!     Ok(())
+//! });
+//! let mut sum = 0;
+//! while sum < 499_500 {
+//!     event.wait()?;
+//!     event.clear()?; // first, and look afterwards
+//!     sum += receiver.try_iter().sum::<u32>();
+//! }
+//! # Ok(())
+//! # }
+//! ```
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod hub;
+mod notifier;
+mod process;
+mod self_pipe;
+mod sync;
+mod waiters;
+
+#[cfg(not(loom))]
+mod fork;
+#[cfg(loom)]
+mod fork {
+    //! Models do not fork; `wakefd_steps` does.
+    pub(crate) fn epoch() -> u32 {
+        0
+    }
+    pub(crate) fn ready() {}
+}
+
+#[cfg(not(any(loom, wakefd_steps)))]
+mod blocking;
+#[cfg(not(any(loom, wakefd_steps)))]
+mod io_event;
+#[cfg(all(feature = "async-io", not(any(loom, wakefd_steps))))]
+mod async_io;
+#[cfg(all(feature = "python", not(any(loom, wakefd_steps))))]
+mod python;
+
+#[cfg(not(any(loom, wakefd_steps)))]
+pub use io_event::IoEvent;
+pub use self_pipe::Descriptor;
+
+#[cfg(all(test, any(loom, wakefd_steps)))]
+#[path = "../tests/loom/models.rs"]
+mod models;

@@ -1,0 +1,62 @@
+//! Linux: eventfd, and the stream pair where a sandbox refuses that.
+
+use super::{eventfd::EventFd, stream::Stream};
+use std::{
+    io::{self, ErrorKind},
+    os::fd::BorrowedFd,
+};
+
+pub(crate) enum Notifier {
+    EventFd(EventFd),
+    Stream(Stream),
+}
+
+impl Notifier {
+    pub(crate) fn new() -> io::Result<Self> {
+        match EventFd::new() {
+            // Being out of descriptors is no refusal.
+            Err(e) if matches!(e.kind(), ErrorKind::Unsupported | ErrorKind::PermissionDenied) => {
+                Stream::new().map(Self::Stream)
+            }
+            made => made.map(Self::EventFd),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::EventFd(it) => it.as_fd(),
+            Self::Stream(it) => it.as_fd(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn signal(&self) -> io::Result<bool> {
+        match self {
+            Self::EventFd(it) => it.signal(),
+            Self::Stream(it) => it.signal(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn drain(&self) -> io::Result<u64> {
+        match self {
+            Self::EventFd(it) => it.drain(),
+            Self::Stream(it) => it.drain(),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::EventFd(_) => "eventfd",
+            Self::Stream(it) => it.name(),
+        }
+    }
+
+    pub(crate) fn renew(&mut self, in_place: bool) -> io::Result<()> {
+        match self {
+            Self::EventFd(it) => it.renew(in_place),
+            Self::Stream(it) => it.renew(in_place),
+        }
+    }
+}

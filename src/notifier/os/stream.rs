@@ -1,0 +1,134 @@
+//! A connected pair of stream sockets, one byte a token.
+
+use rustix::{
+    io::Errno,
+    net::{RecvFlags, SendFlags, recv, send},
+};
+use std::{
+    io,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+};
+
+#[cfg(unix)]
+use super::identity::{Identity, replace};
+#[cfg(unix)]
+use std::os::fd::{AsFd, OwnedFd};
+#[cfg(unix)]
+pub(crate) type Borrowed<'a> = std::os::fd::BorrowedFd<'a>;
+#[cfg(windows)]
+use std::os::windows::io::{AsSocket as AsFd, OwnedSocket as OwnedFd};
+#[cfg(windows)]
+pub(crate) type Borrowed<'a> = std::os::windows::io::BorrowedSocket<'a>;
+
+static MAY_DIE: AtomicBool = AtomicBool::new(false);
+
+/// Is there any stream in this process? Its end may come by itself (Windows resets the loopback on suspend).
+pub(crate) fn may_die() -> bool {
+    MAY_DIE.load(Relaxed)
+}
+
+pub(crate) struct Stream {
+    reader: OwnedFd,
+    writer: OwnedFd,
+    #[cfg(unix)]
+    identity: (Option<Identity>, Option<Identity>),
+}
+
+impl Stream {
+    pub(crate) fn new() -> io::Result<Self> {
+        MAY_DIE.store(true, Relaxed);
+        let (reader, writer) = super::pair::pair()?;
+        let (reader, writer) = (OwnedFd::from(reader), OwnedFd::from(writer));
+        Ok(Self {
+            #[cfg(unix)]
+            identity: (Identity::of_inode(&reader), Identity::of_inode(&writer)),
+            reader,
+            writer,
+        })
+    }
+
+    #[inline]
+    pub(crate) fn as_fd(&self) -> Borrowed<'_> {
+        #[cfg(unix)]
+        return self.reader.as_fd();
+        #[cfg(windows)]
+        return self.reader.as_socket();
+    }
+
+    #[inline]
+    pub(crate) fn signal(&self) -> io::Result<bool> {
+        keeping_errno(|| {
+            loop {
+                #[cfg(any(windows, target_vendor = "apple"))]
+                let flags = SendFlags::empty(); // socket2 has set SO_NOSIGPIPE; Windows has no such signal
+                #[cfg(not(any(windows, target_vendor = "apple")))]
+                let flags = SendFlags::NOSIGNAL;
+                match send(&self.writer, &[1], flags) {
+                    Ok(_) => return Ok(true),
+                    Err(Errno::INTR) => {}
+                    Err(Errno::WOULDBLOCK) => return Ok(false),
+                    Err(e) => return Err(e.into()),
+                }
+            }
+        })
+    }
+
+    pub(crate) fn drain(&self) -> io::Result<u64> {
+        let mut count = 0;
+        let mut buffer = [0; 64];
+        loop {
+            match recv(&self.reader, &mut buffer[..], RecvFlags::empty()) {
+                Ok((_, 0)) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
+                Ok((_, n)) => {
+                    count += n as u64;
+                    if n < buffer.len() {
+                        return Ok(count);
+                    }
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::WOULDBLOCK) => return Ok(count),
+                Err(e) => return Err(e.into()),
+            }
+        }
+    }
+
+    #[allow(clippy::unused_self)]
+    pub(crate) fn name(&self) -> &'static str {
+        super::pair::NAME
+    }
+
+    /// In the child of a fork: the same thing again, shared with nobody. Under the old numbers where they still are ours and
+    /// `in_place` asks for it, else under new ones, and the old ones are left alone.
+    ///
+    /// # Errors
+    /// No descriptor to be had.
+    #[cfg(unix)]
+    pub(crate) fn renew(&mut self, in_place: bool) -> io::Result<()> {
+        let fresh = Self::new()?;
+        for (old, fresh, identity) in [
+            (&mut self.reader, fresh.reader, &mut self.identity.0),
+            (&mut self.writer, fresh.writer, &mut self.identity.1),
+        ] {
+            let ours = identity.is_some() && Identity::of_inode(&*old) == *identity;
+            let now = Identity::of_inode(&fresh);
+            replace(old, fresh, in_place, ours)?;
+            *identity = now;
+        }
+        Ok(())
+    }
+}
+
+/// rustix calls Linux itself and leaves errno alone; elsewhere it goes through libc.
+#[cfg(any(target_os = "linux", target_os = "android", windows))]
+#[inline]
+fn keeping_errno<T>(f: impl FnOnce() -> T) -> T {
+    f()
+}
+
+#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
+fn keeping_errno<T>(f: impl FnOnce() -> T) -> T {
+    let saved = errno::errno();
+    let result = f();
+    errno::set_errno(saved);
+    result
+}

@@ -1,0 +1,484 @@
+//! The one word and its notifier: smol's `Inner`, with its tokens counted.
+//!
+//! # The word
+//!
+//! | bits | field | meaning |
+//! |---|---|---|
+//! | 0 | FLAG | up since the last `notify`, until a `clear` |
+//! | 1 | EXPOSED | a notifier exists and is signalled at each rise |
+//! | 2 | UNSENT | a token was refused since the flag rose: the next `notify` tries again |
+//! | 3 | CLOSED | for ever |
+//! | 4-15 | USERS | how many are between their entry and their exit at the notifier: writers, drainers |
+//! | 16-29 | OWED | tokens that were promised and not drained yet |
+//! | 30-63 | RISES | +1 at each rise of the flag: the generation |
+//!
+//! # The argument
+//!
+//! Everything is one atomic, so every transition has one place in one order. Three facts carry the rest:
+//!
+//! 1. *No wake-up is lost.* A token leaves the notifier only before the read-modify-write that lowers FLAG and returns
+//!    true. (Lower first and drain afterwards: a notifier that raises the flag in between has its token taken, the flag
+//!    stays up over an empty notifier, and every later notify is swallowed.)
+//! 2. *A stale token is known.* A notifier that is late with its write leaves a readable descriptor behind a lowered flag;
+//!    OWED says so, and the next `clear` takes it. At quiescence: readable <=> OWED > 0.
+//! 3. *Nobody writes to a closed descriptor.* USERS is entered in the same exchange that promises the token, and EXPOSED
+//!    falls in an exchange too; whoever brings the word to "not EXPOSED, no USERS" closes the notifier, exactly once.
+//!
+//! A caller that is told "coalesced" has done no read-modify-write. What makes its plain stores visible to the one who
+//! clears is the pair of SeqCst fences: its own before its load of the word, `clear`'s after its exchange. Either the
+//! load sees the flag down (then it raises it again), or what came before the fence is seen by whoever came after the
+//! other one. This orders atomics and what a lock, a channel or the GIL protects; it orders nothing for plain memory.
+//!
+//! `tests/loom/` holds the models, and the broken variants that they must reject.
+
+use crate::{
+    notifier::{self, Notifier},
+    process::{GATE, Grave, free_the_buried},
+    sync::{AtomicPtr, AtomicU64, AtomicUsize, fence, yield_now},
+};
+use std::{
+    io,
+    mem::ManuallyDrop,
+    ptr,
+    sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
+};
+
+const FLAG: u64 = 1;
+const EXPOSED: u64 = 1 << 1;
+const UNSENT: u64 = 1 << 2;
+const CLOSED: u64 = 1 << 3;
+const USER: u64 = 1 << 4;
+const USERS: u64 = 0xfff * USER;
+const TOKEN: u64 = 1 << 16;
+const OWED: u64 = 0x3fff * TOKEN;
+const RISE: u64 = 1 << 30;
+
+/// A value of the word.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Word(u64);
+
+impl Word {
+    pub(crate) fn is_set(self) -> bool {
+        self.0 & FLAG != 0
+    }
+    pub(crate) fn is_closed(self) -> bool {
+        self.0 & CLOSED != 0
+    }
+    pub(crate) fn is_exposed(self) -> bool {
+        self.0 & EXPOSED != 0
+    }
+    /// The generation; a waiter's ticket.
+    pub(crate) fn rises(self) -> u64 {
+        self.0 / RISE
+    }
+    pub(crate) fn owed(self) -> u64 {
+        (self.0 & OWED) / TOKEN
+    }
+
+    /// One token more is promised, by one user more. OWED stops at its maximum: a user who reads the descriptor himself
+    /// costs speed, never a wake-up.
+    fn promise(self) -> Self {
+        Self(self.0 + USER + if self.0 & OWED == OWED { 0 } else { TOKEN })
+    }
+    /// `n` tokens less.
+    fn settle(self, n: u64) -> Self {
+        Self((self.0 & !OWED) | self.owed().saturating_sub(n) * TOKEN)
+    }
+    fn without(self, bits: u64) -> Self {
+        Self(self.0 & !bits)
+    }
+    fn with(self, bits: u64) -> Self {
+        Self(self.0 | bits)
+    }
+    /// The flag is down and no token is left.
+    fn is_settled(self) -> bool {
+        self.0 & (FLAG | OWED) == 0
+    }
+    fn has(self, bits: u64) -> bool {
+        self.0 & bits == bits
+    }
+    /// No notifier, and nobody at work on the one there was.
+    fn is_abandoned(self) -> bool {
+        self.0 & (EXPOSED | USERS) == 0
+    }
+}
+
+/// What a `notify` did to the word.
+pub(crate) enum Raised {
+    /// Closed: nothing.
+    Closed,
+    /// The flag was up, and nothing was left to do.
+    Coalesced,
+    /// The flag was up, and a token that had been refused was tried again.
+    Retried(io::Result<()>),
+    /// The flag rose. The result is that of the token.
+    Rose(io::Result<()>),
+}
+
+pub(crate) struct SelfPipe {
+    word: AtomicU64,
+    /// Not null from the first EXPOSED on; valid while EXPOSED is up or USERS are there.
+    open: AtomicPtr<Open>,
+}
+
+impl SelfPipe {
+    pub(crate) fn new() -> Self {
+        Self { word: AtomicU64::new(0), open: AtomicPtr::new(ptr::null_mut()) }
+    }
+
+    #[inline]
+    pub(crate) fn word(&self) -> Word {
+        Word(self.word.load(Acquire))
+    }
+
+    #[inline]
+    pub(crate) fn is_unsent(&self) -> bool {
+        self.word().has(UNSENT)
+    }
+
+    /// `notify`'s fast path: the flag is up and there is nothing to tell anybody. A fence and two loads.
+    #[inline]
+    pub(crate) fn is_coalescing(&self) -> bool {
+        fence(SeqCst);
+        self.word.load(Relaxed) & (FLAG | UNSENT | CLOSED) == FLAG && GATE.read() == 1
+    }
+
+    /// Raises the flag; whoever raised it sends one token.
+    ///
+    /// Lock-free, allocates and frees nothing, leaves errno alone: it may run in a signal handler.
+    pub(crate) fn notify(&self) -> Raised {
+        fence(SeqCst);
+        let mut seen = Word(self.word.load(Relaxed));
+        let sends = loop {
+            if seen.is_closed() {
+                return Raised::Closed;
+            }
+            if seen.is_set() && !seen.has(UNSENT) {
+                return Raised::Coalesced;
+            }
+            // A retry sends only where no token is left. The descriptors of a raw clone are its parent's: nothing goes there.
+            let sends = seen.is_exposed() && (!seen.is_set() || seen.owed() == 0) && GATE.read() != 0;
+            if sends && seen.has(USERS) {
+                // 4095 threads, each stopped in the middle of its write to this very pipe: let them finish.
+                yield_now();
+                seen = Word(self.word.load(Relaxed));
+                continue;
+            }
+            let risen = if seen.is_set() { seen } else { Word(seen.0.wrapping_add(RISE)).with(FLAG) };
+            let next = if sends { risen.promise() } else { risen }.without(UNSENT);
+            match self.word.compare_exchange_weak(seen.0, next.0, AcqRel, Relaxed) {
+                Ok(_) => break sends,
+                Err(now) => {
+                    // The flag may be up now: the load that says so needs the fence as the first one did.
+                    fence(SeqCst);
+                    seen = Word(now);
+                }
+            }
+        };
+        if seen.has(UNSENT) {
+            GATE.lower();
+        }
+        let sent = if sends { self.send() } else { Ok(()) };
+        if seen.is_set() { Raised::Retried(sent) } else { Raised::Rose(sent) }
+    }
+
+    /// Writes the token that has been promised, and leaves.
+    fn send(&self) -> io::Result<()> {
+        // SAFETY: we are among the USERS, so it is open.
+        let open = unsafe { &*self.open.load(Acquire) };
+        match open.notifier.signal() {
+            // Nothing more after the write: whoever re-checks here races with the consumer that it has just woken.
+            Ok(true) => {
+                self.leave(|word| word);
+                Ok(())
+            }
+            // No room: readable already.
+            Ok(false) => {
+                self.leave(|word| word.settle(1));
+                Ok(())
+            }
+            // The flag stays up: another notifier may have been told "coalesced" meanwhile. The next notify tries again.
+            Err(e) => {
+                GATE.raise();
+                let marks = |word: Word| word.is_set() && word.is_exposed() && !word.has(UNSENT);
+                let before = self.leave(|word| {
+                    let word = word.settle(1);
+                    if marks(word) { word.with(UNSENT) } else { word }
+                });
+                if !marks(before) {
+                    GATE.lower();
+                }
+                Err(e)
+            }
+        }
+    }
+
+    /// Lowers the flag and takes the tokens; true if the flag was up. No system call on a settled pipe, except
+    /// on a stream: that may have died, and then it would be readable for ever.
+    ///
+    /// # Errors
+    /// The notifier is dead; nothing has changed. `retire` it.
+    #[inline]
+    pub(crate) fn clear(&self) -> io::Result<bool> {
+        self.clear_if(|word| !word.is_settled() || (word.is_exposed() && notifier::may_die()))
+    }
+
+    /// The same for somebody who has seen it readable: if it is settled, only death explains that.
+    pub(crate) fn clear_readable(&self) -> io::Result<bool> {
+        self.clear_if(|word| !word.is_settled() || word.is_exposed())
+    }
+
+    #[inline]
+    fn clear_if(&self, wanted: impl Fn(Word) -> bool) -> io::Result<bool> {
+        let mut seen = self.word();
+        loop {
+            if seen.is_closed() || !wanted(seen) {
+                fence(SeqCst);
+                return Ok(false);
+            }
+            if seen.is_exposed() && seen.has(USERS) {
+                yield_now();
+                seen = self.word();
+                continue;
+            }
+            let next = if seen.is_exposed() { Word(seen.0 + USER) } else { seen.without(FLAG | UNSENT | OWED) };
+            match self.word.compare_exchange_weak(seen.0, next.0, AcqRel, Acquire) {
+                Ok(_) => break,
+                Err(now) => seen = Word(now),
+            }
+        }
+        let before = if seen.is_exposed() {
+            // SAFETY: we are among the USERS, so it is open.
+            let open = unsafe { &*self.open.load(Acquire) };
+            match open.notifier.drain() {
+                Ok(tokens) => self.leave(|word| word.settle(tokens).without(FLAG | UNSENT)),
+                Err(e) => {
+                    self.leave(|word| word);
+                    return Err(e);
+                }
+            }
+        } else {
+            seen
+        };
+        fence(SeqCst);
+        if before.has(UNSENT) {
+            GATE.lower();
+        }
+        Ok(before.is_set())
+    }
+
+    /// Gives the pipe a notifier. If the flag is up, its token is sent.
+    ///
+    /// The caller holds the registry's lock, has looked that there is none, and keeps others from closing the pipe.
+    pub(crate) fn expose(&self, notifier: Notifier) -> io::Result<()> {
+        debug_assert!(!self.word().is_exposed() && !self.word().is_closed());
+        while self.word().0 & USERS != 0 {
+            yield_now(); // the last ones at the old notifier: their calls do not block
+        }
+        self.open.store(Open::new(notifier), Release);
+        let (before, _) = self.update(|word| {
+            let word = word.with(EXPOSED).without(UNSENT);
+            if word.is_set() { word.promise() } else { word }
+        });
+        if before.has(UNSENT) {
+            GATE.lower();
+        }
+        if before.is_set() { self.send() } else { Ok(()) }
+    }
+
+    /// Takes the notifier away; the flag stays as it is. Whoever is still at work on it closes it.
+    pub(crate) fn retire(&self) {
+        self.take_down(|word| word.without(EXPOSED | UNSENT | OWED));
+    }
+
+    /// Closes the pipe for ever; false if it was closed. Lowers the flag, keeps the generation.
+    pub(crate) fn close(&self) -> bool {
+        !self.take_down(|word| word.with(CLOSED).without(FLAG | UNSENT | EXPOSED)).is_closed()
+    }
+
+    /// Lowers the flag, whatever the notifier says: for one that is dead and cannot be replaced now.
+    pub(crate) fn lower(&self) {
+        self.take_down(|word| word.without(FLAG | UNSENT | OWED));
+    }
+
+    fn take_down(&self, change: impl Fn(Word) -> Word) -> Word {
+        let open = self.open.load(Relaxed);
+        let (before, after) = self.update(change);
+        if before.has(UNSENT) {
+            GATE.lower();
+        }
+        if before.is_exposed() && after.is_abandoned() {
+            // SAFETY: EXPOSED fell in our exchange and nobody is left: the pipe's hold is ours to give up.
+            unsafe { Open::release(open) };
+        }
+        before
+    }
+
+    /// The exit of a user: `change` and USERS-1 in one exchange. The last one out of a pipe that is not EXPOSED any more
+    /// closes the notifier.
+    fn leave(&self, change: impl Fn(Word) -> Word) -> Word {
+        let open = self.open.load(Relaxed);
+        let (before, after) = self.update(|word| Word(change(word).0 - USER));
+        if after.is_abandoned() {
+            // SAFETY: nobody is left and nobody can enter: the pipe's hold is ours to give up.
+            unsafe { Open::release(open) };
+        }
+        before
+    }
+
+    fn update(&self, change: impl Fn(Word) -> Word) -> (Word, Word) {
+        let mut seen = self.word();
+        loop {
+            let next = change(seen);
+            match self.word.compare_exchange_weak(seen.0, next.0, AcqRel, Acquire) {
+                Ok(_) => return (seen, next),
+                Err(now) => seen = Word(now),
+            }
+        }
+    }
+
+    /// The notifier, kept open while the answer lives. None if there is none.
+    ///
+    /// The caller keeps others from retiring or closing the pipe meanwhile.
+    pub(crate) fn hold(&self) -> Option<Descriptor> {
+        self.word().is_exposed().then(|| {
+            let open = self.open.load(Acquire);
+            // SAFETY: EXPOSED, and it stays so while we look: the pipe's own hold keeps it alive.
+            unsafe { &*open }.holders.fetch_add(1, Relaxed);
+            Descriptor { open }
+        })
+    }
+
+    /// In the child of a fork, before anything else runs there: what the threads of the parent had under way is void, the
+    /// notifier is a fresh one (`in_place`: under the old number, where it still is ours).
+    ///
+    /// # Errors
+    /// No descriptor to be had: the pipe has none now.
+    pub(crate) fn repair(&self, in_place: bool) -> io::Result<()> {
+        let word = self.word().without(USERS | OWED | UNSENT);
+        self.word.store(word.0, Relaxed);
+        if !word.is_exposed() {
+            return Ok(());
+        }
+        // SAFETY: EXPOSED, so it is open; and the child has no other thread.
+        let renewed = unsafe { (*self.open.load(Relaxed)).notifier.renew(in_place) };
+        if let Err(e) = renewed {
+            // What is there is the parent's: out of reach with it.
+            self.word.store(word.without(EXPOSED).0, Relaxed);
+            return Err(e);
+        }
+        if word.is_set() {
+            self.word.store(word.promise().0, Relaxed);
+            return self.send();
+        }
+        Ok(())
+    }
+}
+
+impl Drop for SelfPipe {
+    fn drop(&mut self) {
+        if !self.word().is_closed() {
+            self.close();
+        }
+    }
+}
+
+/// An open notifier and the count of those who hold it: the pipe while it is EXPOSED, and each `Descriptor`.
+#[repr(C)]
+struct Open {
+    grave: Grave,
+    holders: AtomicUsize,
+    notifier: ManuallyDrop<Notifier>,
+}
+
+impl Open {
+    fn new(notifier: Notifier) -> *mut Self {
+        free_the_buried();
+        Box::into_raw(Box::new(Self {
+            // SAFETY: `bury` is given what `Box::into_raw` returned here, and `Grave` comes first.
+            grave: Grave::new(|this| drop(unsafe { Box::from_raw(this.cast::<Self>()) })),
+            holders: AtomicUsize::new(1),
+            notifier: ManuallyDrop::new(notifier),
+        }))
+    }
+
+    /// One holder less. The last one closes the descriptor and buries the memory: this may be a signal handler.
+    ///
+    /// # Safety
+    /// The caller owns one hold and gives it up.
+    unsafe fn release(this: *mut Self) {
+        // SAFETY: the caller's hold keeps it alive up to here.
+        if unsafe { &*this }.holders.fetch_sub(1, AcqRel) == 1 {
+            // SAFETY: that was the last hold, so nobody else uses it; it is closed here and only here.
+            unsafe {
+                #[cfg(not(any(loom, wakefd_steps)))]
+                ManuallyDrop::drop(&mut (*this).notifier);
+                #[cfg(any(loom, wakefd_steps))]
+                (*this).notifier.close(); // and stays, to tell on those who come too late
+                Grave::bury(this.cast());
+            }
+        }
+    }
+}
+
+/// A descriptor that is readable while the event is set; open as long as this lives, even after the event was closed.
+///
+/// To be polled, never read: only [`IoEvent::clear`](crate::IoEvent::clear) reads it.
+pub struct Descriptor {
+    open: *mut Open,
+}
+
+// SAFETY: it is a counted reference to an `Open`, whose notifier is Sync and whose count is atomic.
+unsafe impl Send for Descriptor {}
+// SAFETY: as above.
+unsafe impl Sync for Descriptor {}
+
+impl Descriptor {
+    #[cfg_attr(any(loom, wakefd_steps), allow(dead_code))]
+    pub(crate) fn notifier(&self) -> &Notifier {
+        // SAFETY: our hold keeps it open.
+        unsafe { &(*self.open).notifier }
+    }
+}
+
+impl Clone for Descriptor {
+    fn clone(&self) -> Self {
+        // SAFETY: our own hold keeps it alive.
+        unsafe { &*self.open }.holders.fetch_add(1, Relaxed);
+        Self { open: self.open }
+    }
+}
+
+impl Drop for Descriptor {
+    fn drop(&mut self) {
+        // SAFETY: gives up the hold that this value is.
+        unsafe { Open::release(self.open) };
+    }
+}
+
+impl std::fmt::Debug for Descriptor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Descriptor").field("notifier", &self.notifier().name()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(unix, not(any(loom, wakefd_steps))))]
+impl std::os::fd::AsFd for Descriptor {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.notifier().as_fd()
+    }
+}
+
+#[cfg(all(unix, not(any(loom, wakefd_steps))))]
+impl std::os::fd::AsRawFd for Descriptor {
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        self.notifier().as_fd().as_raw_fd()
+    }
+}
+
+#[cfg(all(windows, not(any(loom, wakefd_steps))))]
+impl std::os::windows::io::AsSocket for Descriptor {
+    fn as_socket(&self) -> std::os::windows::io::BorrowedSocket<'_> {
+        self.notifier().as_fd()
+    }
+}

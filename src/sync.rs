@@ -1,0 +1,137 @@
+//! What the algorithm is made of, in three editions: the standard library's; loom's, for the models; and one that
+//! counts steps, so that a test can run a signal handler or a fork between any two of them.
+
+#[cfg(not(any(loom, wakefd_steps)))]
+pub(crate) use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, fence};
+#[cfg(not(loom))]
+pub(crate) use std::{
+    sync::{Arc, Mutex, MutexGuard},
+    thread::yield_now,
+};
+
+#[cfg(loom)]
+pub(crate) use loom::{
+    cell::UnsafeCell,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, fence},
+    },
+    thread::yield_now,
+};
+
+#[cfg(wakefd_steps)]
+pub(crate) use steps::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, fence};
+
+/// A process-wide value; loom wants a fresh one for every execution.
+#[cfg(not(loom))]
+macro_rules! global {
+    ($(#[$attr:meta])* static $name:ident: $type:ty = $init:expr;) => { $(#[$attr])* pub(crate) static $name: $type = $init; };
+}
+#[cfg(loom)]
+macro_rules! global {
+    ($(#[$attr:meta])* static $name:ident: $type:ty = $init:expr;) => { loom::lazy_static! { pub(crate) static ref $name: $type = $init; } };
+}
+pub(crate) use global;
+
+/// `std::cell::UnsafeCell` with loom's interface, so that loom can watch who touches it when.
+#[cfg(not(loom))]
+pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
+
+#[cfg(not(loom))]
+impl<T> UnsafeCell<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self(std::cell::UnsafeCell::new(value))
+    }
+
+    pub(crate) fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
+        f(self.0.get())
+    }
+}
+
+/// Atomics that announce each step before they take it.
+#[cfg(wakefd_steps)]
+pub(crate) mod steps {
+    use std::{
+        cell::{Cell, RefCell},
+        sync::atomic::{self, Ordering},
+    };
+
+    thread_local! {
+        static LEFT: Cell<Option<usize>> = const { Cell::new(None) };
+        static HANDLER: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
+    }
+
+    /// Runs `handler` before the `n`th step that this thread takes from now on.
+    pub(crate) fn interrupt_at(n: usize, handler: impl FnOnce() + 'static) {
+        HANDLER.set(Some(Box::new(handler)));
+        LEFT.set(Some(n));
+    }
+
+    /// Forgets the handler; true if it has run.
+    pub(crate) fn finish() -> bool {
+        LEFT.set(None);
+        HANDLER.take().is_none()
+    }
+
+    pub(crate) fn step() {
+        match LEFT.get() {
+            None => {}
+            Some(0) => {
+                LEFT.set(None);
+                if let Some(handler) = HANDLER.take() {
+                    handler();
+                }
+            }
+            Some(n) => LEFT.set(Some(n - 1)),
+        }
+    }
+
+    pub(crate) fn fence(order: Ordering) {
+        step();
+        atomic::fence(order);
+    }
+
+    macro_rules! stepping {
+        ($name:ident $(<$t:ident>)?, $value:ty, [$($extra:tt)*]) => {
+            pub(crate) struct $name $(<$t>)? (atomic::$name $(<$t>)?);
+            #[allow(dead_code)] // one list for all types
+            impl $(<$t>)? $name $(<$t>)? {
+                pub(crate) const fn new(value: $value) -> Self {
+                    Self(atomic::$name::new(value))
+                }
+                pub(crate) fn load(&self, order: Ordering) -> $value {
+                    step();
+                    self.0.load(order)
+                }
+                pub(crate) fn store(&self, value: $value, order: Ordering) {
+                    step();
+                    self.0.store(value, order);
+                }
+                pub(crate) fn swap(&self, value: $value, order: Ordering) -> $value {
+                    step();
+                    self.0.swap(value, order)
+                }
+                pub(crate) fn compare_exchange(&self, old: $value, new: $value, ok: Ordering, no: Ordering) -> Result<$value, $value> {
+                    step();
+                    self.0.compare_exchange(old, new, ok, no)
+                }
+                pub(crate) fn compare_exchange_weak(&self, old: $value, new: $value, ok: Ordering, no: Ordering) -> Result<$value, $value> {
+                    self.compare_exchange(old, new, ok, no)
+                }
+                $($extra)*
+            }
+        };
+        ($($name:ident, $value:ty);*) => { $(stepping!($name, $value, [
+            pub(crate) fn fetch_add(&self, n: $value, order: Ordering) -> $value {
+                step();
+                self.0.fetch_add(n, order)
+            }
+            pub(crate) fn fetch_sub(&self, n: $value, order: Ordering) -> $value {
+                step();
+                self.0.fetch_sub(n, order)
+            }
+        ]);)* };
+    }
+    stepping!(AtomicU32, u32; AtomicU64, u64; AtomicUsize, usize);
+    stepping!(AtomicPtr<T>, *mut T, []);
+}

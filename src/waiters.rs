@@ -1,0 +1,207 @@
+//! Who waits for what: the loop's (or thread's) own end of a hub.
+//!
+//! One table per hub, touched by that hub's thread only. `W` is whatever its loop needs to wake somebody.
+
+use crate::{
+    fork,
+    hub::{Event, HubCore, Listener},
+    self_pipe::{Descriptor, Word},
+    sync::Arc,
+};
+use slotmap::{DefaultKey, Key as _, SlotMap};
+use std::{io, mem};
+
+/// Names one wait of one hub; never reused.
+pub(crate) type Ticket = DefaultKey;
+
+struct Waiter<W> {
+    event: Arc<Event>,
+    /// The generation that it saw when it began to wait.
+    rises: u64,
+    previous: Ticket,
+    next: Ticket,
+    who: W,
+}
+
+/// How a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The flag rose (and may have been cleared since).
+    Rose,
+    /// The event was closed before the flag rose.
+    Closed,
+}
+
+/// How a wait began.
+pub(crate) enum Begun {
+    /// The flag is up: no need to wait.
+    Up,
+    /// The event is closed.
+    Closed,
+    /// `dispatch` will say when.
+    Waiting(Ticket),
+}
+
+pub(crate) struct Hub<W> {
+    core: &'static HubCore,
+    epoch: u32,
+    waiters: SlotMap<Ticket, Waiter<W>>,
+    closed: bool,
+}
+
+impl<W> Hub<W> {
+    /// # Errors
+    /// No descriptor to be had.
+    pub(crate) fn new(blocking: bool) -> io::Result<Self> {
+        fork::ready();
+        Ok(Self { core: HubCore::acquire(blocking)?, epoch: fork::epoch(), waiters: SlotMap::new(), closed: false })
+    }
+
+    /// False once it is closed, and in the child of a fork: then whoever waits here waits for ever.
+    #[inline]
+    pub(crate) fn is_usable(&self) -> bool {
+        !self.closed && !self.is_inherited()
+    }
+
+    /// Was it made before a fork, on the other side?
+    #[inline]
+    pub(crate) fn is_inherited(&self) -> bool {
+        self.epoch != fork::epoch()
+    }
+
+    /// What to watch for reading; `dispatch` when it is readable.
+    pub(crate) fn descriptor(&self) -> Option<Descriptor> {
+        self.core.pipe.hold()
+    }
+
+    /// Begins to wait for `event`. The hub must be usable.
+    pub(crate) fn wait(&mut self, event: &Arc<Event>, who: W) -> Begun {
+        debug_assert!(self.is_usable());
+        let listener = self.core.listener(event);
+        let word = listener.arm(event);
+        if word.is_closed() || word.is_set() {
+            if self.chain(listener)[0].is_null() {
+                listener.disarm();
+            }
+            return if word.is_closed() { Begun::Closed } else { Begun::Up };
+        }
+        let [first, last] = self.chain(listener);
+        let ticket = self.waiters.insert(Waiter {
+            event: event.clone(),
+            rises: word.rises(),
+            previous: last,
+            next: Ticket::null(),
+            who,
+        });
+        match self.waiters.get_mut(last) {
+            Some(last) => last.next = ticket,
+            None => debug_assert!(first.is_null()),
+        }
+        self.set_chain(listener, [if first.is_null() { ticket } else { first }, ticket]);
+        Begun::Waiting(ticket)
+    }
+
+    /// Ends a wait; None if it has ended already. O(1).
+    pub(crate) fn cancel(&mut self, ticket: Ticket) -> Option<W> {
+        let waiter = self.waiters.remove(ticket)?;
+        if self.is_usable() {
+            let event = waiter.event.clone();
+            let listener = self.core.listener(&event);
+            self.unlink(listener, &waiter);
+            if self.chain(listener)[0].is_null() {
+                listener.disarm();
+            }
+        }
+        Some(waiter.who)
+    }
+
+
+    /// Those who wait, in no order.
+    #[cfg_attr(not(feature = "python"), allow(dead_code))]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &W> {
+        self.waiters.values().map(|waiter| &waiter.who)
+    }
+
+    /// Moves those who are to be released to the end of `released`, in the order in which their events fired and they came.
+    ///
+    /// The answer is a dead descriptor that has been replaced: watch the new one before you drop it.
+    pub(crate) fn dispatch(&mut self, released: &mut Vec<(W, Outcome)>) -> Option<Descriptor> {
+        if !self.is_usable() {
+            return None;
+        }
+        let core = self.core;
+        core.dispatch(|listener, event| self.settle(listener, event, released))
+    }
+
+    /// Releases every waiter whose generation has passed; re-arms for those who stay.
+    fn settle(&mut self, listener: &Listener, event: &Arc<Event>, released: &mut Vec<(W, Outcome)>) {
+        // The word is read after the listener is IDLE, and again after each arming: a rise in between was not told.
+        let mut word = self.look(event);
+        loop {
+            let mut at = self.chain(listener)[0];
+            while let Some(waiter) = self.waiters.get(at) {
+                let next = waiter.next;
+                let rose = waiter.rises != word.rises();
+                if rose || word.is_closed() {
+                    if let Some(waiter) = self.waiters.remove(at) {
+                        self.unlink(listener, &waiter);
+                        released.push((waiter.who, if rose { Outcome::Rose } else { Outcome::Closed }));
+                    }
+                }
+                at = next;
+            }
+            if self.chain(listener)[0].is_null() {
+                return;
+            }
+            let now = listener.arm(event);
+            if now.rises() == word.rises() && now.is_closed() == word.is_closed() {
+                return;
+            }
+            word = now;
+        }
+    }
+
+    fn look(&self, event: &Event) -> Word {
+        crate::sync::fence(std::sync::atomic::Ordering::SeqCst);
+        event.pipe.word()
+    }
+
+    fn unlink(&mut self, listener: &Listener, waiter: &Waiter<W>) {
+        let [mut first, mut last] = self.chain(listener);
+        match self.waiters.get_mut(waiter.previous) {
+            Some(previous) => previous.next = waiter.next,
+            None => first = waiter.next,
+        }
+        match self.waiters.get_mut(waiter.next) {
+            Some(next) => next.previous = waiter.previous,
+            None => last = waiter.previous,
+        }
+        self.set_chain(listener, [first, last]);
+    }
+
+    fn chain(&self, listener: &Listener) -> [Ticket; 2] {
+        // SAFETY: this hub's thread, and the listener is this hub's.
+        listener.waiters.with_mut(|waiters| unsafe { *waiters })
+    }
+
+    #[allow(clippy::unused_self)] // it is what entitles us
+    fn set_chain(&self, listener: &Listener, chain: [Ticket; 2]) {
+        // SAFETY: as in `chain`.
+        listener.waiters.with_mut(|waiters| unsafe { *waiters = chain });
+    }
+
+    /// The loop is gone: nobody is told any more. Gives back those who still waited.
+    pub(crate) fn close(&mut self) -> Vec<W> {
+        if !mem::replace(&mut self.closed, true) && !self.is_inherited() {
+            self.core.close();
+        }
+        let left = mem::take(&mut self.waiters);
+        left.into_iter().map(|(_, waiter)| waiter.who).collect()
+    }
+}
+
+impl<W> Drop for Hub<W> {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
