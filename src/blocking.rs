@@ -12,13 +12,13 @@ use rustix::{
     io::Errno,
 };
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     io,
-    rc::Rc,
+    sync::OnceLock,
     time::{Duration, Instant},
 };
 
-type ThreadHub = Hub<Rc<Cell<Option<Outcome>>>>;
+type ThreadHub = Hub<Arc<OnceLock<Outcome>>>;
 
 thread_local! {
     // Borrowed for moments only: a signal handler of Python's may wait in the middle of a wait.
@@ -27,7 +27,7 @@ thread_local! {
 
 /// A wait that has begun and not ended; dropping it ends it.
 pub(crate) struct Wait {
-    outcome: Rc<Cell<Option<Outcome>>>,
+    outcome: Arc<OnceLock<Outcome>>,
     ticket: Ticket,
     descriptor: Descriptor,
 }
@@ -50,7 +50,7 @@ impl Wait {
             }
             let hub = slot.as_mut().ok_or(io::ErrorKind::NotFound)?;
             let descriptor = hub.descriptor().ok_or(io::ErrorKind::NotFound)?;
-            let outcome = Rc::new(Cell::new(None));
+            let outcome = Arc::new(OnceLock::new());
             Ok(match hub.wait(event, outcome.clone()) {
                 Begun::Up => Started::Up,
                 Begun::Closed => Started::Closed,
@@ -66,7 +66,7 @@ impl Wait {
     pub(crate) fn sleep(&mut self, deadline: Option<Instant>) -> io::Result<Option<Outcome>> {
         loop {
             // A wait that was begun in the middle of this one may have dispatched for us.
-            if let Some(outcome) = self.outcome.get() {
+            if let Some(&outcome) = self.outcome.get() {
                 return Ok(Some(outcome));
             }
             let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
@@ -89,7 +89,7 @@ impl Wait {
             Ok::<_, io::Error>(())
         })?;
         for (outcome, how) in released {
-            outcome.set(Some(how));
+            let _ = outcome.set(how);
         }
         Ok(())
     }

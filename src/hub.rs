@@ -57,6 +57,8 @@ const CLAIMED: u32 = 4;
 pub(crate) struct Event {
     pub(crate) pipe: SelfPipe,
     listeners: AtomicPtr<Listener>,
+    /// How many wait, for people to read; nothing depends on it.
+    pub(crate) waiting: std::sync::atomic::AtomicUsize,
 }
 
 pub(crate) struct Listener {
@@ -168,7 +170,11 @@ pub(crate) unsafe fn reset_lock() {
 
 impl Event {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { pipe: SelfPipe::new(), listeners: AtomicPtr::new(ptr::null_mut()) })
+        Arc::new(Self {
+            pipe: SelfPipe::new(),
+            listeners: AtomicPtr::new(ptr::null_mut()),
+            waiting: std::sync::atomic::AtomicUsize::new(0),
+        })
     }
 
     /// Raises the flag and tells the listeners. True if it was this call that raised it.
@@ -178,9 +184,11 @@ impl Event {
     /// again.
     #[inline]
     pub(crate) fn notify(self: &Arc<Self>) -> io::Result<bool> {
-        if self.pipe.is_coalescing() {
-            return Ok(false);
-        }
+        if self.pipe.is_coalescing() { Ok(false) } else { self.raise() }
+    }
+
+    /// `notify` off its fast path.
+    pub(crate) fn raise(self: &Arc<Self>) -> io::Result<bool> {
         let (rose, sent) = match self.pipe.notify() {
             Raised::Closed => return Ok(false),
             Raised::Coalesced => (false, Ok(())), // but a hub's token was refused, somewhere
@@ -208,6 +216,7 @@ impl Event {
     }
 
     /// Will a notify wake a blocked thread? A guess, for those who hold the GIL.
+    #[cfg_attr(not(feature = "python"), allow(dead_code))]
     #[inline]
     pub(crate) fn wakes_a_thread(&self) -> bool {
         self.listeners().any(|listener| {
@@ -272,7 +281,7 @@ impl Event {
     }
 
     /// How many listeners there are, free ones included: the most loops and threads that ever waited at once.
-    #[cfg_attr(not(any(test, feature = "python")), allow(dead_code))]
+    #[cfg_attr(not(feature = "python"), allow(dead_code))]
     pub(crate) fn listener_count(&self) -> usize {
         self.listeners().count()
     }

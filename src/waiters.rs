@@ -9,18 +9,34 @@ use crate::{
     sync::Arc,
 };
 use slotmap::{DefaultKey, Key as _, SlotMap};
-use std::{io, mem};
+use std::{io, mem, sync::atomic::Ordering::Relaxed};
 
 /// Names one wait of one hub; never reused.
 pub(crate) type Ticket = DefaultKey;
 
 struct Waiter<W> {
-    event: Arc<Event>,
+    event: Waiting,
     /// The generation that it saw when it began to wait.
     rises: u64,
     previous: Ticket,
     next: Ticket,
     who: W,
+}
+
+/// A reference to an event by somebody who waits for it.
+struct Waiting(Arc<Event>);
+
+impl Waiting {
+    fn new(event: &Arc<Event>) -> Self {
+        event.waiting.fetch_add(1, Relaxed);
+        Self(event.clone())
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Relaxed);
+    }
 }
 
 /// How a wait ended.
@@ -87,7 +103,7 @@ impl<W> Hub<W> {
         }
         let [first, last] = self.chain(listener);
         let ticket = self.waiters.insert(Waiter {
-            event: event.clone(),
+            event: Waiting::new(event),
             rises: word.rises(),
             previous: last,
             next: Ticket::null(),
@@ -105,8 +121,8 @@ impl<W> Hub<W> {
     pub(crate) fn cancel(&mut self, ticket: Ticket) -> Option<W> {
         let waiter = self.waiters.remove(ticket)?;
         if self.is_usable() {
-            let event = waiter.event.clone();
-            let listener = self.core.listener(&event);
+            let event = &waiter.event.0;
+            let listener = self.core.listener(event);
             self.unlink(listener, &waiter);
             if self.chain(listener)[0].is_null() {
                 listener.disarm();

@@ -1,0 +1,95 @@
+"""asyncio, uvloop, and every other asyncio loop with `add_reader`."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable
+from weakref import ReferenceType, WeakKeyDictionary, ref
+
+from wakefd import _wakefd
+from wakefd._wakefd import Hub, Reader, Waiter
+
+# So many times in a row `notified` may return at once before it yields a turn of the loop.
+_IMMEDIATE = 32
+
+
+class _Loop:
+    """What we know of one event loop. Never owns the hub: see `_watch`."""
+
+    __slots__ = ("direct", "immediate", "reader")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.reader: ReferenceType[Reader] | None = None
+        self.immediate = 0
+        self.direct = _resumes_directly(loop)
+
+
+_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = WeakKeyDictionary()
+
+
+def _resumes_directly(loop: asyncio.AbstractEventLoop) -> bool:
+    """Is the loop known to bear a task's step in a reader callback? Others get a future."""
+    known = [asyncio.SelectorEventLoop]
+    if uvloop := sys.modules.get("uvloop"):
+        known.append(uvloop.Loop)
+    return isinstance(loop, tuple(known))
+
+
+def begin(event: _wakefd.IoEvent) -> Awaitable[None] | None:
+    """Begin to wait for the event. None: the flag is up."""
+    loop = asyncio.get_running_loop()
+    state = _loops.get(loop)
+    if state is None:
+        state = _loops[loop] = _Loop(loop)
+    if event.is_set():
+        state.immediate += 1
+        if state.immediate < _IMMEDIATE:
+            return None
+        state.immediate = 0
+        return asyncio.sleep(0)
+    state.immediate = 0
+    reader = state.reader() if state.reader is not None else None
+    if reader is None:
+        reader = _watch(loop, state)
+    if state.direct:
+        return Waiter.begin(reader.hub, loop, event)
+    return _future(reader.hub, loop, event)
+
+
+def _watch(loop: asyncio.AbstractEventLoop, state: _Loop) -> Reader:
+    """Make the loop's hub.
+
+    The loop alone owns the reader callback: when it is closed, or collected, the callback goes, and
+    closes the hub. That happens in `loop.close()` itself, with the garbage collector off.
+    """
+    for other, its in list(_loops.items()):  # a safety net
+        if other.is_closed() and its.reader is not None and (left := its.reader()) is not None:
+            left.hub.close()
+    hub = Hub()
+    reader = Reader(hub, loop)
+    try:
+        loop.add_reader(hub.fileno(), reader)
+    except NotImplementedError:
+        msg = f"{type(loop).__name__} has no add_reader: use a selector event loop, uvloop or trio"
+        raise RuntimeError(msg) from None
+    state.reader = ref(reader)
+    return reader
+
+
+def _future(
+    hub: Hub, loop: asyncio.AbstractEventLoop, event: _wakefd.IoEvent
+) -> asyncio.Future[None] | None:
+    future = loop.create_future()
+
+    def settle(rose: bool) -> None:
+        if future.done():
+            return
+        if rose:
+            future.set_result(None)
+        else:
+            future.set_exception(_wakefd.ClosedResourceError("this event is closed"))
+
+    ticket = hub.wait(event, settle)
+    if ticket is None:
+        return None
+    future.add_done_callback(lambda _: hub.cancel(ticket))
+    return future

@@ -1,0 +1,73 @@
+"""`IoEvent`: the compiled one, and what needs an event loop."""
+
+from wakefd import _loops, _wakefd
+
+
+class IoEvent(_wakefd.IoEvent):
+    """A flag that any thread can raise, and that tasks on any event loop and threads can wait for.
+
+    Like a doorbell: `notify` rings it, whoever is at the door hears it, and ringing again before
+    somebody has answered (`clear`) makes no difference. It carries no data and counts nothing: put
+    a deque or a queue beside it, and let the event say "look".
+
+    Make it anywhere: it is bound to no loop, and has no descriptor until somebody waits for it in
+    a thread or asks for its `fileno`. Whoever waited when the flag rose is released, however many
+    they are and wherever they wait, even if somebody clears the flag at once.
+    """
+
+    __slots__ = ()
+
+    async def notified(self) -> None:
+        """Wait until the flag is up, or rises (even if somebody clears it at once).
+
+        Works on the loop that runs here: asyncio, uvloop and others with `add_reader`, trio, anyio
+        on either. On asyncio it returns at once if the flag is up (but now and then it yields a
+        turn, so that a consumer whose flag is always up does not starve its loop); on trio it is
+        always a checkpoint. If the task is cancelled, nothing is lost: the flag stays as it is.
+
+        Raises:
+            ClosedResourceError: the event is closed, or is closed before the flag rises.
+            RuntimeError: no supported loop runs here; or it ran before a fork, in the parent.
+            OSError: there is no descriptor to be had for this loop.
+        """
+        wait = _loops.begin(self)
+        if wait is not None:
+            await wait
+
+    def __aiter__(self) -> "_Turns":
+        """Wait, clear, run the body; again. Ends when the event is closed.
+
+        What arrives during the body makes another turn, and what arrived before the close makes a
+        last one. For one consumer: two of them take turns from each other.
+        """
+        return _Turns(self)
+
+
+class _Turns:
+    """The turns of one `async for`."""
+
+    __slots__ = ("_event", "_seen")
+
+    def __init__(self, event: IoEvent) -> None:
+        self._event = event
+        # The generation that we have answered; an unanswered one makes a turn even at close. The
+        # order counts: a rise between the two lines is seen by the second.
+        rises = event._rises()
+        self._seen = -1 if event.is_set() else rises
+
+    def __aiter__(self) -> "_Turns":
+        return self
+
+    async def __anext__(self) -> None:
+        event = self._event
+        try:
+            await event.notified()
+        except _wakefd.ClosedResourceError:
+            rises = event._rises()
+            if rises == self._seen:
+                raise StopAsyncIteration from None
+            self._seen = rises
+            return
+        # Before the clear: what rises in between is cleared with it, or makes another turn.
+        self._seen = event._rises()
+        event.clear()

@@ -1,0 +1,194 @@
+//! `IoEvent` but for what needs a loop.
+
+use super::{closed, os_error};
+use crate::{
+    blocking::{Started, Wait},
+    waiters::Outcome,
+};
+use pyo3::{
+    exceptions::{PyOverflowError, PyTypeError, PyValueError},
+    prelude::*,
+};
+use std::{
+    io,
+    sync::atomic::Ordering::Relaxed,
+    time::{Duration, Instant},
+};
+
+/// A flag that any thread can raise and that loops and threads wait for.
+///
+/// The base class of `wakefd.IoEvent`, which adds what needs an event loop.
+#[pyclass(module = "wakefd._wakefd", frozen, subclass, weakref)]
+pub(crate) struct IoEvent {
+    pub(super) inner: crate::IoEvent,
+}
+
+#[pymethods]
+impl IoEvent {
+    #[new]
+    fn new() -> Self {
+        Self { inner: crate::IoEvent::new() }
+    }
+
+    /// Raise the flag and wake everybody who waits.
+    ///
+    /// Return True if this call raised it; False if it was up already (the notification is coalesced with the earlier one)
+    /// or the event is closed.
+    ///
+    /// Callable from any thread, from `__del__`, weakref callbacks and signal handlers. Takes no lock.
+    ///
+    /// Raise OSError if the system refused to make a descriptor readable. The flag is up all the same, whoever could be
+    /// woken was, and the next notify() tries again.
+    #[inline]
+    fn notify(&self, py: Python<'_>) -> PyResult<bool> {
+        let event = &self.inner.event;
+        if event.pipe.is_coalescing() {
+            return Ok(false);
+        }
+        // A thread that is woken wants the GIL at once; a loop is usually woken for later.
+        if event.wakes_a_thread() { py.detach(|| event.raise()) } else { event.raise() }.map_err(os_error)
+    }
+
+    /// Lower the flag. Return True if it was up. Clear first and look at your data afterwards.
+    ///
+    /// Callable from any thread.
+    ///
+    /// Raise OSError if the event's descriptor is dead (closed by somebody else, or its connection reset). It is given up,
+    /// the flag stays as it is, and the next fileno() is a new one.
+    #[inline]
+    fn clear(&self) -> PyResult<bool> {
+        self.inner.clear().map_err(os_error)
+    }
+
+    /// Return True if the flag is up. Callable from any thread.
+    #[inline]
+    fn is_set(&self) -> bool {
+        self.inner.is_set()
+    }
+
+    /// Block this thread until the flag is up, or rises (even if somebody clears it at once); at most `timeout` seconds.
+    ///
+    /// Return True, or False if the time is up. None and infinity wait for ever, a negative timeout is 0. Lets other
+    /// threads run meanwhile; Ctrl-C and other signal handlers work. Not for a thread that runs an event loop: it would
+    /// stop the loop; `await event.notified()` there.
+    ///
+    /// Raise ClosedResourceError if the event is closed, or is being closed meanwhile; ValueError if the timeout is not a
+    /// number; OverflowError if it is too large; OSError if there is no descriptor to be had for this thread.
+    #[pyo3(signature = (timeout=None))]
+    fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
+        let deadline = deadline(timeout)?;
+        let mut wait = match Wait::begin(&self.inner.event).map_err(os_error)? {
+            Started::Up => return Ok(true),
+            Started::Closed => return Err(closed()),
+            Started::Waiting(wait) => wait,
+        };
+        loop {
+            match py.detach(|| wait.sleep(deadline)) {
+                Ok(Some(Outcome::Rose)) => return Ok(true),
+                Ok(Some(Outcome::Closed)) => return Err(closed()),
+                Ok(None) => return Ok(false),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => py.check_signals()?,
+                Err(e) => return Err(os_error(e)),
+            }
+        }
+    }
+
+    /// Return a descriptor that is readable while the flag is up, for a poller of your own.
+    ///
+    /// The event makes it at the first call, keeps it, and closes it. Watch it for reading and call clear(); never read it
+    /// yourself. Callable from any thread.
+    ///
+    /// Raise ClosedResourceError if the event is closed; OSError if no descriptor is to be had.
+    fn fileno(&self) -> PyResult<i64> {
+        crate::fork::ready();
+        let descriptor = self.inner.event.expose().map_err(os_error)?.ok_or_else(closed)?;
+        Ok(super::hub::number(&descriptor))
+    }
+
+    /// Close the event for ever.
+    ///
+    /// From now on notify() and clear() return False; those who wait get ClosedResourceError, unless the flag rose before.
+    /// Closing it again does nothing. Callable from any thread.
+    ///
+    /// Raise OSError if the system refused to wake a loop. The event is closed all the same.
+    fn close(&self) -> PyResult<()> {
+        self.inner.close().map_err(os_error)
+    }
+
+    /// True once the event was closed.
+    #[getter]
+    fn closed(&self) -> bool {
+        self.inner.is_closed()
+    }
+
+    #[pyo3(signature = () -> "typing.Self")]
+    fn __enter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    #[pyo3(signature = (*_args: "object") -> "None")]
+    fn __exit__(&self, _args: &Bound<'_, pyo3::types::PyTuple>) -> PyResult<()> {
+        self.close()
+    }
+
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        let this = slf.get();
+        let state = match () {
+            () if this.inner.is_closed() => "closed",
+            () if this.inner.is_set() => "up",
+            () => "down",
+        };
+        let waiting = this.inner.event.waiting.load(Relaxed);
+        let name = slf.get_type().name()?;
+        Ok(format!("<wakefd.{name} {state}, {waiting} waiting at {:p}>", slf.as_ptr()))
+    }
+
+    fn __copy__(&self) -> PyResult<()> {
+        Err(not_copyable())
+    }
+
+    fn __deepcopy__(&self, _memo: &Bound<'_, PyAny>) -> PyResult<()> {
+        Err(not_copyable())
+    }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        Err(not_copyable())
+    }
+
+    /// The generation: how often the flag has risen.
+    fn _rises(&self) -> u64 {
+        self.inner.event.pipe.word().rises()
+    }
+
+    /// How many listeners there are: the most loops and threads that ever waited at once. For tests.
+    fn _listeners(&self) -> usize {
+        self.inner.event.listener_count()
+    }
+
+    /// How many tokens are promised and not drained. For tests.
+    fn _owed(&self) -> u64 {
+        self.inner.event.pipe.word().owed()
+    }
+}
+
+fn not_copyable() -> PyErr {
+    PyTypeError::new_err(
+        "an IoEvent cannot be copied or pickled: pass the object itself to threads and tasks; \
+         between processes use multiprocessing.Event",
+    )
+}
+
+/// `None` and infinity: no deadline.
+fn deadline(timeout: Option<f64>) -> PyResult<Option<Instant>> {
+    let Some(seconds) = timeout.filter(|seconds| *seconds != f64::INFINITY) else {
+        return Ok(None);
+    };
+    if seconds.is_nan() {
+        return Err(PyValueError::new_err("timeout must be a number of seconds, not nan"));
+    }
+    Duration::try_from_secs_f64(seconds.max(0.0))
+        .ok()
+        .and_then(|timeout| Instant::now().checked_add(timeout))
+        .map(Some)
+        .ok_or_else(|| PyOverflowError::new_err("timeout is too large; use None to wait for ever"))
+}

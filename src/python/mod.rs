@@ -1,0 +1,55 @@
+//! The Python extension `wakefd._wakefd`: classes around the core. No algorithm lives here.
+
+mod event;
+mod hub;
+mod waiter;
+
+use pyo3::{create_exception, exceptions::PyRuntimeError, prelude::*};
+use std::io;
+
+create_exception!(
+    wakefd,
+    ClosedResourceError,
+    PyRuntimeError,
+    "The event is closed: it will never be notified again."
+);
+
+/// Keeps the errno; OSError then picks its subclass itself.
+fn os_error(error: io::Error) -> PyErr {
+    match error.raw_os_error() {
+        Some(errno) => pyo3::exceptions::PyOSError::new_err((errno, error.kind().to_string())),
+        None if error.kind() == io::ErrorKind::UnexpectedEof => {
+            pyo3::exceptions::PyConnectionResetError::new_err("the descriptor's connection to itself has ended")
+        }
+        None => error.into(),
+    }
+}
+
+fn closed() -> PyErr {
+    ClosedResourceError::new_err("this event is closed")
+}
+
+/// The compiled half of wakefd. Use the package `wakefd`.
+#[pymodule]
+mod _wakefd {
+    #[pymodule_export]
+    use super::{
+        ClosedResourceError,
+        event::IoEvent,
+        hub::{Hub, Reader},
+        waiter::Waiter,
+    };
+    use pyo3::prelude::*;
+
+    /// The version of the package, from Cargo.toml.
+    #[pymodule_export]
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+    /// Which notifier the operating system gives us: "eventfd", "socketpair" or "tcp".
+    ///
+    /// Raises OSError if it gives none.
+    #[pyfunction]
+    fn backend() -> PyResult<&'static str> {
+        Ok(crate::notifier::Notifier::new().map_err(super::os_error)?.name())
+    }
+}
