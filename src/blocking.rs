@@ -54,7 +54,11 @@ impl Wait {
             Ok(match hub.wait(event, outcome.clone()) {
                 Begun::Up => Started::Up,
                 Begun::Closed => Started::Closed,
-                Begun::Waiting(ticket) => Started::Waiting(Self { outcome, ticket, descriptor }),
+                Begun::Waiting(ticket) => Started::Waiting(Self {
+                    outcome,
+                    ticket,
+                    descriptor,
+                }),
             })
         })
     }
@@ -70,7 +74,10 @@ impl Wait {
                 return Ok(Some(outcome));
             }
             let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-            let ready = poll(&mut [PollFd::new(&self.descriptor, PollFlags::IN)], left.map(timespec).as_ref());
+            let ready = poll(
+                &mut [PollFd::new(&self.descriptor, PollFlags::IN)],
+                left.map(timespec).as_ref(),
+            );
             match ready {
                 Err(Errno::INTR) => return Err(io::ErrorKind::Interrupted.into()),
                 Err(e) => return Err(e.into()),
@@ -83,7 +90,10 @@ impl Wait {
     fn dispatch(&mut self) -> io::Result<()> {
         let mut released = Vec::new();
         HUB.with_borrow_mut(|slot| {
-            let hub = slot.as_mut().filter(|hub| hub.is_usable()).ok_or(io::ErrorKind::NotFound)?;
+            let hub = slot
+                .as_mut()
+                .filter(|hub| hub.is_usable())
+                .ok_or(io::ErrorKind::NotFound)?;
             hub.dispatch(&mut released);
             self.descriptor = hub.descriptor().ok_or(io::ErrorKind::NotFound)?;
             Ok::<_, io::Error>(())

@@ -61,7 +61,7 @@ fn install() {
         HELD.with_borrow_mut(|held| held.push(registry));
     }
     extern "C" fn parent() {
-        HELD.with_borrow_mut(|held| held.pop());
+        drop(HELD.with_borrow_mut(Vec::pop));
     }
     extern "C" fn child() {
         if let Some(registry) = HELD.with_borrow_mut(Vec::pop) {
@@ -88,7 +88,12 @@ fn wipe_the_gate_on_fork() {
     // SAFETY: a fresh private mapping at a place of the kernel's choice; unmapped only where nothing refers to it yet. An
     // AtomicUsize of zero bytes is valid, and a page is aligned for it.
     unsafe {
-        let Ok(at) = mmap_anonymous(ptr::null_mut(), page, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE) else {
+        let Ok(at) = mmap_anonymous(
+            ptr::null_mut(),
+            page,
+            ProtFlags::READ | ProtFlags::WRITE,
+            MapFlags::PRIVATE,
+        ) else {
             return;
         };
         if madvise(at, page, Advice::LinuxWipeOnFork).is_ok() {

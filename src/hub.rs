@@ -137,7 +137,9 @@ pub(crate) fn lock() -> Locked {
     // SAFETY: the mutex is there for ever.
     let mutex: &'static Mutex<()> = unsafe { &*LOCK.mutex.get() };
     // Nothing that is done under it panics half-way: a poisoned lock is as good as any.
-    Locked { _guard: mutex.lock().unwrap_or_else(PoisonError::into_inner) }
+    Locked {
+        _guard: mutex.lock().unwrap_or_else(PoisonError::into_inner),
+    }
 }
 
 impl Deref for Locked {
@@ -184,7 +186,11 @@ impl Event {
     /// again.
     #[inline]
     pub(crate) fn notify(self: &Arc<Self>) -> io::Result<bool> {
-        if self.pipe.is_coalescing() { Ok(false) } else { self.raise() }
+        if self.pipe.is_coalescing() {
+            Ok(false)
+        } else {
+            self.raise()
+        }
     }
 
     /// `notify` off its fast path.
@@ -242,8 +248,15 @@ impl Event {
     /// The descriptor is dead. It is given up, the flag stays as it is, and the next `expose` makes a new one.
     #[inline]
     pub(crate) fn clear(&self) -> io::Result<bool> {
+        self.pipe.clear().or_else(|_| self.give_up_the_dead())
+    }
+
+    #[cold]
+    fn give_up_the_dead(&self) -> io::Result<bool> {
+        let mut registry = lock();
+        // Another thread may have been here first, and made a new one since: look again, now that nobody can.
         self.pipe.clear().inspect_err(|_| {
-            lock().exposed.remove(&ptr::from_ref(self));
+            registry.exposed.remove(&ptr::from_ref(self));
             self.pipe.retire();
         })
     }
@@ -363,7 +376,8 @@ impl Listener {
     fn free(&self, hub: &HubCore) {
         self.hub.store(ptr::null_mut(), Relaxed);
         // SAFETY: ours until the state says FREE.
-        self.waiters.with_mut(|waiters| unsafe { *waiters = Default::default() });
+        self.waiters
+            .with_mut(|waiters| unsafe { *waiters = Default::default() });
         self.state.store(FREE, Release);
         hub.refs.fetch_sub(1, AcqRel);
     }
@@ -484,7 +498,11 @@ impl HubCore {
     /// The hub's thread only.
     pub(crate) fn dispatch(&self, mut each: impl FnMut(&Listener, &Arc<Event>)) -> Option<Descriptor> {
         // The pipe first: a listener that is pushed after the swap below finds the flag down and raises it.
-        let replaced = if self.pipe.clear_readable().is_ok() { None } else { self.renew() };
+        let replaced = if self.pipe.clear_readable().is_ok() {
+            None
+        } else {
+            self.renew()
+        };
         if self.head.load(Relaxed) == CLOSED {
             return replaced;
         }

@@ -232,6 +232,9 @@ impl Default for IoEvent {
 
 impl fmt::Debug for IoEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IoEvent").field("is_set", &self.is_set()).field("is_closed", &self.is_closed()).finish()
+        f.debug_struct("IoEvent")
+            .field("is_set", &self.is_set())
+            .field("is_closed", &self.is_closed())
+            .finish()
     }
 }

@@ -53,12 +53,12 @@ mod fork {
     pub(crate) fn ready() {}
 }
 
+#[cfg(all(feature = "async-io", not(any(loom, wakefd_steps))))]
+mod async_io;
 #[cfg(not(any(loom, wakefd_steps)))]
 mod blocking;
 #[cfg(not(any(loom, wakefd_steps)))]
 mod io_event;
-#[cfg(all(feature = "async-io", not(any(loom, wakefd_steps))))]
-mod async_io;
 #[cfg(all(feature = "python", not(any(loom, wakefd_steps))))]
 mod python;
 

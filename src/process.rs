@@ -1,7 +1,10 @@
 //! What all events of a process share: the gate, the fork epoch, and the memory that waits to be freed.
 
 use crate::sync::{AtomicPtr, AtomicU32, AtomicUsize, global};
-use std::{ptr, sync::atomic::Ordering::*};
+use std::{
+    ptr,
+    sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release},
+};
 
 /// 0 in a raw clone (the page is wiped there), 1 when all is well, and one more for each pipe that is UNSENT.
 ///
@@ -69,7 +72,10 @@ pub(crate) struct Grave {
 impl Grave {
     /// `free` is called once, with the pointer that was given to `bury`.
     pub(crate) fn new(free: unsafe fn(*mut Grave)) -> Self {
-        Self { next: AtomicPtr::new(ptr::null_mut()), free }
+        Self {
+            next: AtomicPtr::new(ptr::null_mut()),
+            free,
+        }
     }
 
     /// Hands memory over to the next `free_the_buried`: no allocation, no lock.

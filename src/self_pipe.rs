@@ -82,7 +82,7 @@ impl Word {
     }
     /// `n` tokens less.
     fn settle(self, n: u64) -> Self {
-        Self((self.0 & !OWED) | self.owed().saturating_sub(n) * TOKEN)
+        Self((self.0 & !OWED) | (self.owed().saturating_sub(n) * TOKEN))
     }
     fn without(self, bits: u64) -> Self {
         Self(self.0 & !bits)
@@ -123,7 +123,10 @@ pub(crate) struct SelfPipe {
 
 impl SelfPipe {
     pub(crate) fn new() -> Self {
-        Self { word: AtomicU64::new(0), open: AtomicPtr::new(ptr::null_mut()) }
+        Self {
+            word: AtomicU64::new(0),
+            open: AtomicPtr::new(ptr::null_mut()),
+        }
     }
 
     #[inline]
@@ -164,7 +167,11 @@ impl SelfPipe {
                 seen = Word(self.word.load(Relaxed));
                 continue;
             }
-            let risen = if seen.is_set() { seen } else { Word(seen.0.wrapping_add(RISE)).with(FLAG) };
+            let risen = if seen.is_set() {
+                seen
+            } else {
+                Word(seen.0.wrapping_add(RISE)).with(FLAG)
+            };
             let next = if sends { risen.promise() } else { risen }.without(UNSENT);
             match self.word.compare_exchange_weak(seen.0, next.0, AcqRel, Relaxed) {
                 Ok(_) => break sends,
@@ -179,7 +186,11 @@ impl SelfPipe {
             GATE.lower();
         }
         let sent = if sends { self.send() } else { Ok(()) };
-        if seen.is_set() { Raised::Retried(sent) } else { Raised::Rose(sent) }
+        if seen.is_set() {
+            Raised::Retried(sent)
+        } else {
+            Raised::Rose(sent)
+        }
     }
 
     /// Writes the token that has been promised, and leaves.
@@ -241,7 +252,11 @@ impl SelfPipe {
                 seen = self.word();
                 continue;
             }
-            let next = if seen.is_exposed() { Word(seen.0 + USER) } else { seen.without(FLAG | UNSENT | OWED) };
+            let next = if seen.is_exposed() {
+                Word(seen.0 + USER)
+            } else {
+                seen.without(FLAG | UNSENT | OWED)
+            };
             match self.word.compare_exchange_weak(seen.0, next.0, AcqRel, Acquire) {
                 Ok(_) => break,
                 Err(now) => seen = Word(now),
@@ -293,7 +308,9 @@ impl SelfPipe {
 
     /// Closes the pipe for ever; false if it was closed. Lowers the flag, keeps the generation.
     pub(crate) fn close(&self) -> bool {
-        !self.take_down(|word| word.with(CLOSED).without(FLAG | UNSENT | EXPOSED)).is_closed()
+        !self
+            .take_down(|word| word.with(CLOSED).without(FLAG | UNSENT | EXPOSED))
+            .is_closed()
     }
 
     /// Lowers the flag, whatever the notifier says: for one that is dead and cannot be replaced now.
@@ -458,7 +475,9 @@ impl Drop for Descriptor {
 
 impl std::fmt::Debug for Descriptor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Descriptor").field("notifier", &self.notifier().name()).finish_non_exhaustive()
+        f.debug_struct("Descriptor")
+            .field("notifier", &self.notifier().name())
+            .finish_non_exhaustive()
     }
 }
 

@@ -5,15 +5,17 @@
 pub(crate) use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, fence};
 #[cfg(not(loom))]
 pub(crate) use std::{
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Mutex, MutexGuard},
     thread::yield_now,
 };
+// In all editions: only the standard library's can be a `self`. To loom its counts are no steps, and order nothing.
+pub(crate) use std::sync::Arc;
 
 #[cfg(loom)]
 pub(crate) use loom::{
     cell::UnsafeCell,
     sync::{
-        Arc, Mutex, MutexGuard,
+        Mutex, MutexGuard,
         atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, fence},
     },
     thread::yield_now,
@@ -29,7 +31,9 @@ macro_rules! global {
 }
 #[cfg(loom)]
 macro_rules! global {
-    ($(#[$attr:meta])* static $name:ident: $type:ty = $init:expr;) => { loom::lazy_static! { pub(crate) static ref $name: $type = $init; } };
+    ($(#[$attr:meta])* static $name:ident: $type:ty = $init:expr;) => {
+        loom::lazy_static! { pub(crate) static ref $name: $type = $init; }
+    };
 }
 pub(crate) use global;
 

@@ -5,11 +5,14 @@
 use crate::{
     fork,
     hub::{Event, HubCore, Listener},
-    self_pipe::{Descriptor, Word},
-    sync::Arc,
+    self_pipe::Descriptor,
+    sync::{Arc, fence},
 };
 use slotmap::{DefaultKey, Key as _, SlotMap};
-use std::{io, mem, sync::atomic::Ordering::Relaxed};
+use std::{
+    io, mem,
+    sync::atomic::Ordering::{Relaxed, SeqCst},
+};
 
 /// Names one wait of one hub; never reused.
 pub(crate) type Ticket = DefaultKey;
@@ -70,7 +73,12 @@ impl<W> Hub<W> {
     /// No descriptor to be had.
     pub(crate) fn new(blocking: bool) -> io::Result<Self> {
         fork::ready();
-        Ok(Self { core: HubCore::acquire(blocking)?, epoch: fork::epoch(), waiters: SlotMap::new(), closed: false })
+        Ok(Self {
+            core: HubCore::acquire(blocking)?,
+            epoch: fork::epoch(),
+            waiters: SlotMap::new(),
+            closed: false,
+        })
     }
 
     /// False once it is closed, and in the child of a fork: then whoever waits here waits for ever.
@@ -131,7 +139,6 @@ impl<W> Hub<W> {
         Some(waiter.who)
     }
 
-
     /// Those who wait, in no order.
     #[cfg_attr(not(feature = "python"), allow(dead_code))]
     pub(crate) fn iter(&self) -> impl Iterator<Item = &W> {
@@ -152,7 +159,8 @@ impl<W> Hub<W> {
     /// Releases every waiter whose generation has passed; re-arms for those who stay.
     fn settle(&mut self, listener: &Listener, event: &Arc<Event>, released: &mut Vec<(W, Outcome)>) {
         // The word is read after the listener is IDLE, and again after each arming: a rise in between was not told.
-        let mut word = self.look(event);
+        fence(SeqCst);
+        let mut word = event.pipe.word();
         loop {
             let mut at = self.chain(listener)[0];
             while let Some(waiter) = self.waiters.get(at) {
@@ -177,11 +185,6 @@ impl<W> Hub<W> {
         }
     }
 
-    fn look(&self, event: &Event) -> Word {
-        crate::sync::fence(std::sync::atomic::Ordering::SeqCst);
-        event.pipe.word()
-    }
-
     fn unlink(&mut self, listener: &Listener, waiter: &Waiter<W>) {
         let [mut first, mut last] = self.chain(listener);
         match self.waiters.get_mut(waiter.previous) {
@@ -195,12 +198,13 @@ impl<W> Hub<W> {
         self.set_chain(listener, [first, last]);
     }
 
+    #[allow(clippy::unused_self)] // it is what entitles us
     fn chain(&self, listener: &Listener) -> [Ticket; 2] {
         // SAFETY: this hub's thread, and the listener is this hub's.
         listener.waiters.with_mut(|waiters| unsafe { *waiters })
     }
 
-    #[allow(clippy::unused_self)] // it is what entitles us
+    #[allow(clippy::unused_self)] // as in `chain`
     fn set_chain(&self, listener: &Listener, chain: [Ticket; 2]) {
         // SAFETY: as in `chain`.
         listener.waiters.with_mut(|waiters| unsafe { *waiters = chain });

@@ -10,10 +10,10 @@
 True
 """
 
+from wakefd import _wakefd
+from wakefd._errors import ClosedResourceError
 from wakefd._event import IoEvent
-from wakefd._wakefd import VERSION as __version__
-from wakefd._wakefd import ClosedResourceError
 
 __all__ = ["ClosedResourceError", "IoEvent", "__version__"]
 
-ClosedResourceError.__module__ = __name__
+__version__: str = _wakefd.VERSION

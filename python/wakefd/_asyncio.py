@@ -6,6 +6,7 @@ from collections.abc import Awaitable
 from weakref import ReferenceType, WeakKeyDictionary, ref
 
 from wakefd import _wakefd
+from wakefd._errors import ClosedResourceError
 from wakefd._wakefd import Hub, Reader, Waiter
 
 # So many times in a row `notified` may return at once before it yields a turn of the loop.
@@ -51,7 +52,8 @@ def begin(event: _wakefd.IoEvent) -> Awaitable[None] | None:
     if reader is None:
         reader = _watch(loop, state)
     if state.direct:
-        return Waiter.begin(reader.hub, loop, event)
+        # Awaitable by the protocol of asyncio's futures, which no type describes.
+        return Waiter.begin(reader.hub, loop, event)  # type: ignore[return-value]
     return _future(reader.hub, loop, event)
 
 
@@ -67,7 +69,7 @@ def _watch(loop: asyncio.AbstractEventLoop, state: _Loop) -> Reader:
     hub = Hub()
     reader = Reader(hub, loop)
     try:
-        loop.add_reader(hub.fileno(), reader)
+        loop.add_reader(hub.fileno(), reader.dispatch)
     except NotImplementedError:
         msg = f"{type(loop).__name__} has no add_reader: use a selector event loop, uvloop or trio"
         raise RuntimeError(msg) from None
@@ -86,7 +88,7 @@ def _future(
         if rose:
             future.set_result(None)
         else:
-            future.set_exception(_wakefd.ClosedResourceError("this event is closed"))
+            future.set_exception(ClosedResourceError("this event is closed"))
 
     ticket = hub.wait(event, settle)
     if ticket is None:

@@ -1,6 +1,10 @@
 """`IoEvent`: the compiled one, and what needs an event loop."""
 
+from types import TracebackType
+from typing import Self
+
 from wakefd import _loops, _wakefd
+from wakefd._errors import ClosedResourceError
 
 
 class IoEvent(_wakefd.IoEvent):
@@ -42,6 +46,19 @@ class IoEvent(_wakefd.IoEvent):
         """
         return _Turns(self)
 
+    def __enter__(self) -> Self:
+        """Return the event itself."""
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the event."""
+        self.close()
+
 
 class _Turns:
     """The turns of one `async for`."""
@@ -62,7 +79,7 @@ class _Turns:
         event = self._event
         try:
             await event.notified()
-        except _wakefd.ClosedResourceError:
+        except ClosedResourceError:
             rises = event._rises()
             if rises == self._seen:
                 raise StopAsyncIteration from None

@@ -11,6 +11,7 @@ import trio
 from trio.lowlevel import Abort, RaiseCancelT, RunVar, Task
 
 from wakefd import _wakefd
+from wakefd._errors import ClosedResourceError
 from wakefd._wakefd import Hub
 
 
@@ -88,7 +89,7 @@ async def _notified(event: _wakefd.IoEvent) -> None:
         run.hand_over()
     if not outcome:
         msg = "this event is closed"
-        raise _wakefd.ClosedResourceError(msg)
+        raise ClosedResourceError(msg)
 
 
 def _start() -> _Run:

@@ -23,14 +23,14 @@ pub(crate) use os::{Notifier, may_die};
 mod os {
     #[cfg(all(any(target_os = "linux", target_os = "android"), not(wakefd_notifier)))]
     mod eventfd;
-    #[cfg(all(any(target_os = "linux", target_os = "android"), not(wakefd_notifier)))]
-    mod linux;
     #[cfg(unix)]
     mod identity;
-    mod stream;
+    #[cfg(all(any(target_os = "linux", target_os = "android"), not(wakefd_notifier)))]
+    mod linux;
     #[cfg_attr(any(windows, wakefd_notifier = "tcp"), path = "tcp.rs")]
     #[cfg_attr(not(any(windows, wakefd_notifier = "tcp")), path = "socketpair.rs")]
     mod pair;
+    mod stream;
 
     #[cfg(all(any(target_os = "linux", target_os = "android"), not(wakefd_notifier)))]
     pub(crate) use linux::Notifier;
@@ -41,3 +41,106 @@ mod os {
 
 #[cfg(not(any(unix, windows)))]
 compile_error!("wakefd needs eventfd, Unix sockets or TCP sockets: this target has none of them");
+
+/// The contract, on whichever back-end this build has.
+#[cfg(all(test, unix, not(any(loom, wakefd_steps))))]
+mod tests {
+    use super::Notifier;
+    use rustix::{
+        event::{PollFd, PollFlags, Timespec, poll},
+        io::{FdFlags, fcntl_getfd},
+    };
+    use std::{
+        fs::File,
+        io::{self, Write as _},
+        os::fd::{AsRawFd as _, FromRawFd as _, IntoRawFd as _},
+    };
+
+    fn readable(notifier: &Notifier) -> bool {
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(
+            &mut [PollFd::from_borrowed_fd(notifier.as_fd(), PollFlags::IN)],
+            Some(&now),
+        )
+        .unwrap()
+            == 1
+    }
+
+    #[test]
+    fn tokens_are_counted_and_drained() -> io::Result<()> {
+        let it = Notifier::new()?;
+        assert!(!readable(&it));
+        assert_eq!(it.drain()?, 0);
+        assert!(it.signal()? && it.signal()?);
+        assert!(readable(&it));
+        assert_eq!(it.drain()?, 2);
+        assert!(!readable(&it));
+        Ok(())
+    }
+
+    #[test]
+    fn a_full_one_says_so_and_stays_readable() -> io::Result<()> {
+        let it = Notifier::new()?;
+        if it.name() != "eventfd" {
+            let mut sent = 0;
+            while it.signal()? {
+                sent += 1;
+                assert!(sent < 10_000_000, "never full");
+            }
+            assert!(readable(&it));
+            assert_eq!(it.drain()?, sent);
+            assert!(it.signal()?, "there is room again");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn closed_on_exec() -> io::Result<()> {
+        assert!(fcntl_getfd(Notifier::new()?.as_fd())?.contains(FdFlags::CLOEXEC));
+        Ok(())
+    }
+
+    #[test]
+    fn renewed_in_place_it_keeps_its_number_and_shares_nothing() -> io::Result<()> {
+        let mut it = Notifier::new()?;
+        let number = it.as_fd().as_raw_fd();
+        let shared = it.as_fd().try_clone_to_owned()?; // as the parent of a fork has it
+        it.renew(true)?;
+        assert_eq!(it.as_fd().as_raw_fd(), number);
+        it.signal()?;
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        assert_eq!(
+            poll(&mut [PollFd::new(&shared, PollFlags::IN)], Some(&now))?,
+            0,
+            "the parent was woken"
+        );
+        assert_eq!(it.drain()?, 1);
+        Ok(())
+    }
+
+    #[test]
+    fn renewed_elsewhere_it_leaves_its_number_alone() -> io::Result<()> {
+        for in_place in [false, true] {
+            let mut it = Notifier::new()?;
+            let number = it.as_fd().as_raw_fd();
+            let path = std::env::temp_dir().join(format!("wakefd-{}-{in_place}", std::process::id()));
+            if in_place {
+                // The number was closed and is a log file now.
+                // SAFETY: both are open, and nobody else uses this number.
+                unsafe { libc::dup2(File::create(&path)?.as_raw_fd(), number) };
+            }
+            it.renew(in_place)?;
+            assert_ne!(it.as_fd().as_raw_fd(), number);
+            assert!(it.signal()?);
+            if in_place {
+                // SAFETY: `renew` has let go of the number.
+                let mut log = unsafe { File::from_raw_fd(number) };
+                log.write_all(b"intact")?;
+                assert_eq!(std::fs::read(&path)?, b"intact");
+                std::fs::remove_file(&path)?;
+                let _ = log.into_raw_fd();
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,11 +1,23 @@
 //! A notifier without an operating system, for the models: a count of tokens, and writes that can be refused.
 //!
 //! The mutex stands for the kernel's: eventfd and sockets take a lock in read and write, which orders what they order.
+//! Closing takes none: that it comes after all else is the caller's business, and loom watches it (`life`).
 
 use crate::sync::Mutex;
-use std::io;
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
 
-pub(crate) struct Notifier(Mutex<State>);
+pub(crate) struct Notifier {
+    state: Mutex<State>,
+    #[cfg(loom)]
+    life: loom::cell::UnsafeCell<()>,
+    log: Arc<Log>,
+}
 
 #[derive(Default)]
 struct State {
@@ -18,22 +30,39 @@ struct State {
     closed: bool,
 }
 
+/// What was done to it. Outlives it, and is no step in a model.
+#[derive(Default)]
+pub(crate) struct Log {
+    pub(crate) writes: AtomicUsize,
+    pub(crate) drains: AtomicUsize,
+    pub(crate) closes: AtomicUsize,
+}
+
 pub(crate) fn may_die() -> bool {
     false
 }
 
 impl Notifier {
+    #[allow(clippy::unnecessary_wraps)] // the contract's
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self(Mutex::new(State::default())))
+        Ok(Self {
+            state: Mutex::default(),
+            #[cfg(loom)]
+            life: loom::cell::UnsafeCell::new(()),
+            log: Arc::default(),
+        })
     }
 
     fn with<R>(&self, f: impl FnOnce(&mut State) -> R) -> R {
         #[cfg(wakefd_steps)]
         crate::sync::steps::step();
-        f(&mut self.0.lock().unwrap())
+        #[cfg(loom)]
+        self.life.with(|_| ());
+        f(&mut self.state.lock().unwrap())
     }
 
     pub(crate) fn signal(&self) -> io::Result<bool> {
+        self.log.writes.fetch_add(1, Relaxed);
         self.with(|s| {
             assert!(!s.closed, "WRITE TO A CLOSED DESCRIPTOR");
             if s.refuse > 0 {
@@ -47,6 +76,7 @@ impl Notifier {
     }
 
     pub(crate) fn drain(&self) -> io::Result<u64> {
+        self.log.drains.fetch_add(1, Relaxed);
         self.with(|s| {
             assert!(!s.closed, "READ FROM A CLOSED DESCRIPTOR");
             if s.dead {
@@ -57,17 +87,22 @@ impl Notifier {
     }
 
     pub(crate) fn close(&self) {
+        self.log.closes.fetch_add(1, Relaxed);
+        #[cfg(loom)]
+        self.life.with_mut(|_| ());
         self.with(|s| {
             assert!(!s.closed, "CLOSED TWICE");
             s.closed = true;
         });
     }
 
+    #[allow(clippy::unused_self)] // the contract's
     pub(crate) fn name(&self) -> &'static str {
         "sim"
     }
 
     /// The child of a fork gets an empty one.
+    #[cfg_attr(loom, allow(dead_code))]
     pub(crate) fn renew(&mut self, _in_place: bool) -> io::Result<()> {
         *self = Self::new()?;
         Ok(())
@@ -75,20 +110,25 @@ impl Notifier {
 
     // What the models ask and do.
 
+    pub(crate) fn log(&self) -> Arc<Log> {
+        self.log.clone()
+    }
+
     pub(crate) fn readable(&self) -> bool {
-        let s = self.0.lock().unwrap();
+        let s = self.state.lock().unwrap();
         s.tokens > 0 || s.dead
     }
 
     pub(crate) fn refuse(&self, writes: usize) {
-        self.0.lock().unwrap().refuse = writes;
+        self.state.lock().unwrap().refuse = writes;
     }
 
+    #[cfg_attr(wakefd_steps, allow(dead_code))]
     pub(crate) fn room(&self, tokens: u64) {
-        self.0.lock().unwrap().room = Some(tokens);
+        self.state.lock().unwrap().room = Some(tokens);
     }
 
     pub(crate) fn die(&self) {
-        self.0.lock().unwrap().dead = true;
+        self.state.lock().unwrap().dead = true;
     }
 }

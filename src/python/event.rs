@@ -24,10 +24,13 @@ pub(crate) struct IoEvent {
 }
 
 #[pymethods]
+#[allow(clippy::unused_self)] // the data model's signatures
 impl IoEvent {
     #[new]
     fn new() -> Self {
-        Self { inner: crate::IoEvent::new() }
+        Self {
+            inner: crate::IoEvent::new(),
+        }
     }
 
     /// Raise the flag and wake everybody who waits.
@@ -46,7 +49,12 @@ impl IoEvent {
             return Ok(false);
         }
         // A thread that is woken wants the GIL at once; a loop is usually woken for later.
-        if event.wakes_a_thread() { py.detach(|| event.raise()) } else { event.raise() }.map_err(os_error)
+        if event.wakes_a_thread() {
+            py.detach(|| event.raise())
+        } else {
+            event.raise()
+        }
+        .map_err(os_error)
     }
 
     /// Lower the flag. Return True if it was up. Clear first and look at your data afterwards.
@@ -121,16 +129,6 @@ impl IoEvent {
         self.inner.is_closed()
     }
 
-    #[pyo3(signature = () -> "typing.Self")]
-    fn __enter__(slf: Py<Self>) -> Py<Self> {
-        slf
-    }
-
-    #[pyo3(signature = (*_args: "object") -> "None")]
-    fn __exit__(&self, _args: &Bound<'_, pyo3::types::PyTuple>) -> PyResult<()> {
-        self.close()
-    }
-
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
         let this = slf.get();
         let state = match () {
@@ -140,7 +138,10 @@ impl IoEvent {
         };
         let waiting = this.inner.event.waiting.load(Relaxed);
         let name = slf.get_type().name()?;
-        Ok(format!("<wakefd.{name} {state}, {waiting} waiting at {:p}>", slf.as_ptr()))
+        Ok(format!(
+            "<wakefd.{name} {state}, {waiting} waiting at {:p}>",
+            slf.as_ptr()
+        ))
     }
 
     fn __copy__(&self) -> PyResult<()> {
@@ -151,7 +152,7 @@ impl IoEvent {
         Err(not_copyable())
     }
 
-    fn __reduce__(&self) -> PyResult<()> {
+    fn __reduce__(&self) -> PyResult<String> {
         Err(not_copyable())
     }
 

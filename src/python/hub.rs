@@ -32,19 +32,23 @@ impl Hub {
     /// Raise OSError if no descriptor is to be had.
     #[new]
     fn new() -> PyResult<Self> {
-        Ok(Self { table: waiters::Hub::new(false).map_err(os_error)? })
+        Ok(Self {
+            table: waiters::Hub::new(false).map_err(os_error)?,
+        })
     }
 
     /// Return the descriptor to watch for reading.
     fn fileno(&self) -> PyResult<i64> {
-        self.table.descriptor().map(|descriptor| number(&descriptor)).ok_or_else(|| unusable(&self.table))
+        self.table
+            .descriptor()
+            .map(|descriptor| number(&descriptor))
+            .ok_or_else(|| unusable(&self.table))
     }
 
     /// Call `who(outcome)` once the flag of `event` rises (outcome True) or the event is closed (False).
     ///
     /// Return a ticket for cancel(), or None if the flag is up now. Raise ClosedResourceError if the event is closed now,
     /// RuntimeError if this hub cannot be used (any more).
-    #[pyo3(signature = (event, who: "typing.Callable[[bool], object]"))]
     pub(super) fn wait(&mut self, event: &IoEvent, who: Py<PyAny>) -> PyResult<Option<u64>> {
         if !self.table.is_usable() {
             return Err(unusable(&self.table));
@@ -132,7 +136,7 @@ fn dispatch(hub: &Bound<'_, Hub>) -> (Option<Replaced>, Vec<PyErr>) {
     (replaced.map(|descriptor| Replaced { descriptor }), errors)
 }
 
-/// What an asyncio loop calls when its hub is readable.
+/// What an asyncio loop calls (`dispatch`) when its hub is readable.
 ///
 /// The loop alone owns it: when the loop is closed or collected it goes, and the hub is closed with it.
 #[pyclass(module = "wakefd._wakefd", frozen, weakref)]
@@ -146,13 +150,13 @@ pub(crate) struct Reader {
 #[pymethods]
 impl Reader {
     #[new]
-    #[pyo3(signature = (hub, event_loop: "asyncio.AbstractEventLoop"))]
     fn new(hub: Py<Hub>, event_loop: &Bound<'_, PyAny>) -> PyResult<Self> {
         let event_loop = pyo3::types::PyWeakrefReference::new(event_loop)?.into_any().unbind();
         Ok(Self { hub, event_loop })
     }
 
-    fn __call__(slf: &Bound<'_, Self>) -> PyResult<()> {
+    /// Release those who are to be released. The bound method is the callback: it owns the reader.
+    fn dispatch(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let this = slf.get();
         let (replaced, errors) = dispatch(this.hub.bind(py));
@@ -162,11 +166,20 @@ impl Reader {
         let event_loop = this.event_loop.call0(py)?;
         if let Some(replaced) = replaced {
             event_loop.call_method1(py, "remove_reader", (replaced.fileno(),))?;
-            event_loop.call_method1(py, "add_reader", (this.hub.borrow(py).fileno()?, slf))?;
+            event_loop.call_method1(
+                py,
+                "add_reader",
+                (this.hub.borrow(py).fileno()?, slf.getattr("dispatch")?),
+            )?;
         }
         for error in errors {
             // Raised here, the traceback would keep this callback, and so the hub, alive past the end of the loop.
-            let raise = Bound::new(py, Raise { error: error.into_value(py).into_any() })?;
+            let raise = Bound::new(
+                py,
+                Raise {
+                    error: error.into_value(py).into_any(),
+                },
+            )?;
             event_loop.call_method1(py, "call_soon", (raise,))?;
         }
         Ok(())

@@ -4,15 +4,11 @@ mod event;
 mod hub;
 mod waiter;
 
-use pyo3::{create_exception, exceptions::PyRuntimeError, prelude::*};
+use pyo3::prelude::*;
 use std::io;
 
-create_exception!(
-    wakefd,
-    ClosedResourceError,
-    PyRuntimeError,
-    "The event is closed: it will never be notified again."
-);
+// A Python class, so that the generated stubs know it.
+pyo3::import_exception!(wakefd._errors, ClosedResourceError);
 
 /// Keeps the errno; OSError then picks its subclass itself.
 fn os_error(error: io::Error) -> PyErr {
@@ -34,9 +30,8 @@ fn closed() -> PyErr {
 mod _wakefd {
     #[pymodule_export]
     use super::{
-        ClosedResourceError,
         event::IoEvent,
-        hub::{Hub, Reader},
+        hub::{Hub, Reader, Replaced},
         waiter::Waiter,
     };
     use pyo3::prelude::*;

@@ -25,13 +25,13 @@ enum State {
 /// A task's wait for one event. Awaitable once, by the task of the loop that it was made for.
 #[pyclass(module = "wakefd._wakefd")]
 pub(crate) struct Waiter {
-    #[pyo3(get, set)]
-    _asyncio_future_blocking: bool,
+    #[pyo3(get, set, name = "_asyncio_future_blocking")]
+    blocking: bool,
     state: State,
     ticket: u64,
     hub: Py<Hub>,
-    #[pyo3(get)]
-    _loop: Py<PyAny>,
+    #[pyo3(get, name = "_loop")]
+    event_loop: Py<PyAny>,
     /// The task's step, and the context it runs in.
     wakeup: Option<(Py<PyAny>, Option<Py<PyAny>>)>,
     message: Option<Py<PyAny>>,
@@ -43,7 +43,6 @@ impl Waiter {
     ///
     /// Raise what Hub.wait() raises.
     #[staticmethod]
-    #[pyo3(signature = (hub, event_loop: "asyncio.AbstractEventLoop", event))]
     fn begin<'py>(
         hub: &Bound<'py, Hub>,
         event_loop: &Bound<'py, PyAny>,
@@ -52,11 +51,11 @@ impl Waiter {
         let this = Bound::new(
             hub.py(),
             Self {
-                _asyncio_future_blocking: false,
+                blocking: false,
                 state: State::Pending,
                 ticket: 0,
                 hub: hub.clone().unbind(),
-                _loop: event_loop.clone().unbind(),
+                event_loop: event_loop.clone().unbind(),
                 wakeup: None,
                 message: None,
             },
@@ -68,16 +67,17 @@ impl Waiter {
         }))
     }
 
-    #[pyo3(signature = () -> "asyncio.AbstractEventLoop")]
     fn get_loop(&self, py: Python<'_>) -> Py<PyAny> {
-        self._loop.clone_ref(py)
+        self.event_loop.clone_ref(py)
     }
 
-    #[pyo3(signature = (callback: "typing.Callable[[Waiter], object]", *, context: "contextvars.Context | None" = None))]
+    #[pyo3(signature = (callback, *, context=None))]
     fn add_done_callback(slf: &Bound<'_, Self>, callback: Py<PyAny>, context: Option<Py<PyAny>>) -> PyResult<()> {
         let mut this = slf.borrow_mut();
         if this.wakeup.is_some() {
-            return Err(PyRuntimeError::new_err("a wait belongs to one task: call notified() once per task"));
+            return Err(PyRuntimeError::new_err(
+                "a wait belongs to one task: call notified() once per task",
+            ));
         }
         if this.state == State::Pending {
             this.wakeup = Some((callback, context));
@@ -108,7 +108,7 @@ impl Waiter {
     }
 
     /// Return False if the wait has ended.
-    #[pyo3(signature = (msg: "object | None" = None))]
+    #[pyo3(signature = (msg=None))]
     fn cancel(slf: &Bound<'_, Self>, msg: Option<Py<PyAny>>) -> PyResult<bool> {
         let wakeup = {
             let mut this = slf.borrow_mut();
@@ -150,7 +150,7 @@ impl Waiter {
     fn __next__(slf: Bound<'_, Self>) -> PyResult<Option<Bound<'_, Self>>> {
         let mut this = slf.borrow_mut();
         if this.state == State::Pending {
-            this._asyncio_future_blocking = true;
+            this.blocking = true;
             drop(this);
             return Ok(Some(slf));
         }
@@ -160,7 +160,7 @@ impl Waiter {
     #[allow(clippy::needless_pass_by_value)] // PyO3's signature
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.hub)?;
-        visit.call(&self._loop)?;
+        visit.call(&self.event_loop)?;
         visit.call(&self.message)?;
         if let Some((callback, context)) = &self.wakeup {
             visit.call(callback)?;
@@ -191,7 +191,9 @@ impl Waiter {
         };
         match wakeup {
             Some((callback, Some(context))) => {
-                context.bind(slf.py()).call_method1(intern!(slf.py(), "run"), (callback, slf))?;
+                context
+                    .bind(slf.py())
+                    .call_method1(intern!(slf.py(), "run"), (callback, slf))?;
             }
             Some((callback, None)) => {
                 callback.call1(slf.py(), (slf,))?;
@@ -211,10 +213,12 @@ impl Waiter {
 
     fn call_soon(slf: &Bound<'_, Self>, callback: Py<PyAny>, context: Option<Py<PyAny>>) -> PyResult<()> {
         let py = slf.py();
-        let event_loop = slf.borrow()._loop.clone_ref(py);
+        let event_loop = slf.borrow().event_loop.clone_ref(py);
         let keywords = PyDict::new(py);
         keywords.set_item(intern!(py, "context"), context)?;
-        event_loop.bind(py).call_method(intern!(py, "call_soon"), (callback, slf), Some(&keywords))?;
+        event_loop
+            .bind(py)
+            .call_method(intern!(py, "call_soon"), (callback, slf), Some(&keywords))?;
         Ok(())
     }
 }

@@ -43,9 +43,19 @@ fn exclusive_address_use(socket: &Socket) -> io::Result<()> {
     let on = 1_i32.to_ne_bytes();
     // SAFETY: a live socket, and a pointer to as many bytes as are announced.
     let result = unsafe {
-        setsockopt(socket.as_raw_socket() as usize, SOL_SOCKET, SO_EXCLUSIVEADDRUSE, on.as_ptr(), on.len() as i32)
+        setsockopt(
+            socket.as_raw_socket() as usize,
+            SOL_SOCKET,
+            SO_EXCLUSIVEADDRUSE,
+            on.as_ptr(),
+            on.len() as i32,
+        )
     };
-    if result == SOCKET_ERROR { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if result == SOCKET_ERROR {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }
 
 /// The connection that is `peer`'s, among whatever else comes in.

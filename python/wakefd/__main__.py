@@ -1,0 +1,190 @@
+"""`python -m wakefd`: what it runs on, and whether wake-ups arrive."""
+
+import argparse
+import faulthandler
+import json
+import os
+import platform
+import sys
+import sysconfig
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+
+import wakefd
+from wakefd import _selftest, _wakefd
+
+DESCRIPTION = """\
+Wake every event loop found here from threads, and report what it is like.
+
+Paste the output into bug reports. --json has the same, and a little more, for machines.
+"""
+
+EPILOG = f"""\
+how to read it:
+
+  loop           where the task waits: asyncio, uvloop, trio; "thread" is a plain thread that
+                 blocks in wait(). Loops that cannot be imported are left out.
+
+  First half: one thread notifies one sleeping task, which notifies it back; and again.
+  round trips/s  how often per second. Each is two wake-ups: the task's, then the thread's.
+  p50, p99 us    how long one takes, in microseconds: half of them are faster than p50, one in a
+                 hundred is slower than p99.
+
+  Second half: {_selftest.FLOODERS} threads notify one task as fast as they can, in bursts of {_selftest.FLOOD_BURST}.
+  notify/s       calls of notify() per second, over all threads.
+  wake-ups/s     turns of the task per second. It sees many notifications in one turn.
+  coalesced      the share of calls that found the flag up already: they wake nobody and cost
+                 next to nothing. A high share is good.
+
+  lost           notifications, out of both halves, that the task had not seen {_selftest.DEADLINE:g} seconds
+                 later. Anything but 0 is a bug: please report it.
+
+The figures depend on the machine and on what else it does: compare them only with figures of the
+same minute. Only "lost" is a verdict.
+
+exit status: 0 all arrived; 1 something was lost, late, or failed; 2 wrong arguments.
+"""
+
+HEADER = (
+    "              to and fro, one thread and one task"
+    f"      {_selftest.FLOODERS} threads flood one task",
+    "loop        round trips/s    p50 us    p99 us       notify/s  wake-ups/s  coalesced  lost",
+)
+ROW = (
+    "{loop:<9}{round_trips_per_s:>16,}{p50_us:>10,.1f}{p99_us:>10,.1f}"
+    "{notify_per_s:>15,}{wakeups_per_s:>12,}{coalesced:>11.1%}{lost:>6,}"
+)
+
+
+def environment() -> dict[str, str]:
+    """What we run on. Ends up in bug reports: nothing that names a person or a path."""
+    name = Path(_wakefd.__file__).name
+    build = name.removeprefix("_wakefd.").rsplit(".", 1)[0]
+    gil = getattr(sys, "_is_gil_enabled", lambda: True)()
+    free_threaded = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+    affinity = getattr(os, "sched_getaffinity", None)
+    usable, cores = len(affinity(0)) if affinity else os.cpu_count(), os.cpu_count()
+    return {
+        "wakefd": wakefd.__version__,
+        "back-end": _wakefd.backend(),
+        "extension": build if build.startswith("abi3") else f"{build} (this Python only)",
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "threading": ("free-threaded" if free_threaded else "with the GIL")
+        + (", GIL switched on" if free_threaded and gil else ""),
+        "system": platform.platform(),
+        "cores": f"{usable}" if usable == cores else f"{usable} of {cores}",
+    }
+
+
+def libraries() -> dict[str, str]:
+    """The loops that can be imported, with versions, and anyio, which runs on top of them."""
+    found = {"asyncio": platform.python_version()}
+    for name in ("uvloop", "trio", "anyio"):
+        try:
+            import_module(name)
+            found[name] = version(name)
+        except ImportError:
+            continue
+        except Exception as error:
+            found[name] = f"broken ({type(error).__name__}: {error})"
+    return found
+
+
+class _Screen:
+    """Rows for people: a live one on a terminal, else only the finished ones."""
+
+    def __init__(self) -> None:
+        terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+        self.live = terminal
+        self.red = "\033[1;31m{}\033[0m" if terminal and not os.environ.get("NO_COLOR") else "{}"
+
+    def line(self, text: str, *, bad: bool = False, end: str = "\n") -> None:
+        text = f"{text:<{len(HEADER[1])}}" if self.live else text
+        print("\r" * self.live + (self.red.format(text) if bad else text), end=end, flush=True)
+
+    def progress(self, result: _selftest.Result) -> None:
+        if self.live:
+            half = "flooding" if result.flood.turns else "to and fro"
+            turns = result.ping.turns + result.flood.turns
+            self.line(f"{result.loop:<9} {half}, {turns:,} wake-ups, lost: {result.lost}", end="")
+
+
+def _arguments(argv: Sequence[str] | None, loops: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m wakefd",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object, and no table")
+    parser.add_argument(
+        "--seconds", type=float, default=1.0, help="how long for each loop (default: 1)"
+    )
+    parser.add_argument(
+        "--loop",
+        action="append",
+        choices=_selftest.NAMES,
+        help="only this loop; can be given several times (default: all that are found)",
+    )
+    parser.add_argument("--version", action="version", version=f"wakefd {wakefd.__version__}")
+    arguments = parser.parse_args(argv)
+    if not 0 < arguments.seconds <= 86_400:
+        parser.error("--seconds must be more than 0, and at most a day")
+    for name in arguments.loop or ():
+        if name not in loops:
+            parser.error(f"{name} cannot be imported here")
+    return arguments
+
+
+def main(
+    argv: Sequence[str] | None = None,
+    make_event: Callable[[], wakefd.IoEvent] = wakefd.IoEvent,
+) -> int:
+    """Run it all; return the exit status. `make_event` is for tests: events that lose something."""
+    found = libraries()
+    usable = [n for n in _selftest.NAMES if n == "thread" or "broken" not in found.get(n, "broken")]
+    arguments = _arguments(argv, usable)
+    here = environment()
+    screen = _Screen()
+    if not arguments.json:
+        screen.line("wakefd {wakefd} ({back-end}, {extension}), {python} {threading}".format(**here))
+        screen.line("{system}, cores: {cores}".format(**here))
+        screen.line(", ".join(f"{name} {its}" for name, its in found.items()) + "\n")
+        for line in HEADER:
+            screen.line(line)
+    results = []
+    for name in arguments.loop or usable:
+        # Every wait in there is bounded; should that fail, this ends the process with status 1.
+        faulthandler.dump_traceback_later(
+            arguments.seconds + 8 * _selftest.DEADLINE, exit=True, file=sys.__stderr__ or 2
+        )
+        progress = (lambda _: None) if arguments.json else screen.progress
+        result = _selftest.run(name, arguments.seconds, progress, make_event)
+        faulthandler.cancel_dump_traceback_later()
+        results.append(result)
+        if not arguments.json:
+            screen.line(ROW.format(**result.report()), bad=not result.ok)
+            for error in result.errors:
+                screen.line(f"  {error}", bad=True)
+    ok = all(result.ok for result in results)
+    lost = sum(result.lost for result in results)
+    if arguments.json:
+        reports = [result.report() for result in results]
+        print(json.dumps({**here, "libraries": found, "results": reports, "lost": lost, "ok": ok}))
+    elif ok:
+        screen.line("\nlost: 0. Every notification arrived.")
+    else:
+        screen.line(
+            f"\nFAILED. lost: {lost} (not seen within {_selftest.DEADLINE:g} s). Please report it.",
+            bad=True,
+        )
+    return 0 if ok else 1
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,228 @@
+"""What `python -m wakefd` runs: threads wake a loop, and every notification is accounted for.
+
+A sender bumps its own counter and notifies, a few times (its burst); then it waits until the other
+side has seen the counter, and begins again. So every burst ends with a notification that nothing
+else would make good for: if that one is lost, its sender is never answered, and says so.
+"""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from importlib import import_module
+from itertools import repeat
+from statistics import quantiles
+from time import monotonic, perf_counter_ns
+
+import wakefd
+
+DEADLINE = 5.0  # seconds; what takes longer is lost
+FLOODERS = 4
+FLOOD_BURST = 200
+
+# One event, and what to do in each turn. They end when the event is closed.
+_Consumer = Callable[[wakefd.IoEvent, Callable[[], None]], None]
+Progress = Callable[["Result"], None]
+
+
+class Sender:
+    """A thread that notifies, and then wants to be seen."""
+
+    def __init__(self, event: wakefd.IoEvent, burst: int) -> None:
+        self.event = event
+        self.burst = burst
+        self.sent = self.seen = self.raised = self.bursts = 0
+        self.goal = burst
+        self.answered = wakefd.IoEvent()
+        self.times: deque[int] = deque(maxlen=100_000)  # nanoseconds from first notify to answer
+
+    def send(self, end: float) -> None:
+        """Send bursts until it is `end` o'clock, or an answer is missing."""
+        while (now := monotonic()) < end:
+            began = perf_counter_ns()
+            for _ in repeat(None, self.burst):
+                self.sent += 1
+                self.raised += self.event.notify()
+            while self.seen != self.sent:
+                if not self.answered.wait(now + DEADLINE - monotonic()):
+                    return
+                self.answered.clear()
+            self.times.append(perf_counter_ns() - began)
+            self.bursts += 1
+            self.goal = self.sent + self.burst
+
+    def look(self) -> None:
+        """See how far the sender has come. The other side calls it in each turn."""
+        sent = self.sent
+        if sent != self.seen:
+            self.seen = sent
+            if sent == self.goal:
+                self.answered.notify()
+
+
+@dataclass
+class Phase:
+    """Some senders, one loop, for some time."""
+
+    senders: list[Sender]
+    turns: int = 0
+    seconds: float = 0.0
+    errors: list[str] = field(default_factory=list)
+
+    def turn(self) -> None:
+        """Look at all senders."""
+        self.turns += 1
+        for sender in self.senders:
+            sender.look()
+
+    @contextmanager
+    def watched(self, who: str) -> Iterator[None]:
+        """Keep an exception of a thread for the report."""
+        try:
+            yield
+        except BaseException as error:
+            self.errors.append(f"{who}: {type(error).__name__}: {error}")
+
+    def run(self, consume: _Consumer, seconds: float, progress: Callable[[], None]) -> None:
+        """Run for so many seconds; at most three deadlines longer."""
+        event = self.senders[0].event
+        ready = threading.Event()
+
+        def loop() -> None:
+            with self.watched("the loop"):
+                consume(event, lambda: self.turn() if ready.is_set() else ready.set())
+
+        def send(sender: Sender) -> None:
+            with self.watched("a sender"):
+                sender.send(began + seconds)
+
+        looper = threading.Thread(target=loop, daemon=True)
+        threads = [threading.Thread(target=send, args=(s,), daemon=True) for s in self.senders]
+        looper.start()
+        event.notify()  # the first turn: the loop is running
+        if ready.wait(DEADLINE):
+            began = monotonic()
+            for thread in threads:
+                thread.start()
+            while any(thread.is_alive() for thread in threads):
+                if monotonic() > began + seconds + DEADLINE + 1:
+                    self.errors.append("a sender is stuck: wait() ignores its timeout")
+                    break
+                threads[0].join(0.1)
+                progress()
+            self.seconds = monotonic() - began
+        else:
+            self.errors.append(f"the first notification was not answered in {DEADLINE:g} s")
+        event.close()
+        looper.join(DEADLINE)
+        if looper.is_alive():
+            self.errors.append(f"the loop did not end in {DEADLINE:g} s after close()")
+
+    @property
+    def lost(self) -> int:
+        """How many notifications the loop has not seen."""
+        return sum(sender.sent - sender.seen for sender in self.senders)
+
+    def rate(self, count: int) -> float:
+        """So many per second."""
+        return count / self.seconds if self.seconds else 0.0
+
+
+class Result:
+    """One loop, both phases."""
+
+    def __init__(self, loop: str, make_event: Callable[[], wakefd.IoEvent]) -> None:
+        self.loop = loop
+        event, flooded = make_event(), make_event()
+        self.ping = Phase([Sender(event, 1)])
+        self.flood = Phase([Sender(flooded, FLOOD_BURST) for _ in range(FLOODERS)])
+
+    @property
+    def ok(self) -> bool:
+        """Everything arrived, in time."""
+        return not self.lost and not self.errors
+
+    @property
+    def lost(self) -> int:
+        """How many notifications the loop has not seen."""
+        return self.ping.lost + self.flood.lost
+
+    @property
+    def errors(self) -> list[str]:
+        """What else went wrong."""
+        return self.ping.errors + self.flood.errors
+
+    def report(self) -> dict[str, object]:
+        """The figures, as plain data."""
+        trips, flood = self.ping.senders[0], self.flood
+        sent = sum(sender.sent for sender in flood.senders)
+        raised = sum(sender.raised for sender in flood.senders)
+        times = list(trips.times)
+        cuts = quantiles(times, n=100) if len(times) > 1 else [0.0] * 99
+        return {
+            "loop": self.loop,
+            "round_trips_per_s": round(self.ping.rate(trips.bursts)),
+            "p50_us": round(cuts[49] / 1000, 1),
+            "p99_us": round(cuts[98] / 1000, 1),
+            "notify_per_s": round(flood.rate(sent)),
+            "wakeups_per_s": round(flood.rate(flood.turns)),
+            "coalesced": round(1 - raised / sent, 4) if sent else 0.0,
+            "notifications": sent + trips.sent,
+            "lost": self.lost,
+            "errors": self.errors,
+            "ok": self.ok,
+        }
+
+
+def run(
+    loop: str,
+    seconds: float,
+    progress: Progress = lambda _: None,
+    make_event: Callable[[], wakefd.IoEvent] = wakefd.IoEvent,
+) -> Result:
+    """Test one loop: half the time to and fro, half the time flooded."""
+    result = Result(loop, make_event)
+    for phase in (result.ping, result.flood):
+        if result.ok:
+            phase.run(_CONSUMERS[loop], seconds / 2, lambda: progress(result))
+    return result
+
+
+async def _turns(event: wakefd.IoEvent, turn: Callable[[], None]) -> None:
+    async for _ in event:
+        turn()
+
+
+def _asyncio(event: wakefd.IoEvent, turn: Callable[[], None]) -> None:
+    with asyncio.Runner() as runner:
+        runner.run(_turns(event, turn))
+
+
+def _uvloop(event: wakefd.IoEvent, turn: Callable[[], None]) -> None:
+    new_loop = import_module("uvloop").new_event_loop
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(_turns(event, turn))
+
+
+def _trio(event: wakefd.IoEvent, turn: Callable[[], None]) -> None:
+    import_module("trio").run(_turns, event, turn)
+
+
+def _thread(event: wakefd.IoEvent, turn: Callable[[], None]) -> None:
+    with suppress(wakefd.ClosedResourceError):
+        while event.wait():
+            event.clear()
+            turn()
+
+
+_CONSUMERS: dict[str, _Consumer] = {
+    "asyncio": _asyncio,
+    "uvloop": _uvloop,
+    "trio": _trio,
+    "thread": _thread,
+}
+
+
+NAMES = tuple(_CONSUMERS)
