@@ -27,6 +27,8 @@ thread_local! {
 
 /// A wait that has begun and not ended; dropping it ends it.
 pub(crate) struct Wait {
+    event: Arc<Event>,
+    epoch: u32,
     outcome: Arc<OnceLock<Outcome>>,
     ticket: Ticket,
     descriptor: Descriptor,
@@ -44,7 +46,7 @@ impl Wait {
     /// No descriptor to be had for this thread's hub.
     pub(crate) fn begin(event: &Arc<Event>) -> io::Result<Started> {
         HUB.with_borrow_mut(|slot| {
-            fork::ready();
+            let epoch = fork::epoch();
             if !slot.as_ref().is_some_and(Hub::is_usable) {
                 *slot = Some(Hub::new(true)?); // the first wait, or the first one after a fork
             }
@@ -55,6 +57,8 @@ impl Wait {
                 Begun::Up => Started::Up,
                 Begun::Closed => Started::Closed,
                 Begun::Waiting(ticket) => Started::Waiting(Self {
+                    event: event.clone(),
+                    epoch,
                     outcome,
                     ticket,
                     descriptor,
@@ -72,6 +76,14 @@ impl Wait {
             // A wait that was begun in the middle of this one may have dispatched for us.
             if let Some(&outcome) = self.outcome.get() {
                 return Ok(Some(outcome));
+            }
+            if self.epoch != fork::epoch() {
+                // A signal handler has forked in the middle of this wait, and we are the child: nobody knows of us here.
+                match Self::begin(&self.event)? {
+                    Started::Up => return Ok(Some(Outcome::Rose)),
+                    Started::Closed => return Ok(Some(Outcome::Closed)),
+                    Started::Waiting(again) => *self = again,
+                }
             }
             let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
             let ready = poll(
@@ -107,6 +119,9 @@ impl Wait {
 
 impl Drop for Wait {
     fn drop(&mut self) {
+        if self.epoch != fork::epoch() {
+            return; // the ticket means nothing to a hub of this process
+        }
         // The thread may be ending, and its hub be gone already.
         let _ = HUB.try_with(|slot| slot.borrow_mut().as_mut().and_then(|hub| hub.cancel(self.ticket)));
     }

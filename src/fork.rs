@@ -20,6 +20,7 @@ use std::sync::{
 /// The process we are in; another number after a fork.
 #[inline]
 pub(crate) fn epoch() -> u32 {
+    ready();
     EPOCH.load(Acquire)
 }
 

@@ -107,7 +107,7 @@ pub(crate) struct Registry {
     pub(crate) hubs: Vec<&'static HubCore>,
     /// Has room for all hubs: closing one allocates nothing.
     pool: Vec<&'static HubCore>,
-    /// The events with a descriptor of their own, for the child of a fork.
+    /// The events that have, or had, a descriptor of their own, for the child of a fork.
     pub(crate) exposed: BTreeSet<*const Event>,
 }
 
@@ -253,10 +253,9 @@ impl Event {
 
     #[cold]
     fn give_up_the_dead(&self) -> io::Result<bool> {
-        let mut registry = lock();
+        let _lock = lock();
         // Another thread may have been here first, and made a new one since: look again, now that nobody can.
         self.pipe.clear().inspect_err(|_| {
-            registry.exposed.remove(&ptr::from_ref(self));
             self.pipe.retire();
         })
     }
@@ -303,7 +302,7 @@ impl Event {
 impl Drop for Event {
     fn drop(&mut self) {
         let mut listener = self.listeners.load(Relaxed);
-        if listener.is_null() && !self.pipe.word().is_exposed() {
+        if listener.is_null() && !self.pipe.was_exposed() {
             return;
         }
         let mut registry = lock();

@@ -134,6 +134,11 @@ impl SelfPipe {
         Word(self.word.load(Acquire))
     }
 
+    /// Is there a notifier, or was there one?
+    pub(crate) fn was_exposed(&self) -> bool {
+        !self.open.load(Relaxed).is_null()
+    }
+
     #[inline]
     pub(crate) fn is_unsent(&self) -> bool {
         self.word().has(UNSENT)
@@ -302,6 +307,8 @@ impl SelfPipe {
     }
 
     /// Takes the notifier away; the flag stays as it is. Whoever is still at work on it closes it.
+    ///
+    /// The caller holds the registry's lock.
     pub(crate) fn retire(&self) {
         self.take_down(|word| word.without(EXPOSED | UNSENT | OWED));
     }
