@@ -127,10 +127,10 @@ impl Drop for Wait {
     }
 }
 
-/// Rounded up to what the kernel counts in, so that a wait never ends early.
+#[allow(clippy::cast_possible_wrap, clippy::cast_lossless)] // below 10^9; the type differs between systems
 fn timespec(duration: Duration) -> Timespec {
     Timespec {
         tv_sec: duration.as_secs().try_into().unwrap_or(i64::MAX),
-        tv_nsec: duration.subsec_nanos().into(),
+        tv_nsec: duration.subsec_nanos() as _,
     }
 }

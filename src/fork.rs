@@ -8,14 +8,17 @@
 //! `notify` then only raises the flag, and the first call that may take a lock repairs everything, under *new* numbers. (By
 //! then an old number may belong to somebody else: fork, closerange, open a log, notify turned the log into an eventfd.)
 
-use crate::{
-    hub,
-    process::{EPOCH, GATE},
-};
+use crate::{hub, process::GATE};
 use std::sync::{
     Once,
-    atomic::Ordering::{AcqRel, Acquire},
+    atomic::{
+        AtomicU32,
+        Ordering::{AcqRel, Acquire},
+    },
 };
+
+/// Counts the forks that lie between this process and the one that loaded the library.
+static EPOCH: AtomicU32 = AtomicU32::new(0);
 
 /// The process we are in; another number after a fork.
 #[inline]
@@ -49,7 +52,7 @@ pub(crate) fn in_child(registry: hub::Locked, in_place: bool) {
     hub::reset_after_fork(registry, in_place);
 }
 
-#[cfg(all(unix, not(wakefd_steps)))]
+#[cfg(not(wakefd_steps))]
 fn install() {
     use std::cell::RefCell;
 
@@ -76,7 +79,7 @@ fn install() {
     unsafe { libc::pthread_atfork(Some(prepare), Some(parent), Some(child)) };
 }
 
-#[cfg(any(windows, wakefd_steps))]
+#[cfg(wakefd_steps)]
 fn install() {}
 
 /// Where the kernel refuses (before 4.14), only the detection of raw clones is lost.

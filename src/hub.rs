@@ -161,7 +161,7 @@ impl DerefMut for Locked {
 ///
 /// # Safety
 /// Nobody else uses the lock yet.
-#[cfg(not(loom))]
+#[cfg(all(unix, not(loom)))]
 pub(crate) unsafe fn reset_lock() {
     // SAFETY: the caller's promise; the old mutex needs no drop.
     unsafe { LOCK.mutex.get().write(Mutex::new(())) };
@@ -580,7 +580,7 @@ impl HubCore {
     /// In the child of a fork: forgets all who waited (they were the parent's) and gets a notifier of its own.
     ///
     /// Leaves the listeners that own a reference to their event on the stack: it may be the last one, and the lock is closed.
-    #[cfg(not(loom))]
+    #[cfg(all(unix, not(loom)))]
     fn reset(&'static self, pool: &mut Vec<&'static Self>, in_place: bool) {
         let mut chain = ptr::null_mut();
         // SAFETY: under the lock, in a process without other threads.
@@ -610,7 +610,7 @@ impl HubCore {
 
 /// In the child of a fork, before any other thread is there: every hub is closed and in the pool, every exposed event has a
 /// descriptor of its own. Allocates nothing.
-#[cfg(not(loom))]
+#[cfg(all(unix, not(loom)))]
 pub(crate) fn reset_after_fork(mut registry: Locked, in_place: bool) {
     for event in &registry.exposed {
         // SAFETY: events remove themselves under the lock when they go.

@@ -42,11 +42,11 @@ mod self_pipe;
 mod sync;
 mod waiters;
 
-#[cfg(not(loom))]
+#[cfg(all(unix, not(loom)))]
 mod fork;
-#[cfg(loom)]
+#[cfg(any(windows, loom))]
 mod fork {
-    //! Models do not fork; `wakefd_steps` does.
+    //! Windows does not fork, and neither do the models of loom (those of `wakefd_steps` do).
     pub(crate) fn epoch() -> u32 {
         0
     }

@@ -1,6 +1,6 @@
-//! What all events of a process share: the gate, the fork epoch, and the memory that waits to be freed.
+//! What all events of a process share: the gate, and the memory that waits to be freed.
 
-use crate::sync::{AtomicPtr, AtomicU32, AtomicUsize, global};
+use crate::sync::{AtomicPtr, AtomicUsize, global};
 use std::{
     ptr,
     sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release},
@@ -41,6 +41,7 @@ impl Gate {
     }
 
     /// All is well (again): nothing is UNSENT any more.
+    #[cfg(all(unix, not(loom)))]
     pub(crate) fn reset(&self) {
         self.word().store(1, Release);
     }
@@ -51,11 +52,6 @@ impl Gate {
         word.store(1, Relaxed);
         self.word.store(ptr::from_ref(word).cast_mut(), Release);
     }
-}
-
-global! {
-    /// Counts the forks that lie between this process and the one that loaded the library.
-    static EPOCH: AtomicU32 = AtomicU32::new(0);
 }
 
 global! {

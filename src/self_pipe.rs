@@ -378,6 +378,7 @@ impl SelfPipe {
     ///
     /// # Errors
     /// No descriptor to be had: the pipe has none now.
+    #[cfg(all(unix, not(loom)))]
     pub(crate) fn repair(&self, in_place: bool) -> io::Result<()> {
         let word = self.word().without(USERS | OWED | UNSENT);
         self.word.store(word.0, Relaxed);

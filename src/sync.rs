@@ -3,11 +3,10 @@
 
 #[cfg(not(any(loom, wakefd_steps)))]
 pub(crate) use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, fence};
+#[cfg(not(any(loom, wakefd_steps)))]
+pub(crate) use std::sync::{Mutex, MutexGuard};
 #[cfg(not(loom))]
-pub(crate) use std::{
-    sync::{Mutex, MutexGuard},
-    thread::yield_now,
-};
+pub(crate) use std::thread::yield_now;
 // In all editions: only the standard library's can be a `self`. To loom its counts are no steps, and order nothing.
 pub(crate) use std::sync::Arc;
 
@@ -22,7 +21,7 @@ pub(crate) use loom::{
 };
 
 #[cfg(wakefd_steps)]
-pub(crate) use steps::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, fence};
+pub(crate) use steps::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Mutex, MutexGuard, fence};
 
 /// A process-wide value; loom wants a fresh one for every execution.
 #[cfg(not(loom))]
@@ -57,10 +56,15 @@ impl<T> UnsafeCell<T> {
 pub(crate) mod steps {
     use std::{
         cell::{Cell, RefCell},
-        sync::atomic::{self, Ordering},
+        ops::{Deref, DerefMut},
+        sync::{
+            self, LockResult, PoisonError,
+            atomic::{self, Ordering},
+        },
     };
 
     thread_local! {
+        static LOCKS: Cell<usize> = const { Cell::new(0) };
         static LEFT: Cell<Option<usize>> = const { Cell::new(None) };
         static HANDLER: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
     }
@@ -75,6 +79,11 @@ pub(crate) mod steps {
     pub(crate) fn finish() -> bool {
         LEFT.set(None);
         HANDLER.take().is_none()
+    }
+
+    /// Does this thread hold a lock? Then no fork would find it here.
+    pub(crate) fn locked() -> bool {
+        LOCKS.get() > 0
     }
 
     pub(crate) fn step() {
@@ -93,6 +102,46 @@ pub(crate) mod steps {
     pub(crate) fn fence(order: Ordering) {
         step();
         atomic::fence(order);
+    }
+
+    /// The standard library's, for `locked`.
+    #[derive(Default)]
+    pub(crate) struct Mutex<T>(sync::Mutex<T>);
+
+    pub(crate) struct MutexGuard<'a, T>(sync::MutexGuard<'a, T>);
+
+    impl<T> Mutex<T> {
+        pub(crate) const fn new(value: T) -> Self {
+            Self(sync::Mutex::new(value))
+        }
+
+        pub(crate) fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
+            let guard = self.0.lock();
+            LOCKS.set(LOCKS.get() + 1);
+            match guard {
+                Ok(guard) => Ok(MutexGuard(guard)),
+                Err(e) => Err(PoisonError::new(MutexGuard(e.into_inner()))),
+            }
+        }
+    }
+
+    impl<T> Deref for MutexGuard<'_, T> {
+        type Target = T;
+        fn deref(&self) -> &T {
+            &self.0
+        }
+    }
+
+    impl<T> DerefMut for MutexGuard<'_, T> {
+        fn deref_mut(&mut self) -> &mut T {
+            &mut self.0
+        }
+    }
+
+    impl<T> Drop for MutexGuard<'_, T> {
+        fn drop(&mut self) {
+            LOCKS.set(LOCKS.get() - 1);
+        }
     }
 
     macro_rules! stepping {

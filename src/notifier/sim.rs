@@ -101,10 +101,13 @@ impl Notifier {
         "sim"
     }
 
-    /// The child of a fork gets an empty one.
-    #[cfg_attr(loom, allow(dead_code))]
+    /// The child of a fork gets an empty one, under the same sandbox.
+    #[cfg(not(loom))]
+    #[allow(clippy::unnecessary_wraps)] // the contract's
     pub(crate) fn renew(&mut self, _in_place: bool) -> io::Result<()> {
-        *self = Self::new()?;
+        let refuse = self.state.lock().unwrap().refuse;
+        let state = Mutex::new(State { refuse, ..State::default() });
+        *self = Self { state, log: Arc::default() };
         Ok(())
     }
 
@@ -123,11 +126,12 @@ impl Notifier {
         self.state.lock().unwrap().refuse = writes;
     }
 
-    #[cfg_attr(wakefd_steps, allow(dead_code))]
+    #[cfg(loom)]
     pub(crate) fn room(&self, tokens: u64) {
         self.state.lock().unwrap().room = Some(tokens);
     }
 
+    #[cfg(loom)]
     pub(crate) fn die(&self) {
         self.state.lock().unwrap().dead = true;
     }

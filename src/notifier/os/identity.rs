@@ -33,9 +33,9 @@ impl Identity {
 /// Puts `fresh` in the place of `old`: under the same number if `in_place` and `old` still is ours, else beside it.
 pub(crate) fn replace(old: &mut OwnedFd, fresh: OwnedFd, in_place: bool, ours: bool) -> std::io::Result<()> {
     if in_place && ours {
-        #[cfg(any(target_os = "linux", target_os = "android"))]
+        #[cfg(target_os = "linux")]
         rustix::io::dup3(&fresh, old, rustix::io::DupFlags::CLOEXEC)?;
-        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        #[cfg(not(target_os = "linux"))]
         {
             rustix::io::dup2(&fresh, old)?;
             rustix::io::fcntl_setfd(&old, rustix::io::FdFlags::CLOEXEC)?;
