@@ -255,9 +255,7 @@ impl Event {
     fn give_up_the_dead(&self) -> io::Result<bool> {
         let _lock = lock();
         // Another thread may have been here first, and made a new one since: look again, now that nobody can.
-        self.pipe.clear().inspect_err(|_| {
-            self.pipe.retire();
-        })
+        self.pipe.clear().inspect_err(|_| self.pipe.retire())
     }
 
     /// The descriptor, made now if there is none. `None`: closed.
@@ -579,6 +577,9 @@ impl HubCore {
 
     /// In the child of a fork: forgets all who waited (they were the parent's) and gets a notifier of its own.
     ///
+    /// What is not in `own` is QUEUED by a thread that is no more: nobody will free it, so it goes on counting in `refs`, and
+    /// this hub is not used again. (Whoever took it would find that listener for its own, and never be told.)
+    ///
     /// Leaves the listeners that own a reference to their event on the stack: it may be the last one, and the lock is closed.
     #[cfg(all(unix, not(loom)))]
     fn reset(&'static self, pool: &mut Vec<&'static Self>, in_place: bool) {
@@ -586,7 +587,6 @@ impl HubCore {
         // SAFETY: under the lock, in a process without other threads.
         self.own.with_mut(|own| unsafe {
             let own = &mut *own;
-            self.refs.store(own.len(), Relaxed);
             for &listener in &*own {
                 let listener = &*listener;
                 listener.state.store(CLAIMED, Relaxed);

@@ -32,12 +32,24 @@ impl Gate {
 
     /// A pipe is about to be marked UNSENT. AcqRel, as `lower`: whoever reads the new value sees what led to it.
     pub(crate) fn raise(&self) {
-        self.word().fetch_add(1, AcqRel);
+        self.change(|word| word + 1);
     }
 
     /// A pipe's UNSENT has fallen.
     pub(crate) fn lower(&self) {
-        self.word().fetch_sub(1, AcqRel);
+        self.change(|word| word - 1);
+    }
+
+    /// Not in a raw clone, which finds the parent's UNSENT pipes: it stays at 0 until all is repaired.
+    fn change(&self, change: impl Fn(usize) -> usize) {
+        let word = self.word();
+        let mut seen = word.load(Relaxed);
+        while seen != 0 {
+            match word.compare_exchange_weak(seen, change(seen), AcqRel, Relaxed) {
+                Ok(_) => return,
+                Err(now) => seen = now,
+            }
+        }
     }
 
     /// All is well (again): nothing is UNSENT any more.

@@ -21,7 +21,7 @@ Wake every event loop found here from threads, and report what it is like.
 Paste the output into bug reports. --json has the same, and a little more, for machines.
 """
 
-EPILOG = f"""\
+EPILOG = """\
 how to read it:
 
   loop           where the task waits: asyncio, uvloop, trio; "thread" is a plain thread that
@@ -32,13 +32,13 @@ how to read it:
   p50, p99 us    how long one takes, in microseconds: half of them are faster than p50, one in a
                  hundred is slower than p99.
 
-  Second half: {_selftest.FLOODERS} threads notify one task as fast as they can, in bursts of {_selftest.FLOOD_BURST}.
+  Second half: four threads notify one task as fast as they can, in bursts of 200.
   notify/s       calls of notify() per second, over all threads.
   wake-ups/s     turns of the task per second. It sees many notifications in one turn.
   coalesced      the share of calls that found the flag up already: they wake nobody and cost
                  next to nothing. A high share is good.
 
-  lost           notifications, out of both halves, that the task had not seen {_selftest.DEADLINE:g} seconds
+  lost           notifications, out of both halves, that the task had not seen five seconds
                  later. Anything but 0 is a bug: please report it.
 
 The figures depend on the machine and on what else it does: compare them only with figures of the
@@ -48,8 +48,7 @@ exit status: 0 all arrived; 1 something was lost, late, or failed; 2 wrong argum
 """
 
 HEADER = (
-    "              to and fro, one thread and one task"
-    f"      {_selftest.FLOODERS} threads flood one task",
+    "              to and fro, one thread and one task      four threads flood one task",
     "loop        round trips/s    p50 us    p99 us       notify/s  wake-ups/s  coalesced  lost",
 )
 ROW = (
@@ -65,10 +64,14 @@ def environment() -> dict[str, str]:
     gil = getattr(sys, "_is_gil_enabled", lambda: True)()
     free_threaded = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
     affinity = getattr(os, "sched_getaffinity", None)
+    try:
+        backend = _wakefd.backend()
+    except OSError as error:
+        backend = f"none: {error}"
     usable, cores = len(affinity(0)) if affinity else os.cpu_count(), os.cpu_count()
     return {
         "wakefd": wakefd.__version__,
-        "back-end": _wakefd.backend(),
+        "back-end": backend,
         "extension": build if build.startswith("abi3") else f"{build} (this Python only)",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "threading": ("free-threaded" if free_threaded else "with the GIL")
@@ -95,20 +98,18 @@ def libraries() -> dict[str, str]:
 class _Screen:
     """Rows for people: a live one on a terminal, else only the finished ones."""
 
-    def __init__(self) -> None:
-        terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
-        self.live = terminal
-        self.red = "\033[1;31m{}\033[0m" if terminal and not os.environ.get("NO_COLOR") else "{}"
+    def __init__(self, *, live: bool) -> None:
+        self.live = live and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+        self.red = "\033[1;31m{}\033[0m" if self.live and not os.environ.get("NO_COLOR") else "{}"
 
-    def line(self, text: str, *, bad: bool = False, end: str = "\n") -> None:
-        text = f"{text:<{len(HEADER[1])}}" if self.live else text
-        print("\r" * self.live + (self.red.format(text) if bad else text), end=end, flush=True)
+    def line(self, text: str = "", *, bad: bool = False) -> None:
+        print("\r" * self.live + (self.red.format(text) if bad else text), flush=True)
 
     def progress(self, result: _selftest.Result) -> None:
-        if self.live:
-            half = "flooding" if result.flood.turns else "to and fro"
+        if self.live:  # a row is longer than this, and will cover it
+            half = "flooded" if result.flood.turns else "to and fro"
             turns = result.ping.turns + result.flood.turns
-            self.line(f"{result.loop:<9} {half}, {turns:,} wake-ups, lost: {result.lost}", end="")
+            print(f"\r{f'{result.loop:<12}{half}: {turns:,} wake-ups':<60}", end="", flush=True)
 
 
 def _arguments(argv: Sequence[str] | None, loops: Sequence[str]) -> argparse.Namespace:
@@ -147,21 +148,23 @@ def main(
     usable = [n for n in _selftest.NAMES if n == "thread" or "broken" not in found.get(n, "broken")]
     arguments = _arguments(argv, usable)
     here = environment()
-    screen = _Screen()
+    screen = _Screen(live=not arguments.json)
     if not arguments.json:
-        screen.line("wakefd {wakefd} ({back-end}, {extension}), {python} {threading}".format(**here))
+        screen.line(
+            "wakefd {wakefd} ({back-end}, {extension}), {python}, {threading}".format(**here)
+        )
         screen.line("{system}, cores: {cores}".format(**here))
-        screen.line(", ".join(f"{name} {its}" for name, its in found.items()) + "\n")
+        screen.line(", ".join(f"{name} {its}" for name, its in found.items()))
+        screen.line()
         for line in HEADER:
             screen.line(line)
-    results = []
+    results: list[_selftest.Result] = []
     for name in arguments.loop or usable:
         # Every wait in there is bounded; should that fail, this ends the process with status 1.
         faulthandler.dump_traceback_later(
             arguments.seconds + 8 * _selftest.DEADLINE, exit=True, file=sys.__stderr__ or 2
         )
-        progress = (lambda _: None) if arguments.json else screen.progress
-        result = _selftest.run(name, arguments.seconds, progress, make_event)
+        result = _selftest.run(name, arguments.seconds, screen.progress, make_event)
         faulthandler.cancel_dump_traceback_later()
         results.append(result)
         if not arguments.json:
@@ -174,12 +177,12 @@ def main(
         reports = [result.report() for result in results]
         print(json.dumps({**here, "libraries": found, "results": reports, "lost": lost, "ok": ok}))
     elif ok:
-        screen.line("\nlost: 0. Every notification arrived.")
+        screen.line()
+        screen.line("lost: 0. Every notification arrived.")
     else:
-        screen.line(
-            f"\nFAILED. lost: {lost} (not seen within {_selftest.DEADLINE:g} s). Please report it.",
-            bad=True,
-        )
+        late = f"not seen within {_selftest.DEADLINE:g} s"
+        screen.line()
+        screen.line(f"FAILED. lost: {lost} ({late}). Please report it.", bad=True)
     return 0 if ok else 1
 
 

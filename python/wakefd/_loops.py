@@ -11,13 +11,9 @@ import sys
 from collections.abc import Awaitable, Callable
 from importlib import import_module
 from operator import attrgetter
-from typing import NamedTuple, Protocol, cast
+from typing import NamedTuple
 
-from wakefd import _wakefd
-
-
-class _Adapter(Protocol):
-    def begin(self, event: _wakefd.IoEvent) -> Awaitable[None] | None: ...
+from wakefd._wakefd import IoEvent
 
 
 class _Library(NamedTuple):
@@ -33,36 +29,58 @@ _TABLE = (
     _Library("asyncio", "_get_running_loop", "wakefd._asyncio"),
 )
 
+_Begin = Callable[[IoEvent], Awaitable[None] | None]
 
-def begin(event: _wakefd.IoEvent) -> Awaitable[None] | None:
+
+class _Loaded(NamedTuple):
+    runs_here: Callable[[], object]
+    begin: _Begin
+    name: str
+
+
+# What the program has imported so far, in the order of the table; and what it may yet import.
+_loaded: dict[_Library, _Loaded] = {}
+_absent = list(_TABLE)
+
+
+def begin(event: IoEvent) -> Awaitable[None] | None:
     """Begin to wait for the event on the loop that runs here. None: no need to wait."""
-    here = [library for library in _TABLE if _runs_here(library)]
-    if not here:
+    if _absent:
+        _look_for_new_ones()
+    here = None
+    for library in _loaded.values():
+        if library.runs_here():
+            if here is not None:
+                return _chosen_by_sniffio().begin(event)
+            here = library
+    if here is None:
         msg = (
             "no event loop that wakefd knows runs here (asyncio, uvloop, trio): use event.wait() in"
             " a plain thread, or event.fileno() with a selector of your own"
         )
         raise RuntimeError(msg)
-    library = here[0] if len(here) == 1 else _chosen_by_sniffio(here)
-    return _adapter(library.adapter).begin(event)
+    return here.begin(event)
 
 
-def _runs_here(library: _Library) -> bool:
-    module = sys.modules.get(library.name)
-    if module is None:
-        return False
-    try:
-        answer = attrgetter(library.runs_here)(module)
-    except AttributeError:
-        return False  # half imported, by another thread
-    return bool(cast("Callable[[], object]", answer)())
+def _look_for_new_ones() -> None:
+    for library in tuple(_absent):
+        module = sys.modules.get(library.name)
+        if module is None:
+            continue
+        try:
+            runs_here = attrgetter(library.runs_here)(module)
+        except AttributeError:
+            continue  # half imported, by another thread
+        if runs_here():
+            adapter = import_module(library.adapter)
+            _loaded[library] = _Loaded(runs_here, adapter.begin, library.name)
+            if library in _absent:
+                _absent.remove(library)
 
 
-def _chosen_by_sniffio(here: list[_Library]) -> _Library:
+def _chosen_by_sniffio() -> _Loaded:
+    here = [_loaded[library] for library in _TABLE if library in _loaded]
+    here = [library for library in here if library.runs_here()]
     sniffio = sys.modules.get("sniffio")
     current = sniffio.current_async_library() if sniffio is not None else None
     return next((library for library in here if library.name == current), here[0])
-
-
-def _adapter(name: str) -> _Adapter:
-    return cast("_Adapter", sys.modules.get(name) or import_module(name))

@@ -8,7 +8,7 @@ else would make good for: if that one is lost, its sender is never answered, and
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -78,7 +78,7 @@ class Phase:
             sender.look()
 
     @contextmanager
-    def watched(self, who: str) -> Iterator[None]:
+    def watched(self, who: str) -> Generator[None, None, None]:
         """Keep an exception of a thread for the report."""
         try:
             yield
@@ -106,11 +106,11 @@ class Phase:
             began = monotonic()
             for thread in threads:
                 thread.start()
-            while any(thread.is_alive() for thread in threads):
+            while alive := [thread for thread in threads if thread.is_alive()]:
                 if monotonic() > began + seconds + DEADLINE + 1:
                     self.errors.append("a sender is stuck: wait() ignores its timeout")
                     break
-                threads[0].join(0.1)
+                alive[0].join(0.1)
                 progress()
             self.seconds = monotonic() - began
         else:
@@ -179,7 +179,7 @@ class Result:
 def run(
     loop: str,
     seconds: float,
-    progress: Progress = lambda _: None,
+    progress: Progress,
     make_event: Callable[[], wakefd.IoEvent] = wakefd.IoEvent,
 ) -> Result:
     """Test one loop: half the time to and fro, half the time flooded."""

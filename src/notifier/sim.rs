@@ -131,7 +131,6 @@ impl Notifier {
         self.state.lock().unwrap().room = Some(tokens);
     }
 
-    #[cfg(loom)]
     pub(crate) fn die(&self) {
         self.state.lock().unwrap().dead = true;
     }
