@@ -41,8 +41,9 @@ how to read it:
   lost           notifications, out of both halves, that the task had not seen five seconds
                  later. Anything but 0 is a bug: please report it.
 
-The figures depend on the machine and on what else it does: compare them only with figures of the
-same minute. Only "lost" is a verdict.
+The figures depend on the machine, on what else it does, and above all on whether the system runs
+the two threads on one core or on two: that alone can make a factor of five. Only "lost" is a
+verdict. To compare figures, pin the process to one core (taskset -c 0 on Linux).
 
 exit status: 0 all arrived; 1 something was lost, late, or failed; 2 wrong arguments.
 """
@@ -60,7 +61,7 @@ ROW = (
 def environment() -> dict[str, str]:
     """What we run on. Ends up in bug reports: nothing that names a person or a path."""
     name = Path(_wakefd.__file__).name
-    build = name.removeprefix("_wakefd.").rsplit(".", 1)[0]
+    build = name.removeprefix("_wakefd.").rpartition(".")[0] or "abi3"  # Windows: _wakefd.pyd
     gil = getattr(sys, "_is_gil_enabled", lambda: True)()
     free_threaded = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
     affinity = getattr(os, "sched_getaffinity", None)
@@ -191,3 +192,5 @@ if __name__ == "__main__":
         sys.exit(main())
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:  # `| head` has seen enough
+        os._exit(1)

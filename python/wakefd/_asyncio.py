@@ -81,9 +81,7 @@ def _watch(loop: asyncio.AbstractEventLoop, state: _Loop) -> Reader:
     return reader
 
 
-def _future(
-    hub: Hub, loop: asyncio.AbstractEventLoop, event: _wakefd.IoEvent
-) -> asyncio.Future[None] | None:
+async def _future(hub: Hub, loop: asyncio.AbstractEventLoop, event: _wakefd.IoEvent) -> None:
     future = loop.create_future()
 
     def settle(rose: bool) -> None:
@@ -96,6 +94,8 @@ def _future(
 
     ticket = hub.wait(event, settle)
     if ticket is None:
-        return None
-    future.add_done_callback(lambda _: hub.cancel(ticket))
-    return future
+        return
+    try:
+        await future
+    finally:
+        hub.cancel(ticket)

@@ -1,7 +1,7 @@
 """`IoEvent`: the compiled one, and what needs an event loop."""
 
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from wakefd import _loops, _wakefd
 from wakefd._errors import ClosedResourceError
@@ -20,6 +20,10 @@ class IoEvent(_wakefd.IoEvent):
     """
 
     __slots__ = ()
+
+    if TYPE_CHECKING:  # the stub of the compiled half says IoEvent where it means Self
+
+        def __new__(cls) -> Self: ...
 
     async def notified(self) -> None:
         """Wait until the flag is up, or rises (even if somebody clears it at once).
@@ -68,9 +72,10 @@ class _Turns:
     def __init__(self, event: IoEvent) -> None:
         self._event = event
         # The generation that we have answered; an unanswered one makes a turn even at close. The
-        # order counts: a rise between the two lines is seen by the second.
+        # order counts: a rise between the two lines is seen by the second. Of an event that is
+        # closed already nobody knows what was answered: if it ever rose, it makes a turn.
         rises = event._rises()
-        self._seen = -1 if event.is_set() else rises
+        self._seen = -1 if event.is_set() else 0 if event.closed else rises
 
     def __aiter__(self) -> "_Turns":
         return self

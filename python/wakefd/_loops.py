@@ -56,7 +56,8 @@ def begin(event: IoEvent) -> Awaitable[None] | None:
     if here is None:
         msg = (
             "no event loop that wakefd knows runs here (asyncio, uvloop, trio): use event.wait() in"
-            " a plain thread, or event.fileno() with a selector of your own"
+            " a plain thread, or event.fileno() with a selector of your own (and in the child of a"
+            " fork the parent's loop does not run: start a new one)"
         )
         raise RuntimeError(msg)
     return here.begin(event)

@@ -1,0 +1,112 @@
+"""Runs what the documents show.
+
+A ```python block is a program of its own. A ```text block right after it is what it prints.
+"""
+
+import ast
+import doctest
+import os
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+import wakefd
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+LIMIT = 30  # seconds for one block
+BLOCK = re.compile(
+    r"^```python\n(?P<code>.*?)^```$(?:\n+```text\n(?P<output>.*?)^```$)?", re.MULTILINE | re.DOTALL
+)
+
+
+def blocks():
+    for path in DOCUMENTS:
+        text = path.read_text("utf-8")
+        for match in BLOCK.finditer(text):
+            line = text.count("\n", 0, match.start()) + 2
+            yield pytest.param(
+                path, line, match["code"], match["output"], id=f"{path.relative_to(ROOT)}:{line}"
+            )
+
+
+@pytest.mark.parametrize(("path", "line", "code", "output"), list(blocks()))
+def test_block(path, line, code, output):
+    for name in re.findall(r"^ *import (\w+)$", code, re.MULTILINE):
+        if find_spec(name) is None:
+            pytest.skip(f"{name} is not installed")
+    if "os.fork" in code and not hasattr(os, "fork"):
+        pytest.skip("no fork")
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", "\n" * (line - 1) + code],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), f"{path}:{line}\n{done.stderr}"
+    if output is not None:
+        assert done.stdout == output
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_every_block_says_what_it_is(path):
+    fences = re.findall(r"^(```\w*)$", path.read_text("utf-8"), re.MULTILINE)
+    assert set(fences[::2]) <= {"```python", "```text", "```sh", "```rust"}
+    assert set(fences[1::2]) <= {"```"}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(path):
+    text = path.read_text("utf-8")
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith(("https://", "mailto:")):
+            continue
+        name, _, anchor = target.partition("#")
+        file = (path.parent / name) if name else path
+        assert file.exists(), target
+        if anchor:
+            assert anchor in anchors(file.read_text("utf-8")), target
+
+
+def anchors(text):
+    """As GitHub makes them of headings."""
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_files_that_documents_name_exist():
+    for path in DOCUMENTS:
+        for name in re.findall(r"`((?:tests|examples|docs|src)/[\w/.]+)`", path.read_text("utf-8")):
+            assert (ROOT / name).exists(), f"{path.name}: {name}"
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 160
+
+
+def test_the_changelog_knows_this_version():
+    assert re.search(
+        rf"^## \[(Unreleased|{re.escape(wakefd.__version__)})\]",
+        (ROOT / "CHANGELOG.md").read_text("utf-8"),
+        re.MULTILINE,
+    )
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs" / "images").glob("*.svg")), ids=str)
+def test_pictures_are_well_formed(path):
+    assert ET.parse(path).getroot().tag == "{http://www.w3.org/2000/svg}svg"
+
+
+def test_the_package_docstring():
+    assert doctest.testmod(wakefd).attempted >= 3
+    assert doctest.testmod(wakefd).failed == 0
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.name)
+def test_examples_have_a_docstring(path):
+    assert ast.get_docstring(ast.parse(path.read_text("utf-8")))

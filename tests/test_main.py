@@ -1,0 +1,233 @@
+"""`python -m wakefd`, in a process of its own: it sets a watchdog that ends its process."""
+
+import json
+import os
+import platform
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+import wakefd
+from wakefd import _wakefd
+
+LIMIT = 45  # seconds for any of them to end
+
+# Its deadline is shortened, and its events misbehave as the test says.
+BROKEN = """
+import sys, time, threading, wakefd
+from wakefd import __main__, _selftest
+_selftest.DEADLINE = 0.3
+class Broken(wakefd.IoEvent):
+    calls = 0
+    {method}
+sys.exit(__main__.main(sys.argv[1:], Broken))
+"""
+
+
+def run(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=LIMIT,
+        env={**os.environ, "PYTHONUTF8": "1", **environment},
+    )
+
+
+def selftest(*arguments, **environment):
+    return run("-m", "wakefd", *arguments, **environment)
+
+
+def broken(method, *arguments):
+    code = BROKEN.format(method=textwrap.indent(textwrap.dedent(method), "    ").strip())
+    return run("-c", code, "--seconds", "0.3", *arguments)
+
+
+def loops():
+    names = ["asyncio", "uvloop", "trio", "thread"]
+    for name in ("uvloop", "trio"):
+        try:
+            __import__(name)
+        except ImportError:
+            names.remove(name)
+    return names
+
+
+def test_json():
+    done = selftest("--seconds", "0.2", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    report = json.loads(done.stdout)
+    assert report["wakefd"] == wakefd.__version__
+    assert report["back-end"] == _wakefd.backend()
+    assert report["extension"] in _wakefd.__file__ or "this Python only" in report["extension"]
+    assert report["python"].endswith(platform.python_version())
+    assert report["libraries"]["asyncio"] == platform.python_version()
+    assert (report["lost"], report["ok"]) == (0, True)
+    assert [result["loop"] for result in report["results"]] == loops()
+    for result in report["results"]:
+        assert (result["lost"], result["errors"], result["ok"]) == (0, [], True)
+        assert result["round_trips_per_s"] > 0
+        assert 0 < result["p50_us"] <= result["p99_us"]
+        assert 0 < result["wakeups_per_s"] <= result["notify_per_s"]
+        assert 0 <= result["coalesced"] < 1
+        assert result["notifications"] >= 801
+
+
+def test_table():
+    done = selftest("--seconds", "0.1", "--loop", "asyncio", "--loop", "thread")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith(f"wakefd {wakefd.__version__} ({_wakefd.backend()}, ")
+    header, first, second = lines[5:8]
+    assert first.startswith("asyncio ")
+    assert second.startswith("thread ")
+    assert {len(header), len(first), len(second)} == {len(header)}, "the columns are aligned"
+    assert lines[-1] == "lost: 0. Every notification arrived."
+    assert "\033" not in done.stdout
+    assert "\r" not in done.stdout
+    assert done.stdout.isascii()
+
+
+def test_help_explains_every_column():
+    done = selftest("--help", COLUMNS="80")
+    assert done.returncode == 0
+    table = selftest("--seconds", "0.02", "--loop", "thread").stdout.splitlines()
+    for column in re.split(r"\s{2,}", table[5].strip()):
+        word = "p50, p99" if column.startswith("p") else column
+        assert re.search(rf"^  {word}\b", done.stdout, re.MULTILINE), column
+    assert max(map(len, done.stdout.splitlines())) <= 100
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_a_lost_notification_is_status_1(flags):
+    method = """
+    def notify(self):
+        Broken.calls += 1
+        return Broken.calls % 500 and super().notify()
+    """
+    done = broken(method, "--loop", "asyncio", *flags)
+    assert done.returncode == 1, done
+    if flags:
+        report = json.loads(done.stdout)
+        assert (report["ok"], report["lost"]) == (False, 1)
+        assert report["results"][0]["lost"] == 1
+    else:
+        assert "FAILED. lost: 1 (not seen within 0.3 s)." in done.stdout
+        assert done.stdout.splitlines()[6].endswith(" 1")
+
+
+@pytest.mark.parametrize("loop", loops())
+def test_a_loop_that_never_wakes_is_status_1(loop):
+    done = broken("def notify(self): return False", "--loop", loop)
+    assert done.returncode == 1, done
+    assert "the first notification was not answered in 0.3 s" in done.stdout
+
+
+def test_an_error_is_shown_and_status_1():
+    method = """
+    def notify(self):
+        Broken.calls += 1
+        if Broken.calls == 1000:
+            raise OSError(9, "no good")
+        return super().notify()
+    """
+    done = broken(method, "--loop", "asyncio")
+    assert done.returncode == 1, done
+    assert "a sender: OSError: [Errno 9] no good" in done.stdout
+
+
+def test_close_that_releases_nobody_is_status_1():
+    done = broken("def close(self): pass", "--loop", "asyncio")
+    assert done.returncode == 1, done
+    assert "the loop did not end in 0.3 s after close()" in done.stdout
+
+
+def test_the_watchdog_ends_what_hangs():
+    method = """
+    def close(self):
+        time.sleep(1000)
+    """
+    done = broken(method, "--loop", "thread")
+    assert done.returncode == 1, done
+    assert "Timeout" in done.stderr
+    assert "in close" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--seconds", "0"], "--seconds must be"),
+        (["--seconds", "nan"], "--seconds must be"),
+        (["--loop", "tornado"], "invalid choice"),
+    ],
+)
+def test_wrong_arguments_are_status_2(arguments, message):
+    done = selftest(*arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+def test_a_loop_that_is_not_there(tmp_path):
+    (tmp_path / "uvloop.py").write_text("raise ImportError\n")
+    (tmp_path / "trio.py").write_text("1 / 0\n")
+    path = os.pathsep.join(map(str, [tmp_path, Path(wakefd.__file__).parent.parent]))
+    done = selftest("--seconds", "0.05", PYTHONPATH=path)
+    assert done.returncode == 0, done
+    assert "uvloop" not in done.stdout
+    assert "trio broken (ZeroDivisionError: division by zero)" in done.stdout
+    done = selftest("--loop", "trio", PYTHONPATH=path)
+    assert done.returncode == 2
+    assert "trio cannot be imported here" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Unix signals")
+def test_ctrl_c_is_quiet():
+    child = subprocess.Popen(
+        [sys.executable, "-m", "wakefd", "--seconds", "60"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        while not child.stdout.readline().startswith("loop "):
+            assert child.poll() is None
+        time.sleep(0.2)
+        child.send_signal(signal.SIGINT)
+        _, errors = child.communicate(timeout=LIMIT)
+    finally:
+        child.kill()
+        child.communicate(timeout=LIMIT)
+    assert (child.returncode, errors) == (130, "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no terminals to be had")
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_a_terminal_sees_it_live_and_red(no_color):
+    import pty
+
+    code = BROKEN.format(method="def notify(self): return False")
+    parent, child = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "--loop", "thread"],
+        stdout=child,
+        env={**os.environ, "TERM": "xterm", "NO_COLOR": no_color},
+    ) as process:
+        os.close(child)
+        seen = b""
+        try:
+            while data := os.read(parent, 4096):
+                seen += data
+        except OSError:  # Linux says EIO at the end
+            pass
+        finally:
+            os.close(parent)
+        assert process.wait(LIMIT) == 1
+    assert (b"\033[1;31m" in seen) == (not no_color)
+    assert b"\r" in seen
