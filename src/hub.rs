@@ -346,6 +346,7 @@ impl Listener {
         let mut head = hub.head.load(Relaxed);
         loop {
             if head == CLOSED {
+                fence(Acquire); // after all that its thread did before it closed: a wait that had just begun
                 // SAFETY: still ours. Never the last reference: the caller has one.
                 self.keep.with_mut(|keep| unsafe { *keep = None });
                 self.free(hub);

@@ -21,22 +21,32 @@ pub(crate) use os::{Notifier, may_die};
 
 #[cfg(not(any(loom, wakefd_steps)))]
 mod os {
-    #[cfg(all(any(target_os = "linux", target_os = "android"), not(wakefd_notifier)))]
-    mod eventfd;
     #[cfg(unix)]
     mod identity;
-    #[cfg(all(any(target_os = "linux", target_os = "android"), not(wakefd_notifier)))]
-    mod linux;
     #[cfg_attr(any(windows, wakefd_notifier = "tcp"), path = "tcp.rs")]
     #[cfg_attr(not(any(windows, wakefd_notifier = "tcp")), path = "socketpair.rs")]
     mod pair;
     mod stream;
-
-    #[cfg(all(any(target_os = "linux", target_os = "android"), not(wakefd_notifier)))]
-    pub(crate) use linux::Notifier;
-    #[cfg(not(all(any(target_os = "linux", target_os = "android"), not(wakefd_notifier))))]
-    pub(crate) use stream::Stream as Notifier;
     pub(crate) use stream::may_die;
+
+    macro_rules! with_eventfd {
+        ($($item:item)*) => { $(
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            #[cfg(not(any(wakefd_notifier = "socketpair", wakefd_notifier = "tcp")))]
+            $item
+        )* };
+    }
+    with_eventfd! {
+        mod eventfd;
+        mod linux;
+        pub(crate) use linux::Notifier;
+    }
+    #[cfg(any(
+        not(any(target_os = "linux", target_os = "android")),
+        wakefd_notifier = "socketpair",
+        wakefd_notifier = "tcp"
+    ))]
+    pub(crate) use stream::Stream as Notifier;
 }
 
 #[cfg(not(any(unix, windows)))]
@@ -67,6 +77,19 @@ mod tests {
     }
 
     #[test]
+    fn the_forced_one_is_what_we_get() -> io::Result<()> {
+        let expected = if cfg!(wakefd_notifier = "tcp") {
+            "tcp"
+        } else if cfg!(wakefd_notifier = "socketpair") || !cfg!(any(target_os = "linux", target_os = "android")) {
+            "socketpair"
+        } else {
+            "eventfd"
+        };
+        assert_eq!(Notifier::new()?.name(), expected);
+        Ok(())
+    }
+
+    #[test]
     fn tokens_are_counted_and_drained() -> io::Result<()> {
         let it = Notifier::new()?;
         assert!(!readable(&it));
@@ -88,7 +111,10 @@ mod tests {
                 assert!(sent < 10_000_000, "never full");
             }
             assert!(readable(&it));
-            assert_eq!(it.drain()?, sent);
+            while readable(&it) {
+                sent -= it.drain()?; // TCP may hand over a part at a time
+            }
+            assert_eq!(sent, 0);
             assert!(it.signal()?, "there is room again");
         }
         Ok(())
@@ -108,12 +134,10 @@ mod tests {
         it.renew(true)?;
         assert_eq!(it.as_fd().as_raw_fd(), number);
         it.signal()?;
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        assert_eq!(
-            poll(&mut [PollFd::new(&shared, PollFlags::IN)], Some(&now))?,
-            0,
-            "the parent was woken"
-        );
+        // Nothing there, or the end of a stream whose writer has no other copy in this test.
+        let mut token = [0; 8];
+        let arrived = rustix::io::read(&shared, &mut token).unwrap_or(0);
+        assert_eq!(arrived, 0, "the parent was woken");
         assert_eq!(it.drain()?, 1);
         Ok(())
     }

@@ -106,8 +106,14 @@ impl Notifier {
     #[allow(clippy::unnecessary_wraps)] // the contract's
     pub(crate) fn renew(&mut self, _in_place: bool) -> io::Result<()> {
         let refuse = self.state.lock().unwrap().refuse;
-        let state = Mutex::new(State { refuse, ..State::default() });
-        *self = Self { state, log: Arc::default() };
+        let state = Mutex::new(State {
+            refuse,
+            ..State::default()
+        });
+        *self = Self {
+            state,
+            log: Arc::default(),
+        };
         Ok(())
     }
 

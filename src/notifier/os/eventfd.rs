@@ -18,7 +18,7 @@ pub(crate) struct EventFd {
 impl EventFd {
     pub(crate) fn new() -> io::Result<Self> {
         let fd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let identity = Identity::of_eventfd(&fd);
+        let identity = identity(&fd);
         Ok(Self { fd, identity })
     }
 
@@ -54,9 +54,25 @@ impl EventFd {
 
     pub(crate) fn renew(&mut self, in_place: bool) -> io::Result<()> {
         let fresh = Self::new()?;
-        let ours = self.identity.is_some() && Identity::of_eventfd(&self.fd) == self.identity;
+        let ours = self.identity.is_some() && identity(&self.fd) == self.identity;
         replace(&mut self.fd, fresh.fd, in_place, ours)?;
         self.identity = fresh.identity;
         Ok(())
     }
+}
+
+/// An eventfd has no inode of its own, but an id in /proc. Allocates nothing: it runs in the child of a fork.
+fn identity(fd: &OwnedFd) -> Option<Identity> {
+    use rustix::fs::{Mode, OFlags};
+    use std::{io::Write as _, os::fd::AsRawFd as _};
+
+    let mut path = [0_u8; 40];
+    write!(&mut path[..], "/proc/self/fdinfo/{}\0", fd.as_raw_fd()).ok()?;
+    let path = std::ffi::CStr::from_bytes_until_nul(&path).ok()?;
+    let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let mut text = [0_u8; 512];
+    let length = rustix::io::read(&file, &mut text).ok()?;
+    let text = std::str::from_utf8(&text[..length]).ok()?;
+    let id = text.lines().find_map(|line| line.strip_prefix("eventfd-id:"))?;
+    Some(Identity(u64::MAX, id.trim().parse().ok()?))
 }
