@@ -411,7 +411,9 @@ impl HubCore {
         let hub = if let Some(index) = idle {
             let hub = registry.pool[index];
             // Cleared, not reset: a late token stays accounted for.
-            if !hub.pipe.word().is_exposed() || hub.pipe.clear().is_err() {
+            let descriptor = hub.pipe.hold();
+            let ours = descriptor.is_some_and(|descriptor| descriptor.notifier().is_ours());
+            if !ours || hub.pipe.clear_readable().is_err() {
                 let fresh = Notifier::new()?;
                 hub.replace_notifier(fresh);
             }
@@ -523,8 +525,11 @@ impl HubCore {
     #[cold]
     fn renew(&self) -> Option<Descriptor> {
         let _lock = lock();
+        let old = self.pipe.hold();
+        if let Some(old) = &old {
+            let _ = old.notifier().is_ours(); // asked now: the new one may get its number
+        }
         if let Ok(fresh) = Notifier::new() {
-            let old = self.pipe.hold();
             self.replace_notifier(fresh);
             old
         } else {

@@ -22,7 +22,7 @@ pub(crate) use os::{Notifier, may_die};
 #[cfg(not(any(loom, wakefd_steps)))]
 mod os {
     #[cfg(unix)]
-    mod identity;
+    mod owned;
     #[cfg_attr(any(windows, wakefd_notifier = "tcp"), path = "tcp.rs")]
     #[cfg_attr(not(any(windows, wakefd_notifier = "tcp")), path = "socketpair.rs")]
     mod pair;

@@ -101,6 +101,11 @@ impl Notifier {
         "sim"
     }
 
+    #[allow(clippy::unused_self)] // the contract's
+    pub(crate) fn is_ours(&self) -> bool {
+        true
+    }
+
     /// The child of a fork gets an empty one, under the same sandbox.
     #[cfg(not(loom))]
     #[allow(clippy::unnecessary_wraps)] // the contract's

@@ -13,7 +13,11 @@ pyo3::import_exception!(wakefd._errors, ClosedResourceError);
 /// Keeps the errno; OSError then picks its subclass itself.
 fn os_error(error: io::Error) -> PyErr {
     match error.raw_os_error() {
-        Some(errno) => pyo3::exceptions::PyOSError::new_err((errno, error.kind().to_string())),
+        Some(errno) => {
+            let message = error.to_string();
+            let message = message.split(" (os error").next().unwrap_or_default().to_owned();
+            pyo3::exceptions::PyOSError::new_err((errno, message))
+        }
         None if error.kind() == io::ErrorKind::UnexpectedEof => {
             pyo3::exceptions::PyConnectionResetError::new_err("the descriptor's connection to itself has ended")
         }

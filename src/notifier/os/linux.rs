@@ -53,6 +53,13 @@ impl Notifier {
         }
     }
 
+    pub(crate) fn is_ours(&self) -> bool {
+        match self {
+            Self::EventFd(it) => it.is_ours(),
+            Self::Stream(it) => it.is_ours(),
+        }
+    }
+
     pub(crate) fn renew(&mut self, in_place: bool) -> io::Result<()> {
         match self {
             Self::EventFd(it) => it.renew(in_place),

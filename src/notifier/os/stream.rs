@@ -10,13 +10,13 @@ use std::{
 };
 
 #[cfg(unix)]
-use super::identity::{Identity, replace};
+use super::owned::Owned;
 #[cfg(unix)]
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd as _;
 #[cfg(unix)]
 pub(crate) type Borrowed<'a> = std::os::fd::BorrowedFd<'a>;
 #[cfg(windows)]
-use std::os::windows::io::{AsSocket as AsFd, OwnedSocket as OwnedFd};
+use std::os::windows::io::{AsSocket as _, OwnedSocket as Owned};
 #[cfg(windows)]
 pub(crate) type Borrowed<'a> = std::os::windows::io::BorrowedSocket<'a>;
 
@@ -28,23 +28,19 @@ pub(crate) fn may_die() -> bool {
 }
 
 pub(crate) struct Stream {
-    reader: OwnedFd,
-    writer: OwnedFd,
-    #[cfg(unix)]
-    identity: (Option<Identity>, Option<Identity>),
+    reader: Owned,
+    writer: Owned,
 }
 
 impl Stream {
     pub(crate) fn new() -> io::Result<Self> {
         MAY_DIE.store(true, Relaxed);
         let (reader, writer) = super::pair::pair()?;
-        let (reader, writer) = (OwnedFd::from(reader), OwnedFd::from(writer));
-        Ok(Self {
-            #[cfg(unix)]
-            identity: (Identity::of_inode(&reader), Identity::of_inode(&writer)),
-            reader,
-            writer,
-        })
+        #[cfg(unix)]
+        let (reader, writer) = (Owned::new(reader.into()), Owned::new(writer.into()));
+        #[cfg(windows)]
+        let (reader, writer) = (reader.into(), writer.into());
+        Ok(Self { reader, writer })
     }
 
     #[inline]
@@ -105,16 +101,19 @@ impl Stream {
     #[cfg(unix)]
     pub(crate) fn renew(&mut self, in_place: bool) -> io::Result<()> {
         let fresh = Self::new()?;
-        for (old, fresh, identity) in [
-            (&mut self.reader, fresh.reader, &mut self.identity.0),
-            (&mut self.writer, fresh.writer, &mut self.identity.1),
-        ] {
-            let ours = identity.is_some() && Identity::of_inode(&*old) == *identity;
-            let now = Identity::of_inode(&fresh);
-            replace(old, fresh, in_place, ours)?;
-            *identity = now;
-        }
-        Ok(())
+        self.reader.replace(fresh.reader, in_place)?;
+        self.writer.replace(fresh.writer, in_place)
+    }
+
+    /// False: the number is somebody else's by now.
+    #[allow(clippy::unused_self)]
+    pub(crate) fn is_ours(&self) -> bool {
+        #[cfg(unix)]
+        return ![&self.reader, &self.writer]
+            .iter()
+            .any(|end| end.is_ours() == Some(false));
+        #[cfg(windows)]
+        return true; // nothing there to tell by
     }
 }
 
