@@ -26,8 +26,8 @@
 //!   third party may have cleared.
 //! - A hub's stack is closed by a sentinel: a late notifier that finds it frees the listener itself.
 //!
-//! Hubs are immortal (memory and descriptor) and pooled, hence `notify` never meets a freed one; a late token wakes the next
-//! owner once for nothing. Attaching, closing and the pool share one lock that `notify` never takes. It is a leaf: nothing
+//! Hubs are immortal and pooled, hence `notify` never meets a freed one; at worst a late token wakes the next owner once for
+//! nothing. Their descriptors are closed with them: those who are writing to one are counted (see `self_pipe`). Attaching, closing and the pool share one lock that `notify` never takes. It is a leaf: nothing
 //! of Python, and no destructor of an event, runs under it.
 
 use crate::{
@@ -407,34 +407,25 @@ impl HubCore {
     /// No descriptor to be had.
     pub(crate) fn acquire(blocking: bool) -> io::Result<&'static Self> {
         let mut registry = lock();
+        let fresh = Notifier::new()?;
         let idle = registry.pool.iter().position(|hub| hub.refs.load(Acquire) == 0);
         let hub = if let Some(index) = idle {
-            let hub = registry.pool[index];
-            // Cleared, not reset: a late token stays accounted for.
-            let descriptor = hub.pipe.hold();
-            let ours = descriptor.is_some_and(|descriptor| descriptor.notifier().is_ours());
-            if !ours || hub.pipe.clear_readable().is_err() {
-                let fresh = Notifier::new()?;
-                hub.replace_notifier(fresh);
-            }
-            registry.pool.swap_remove(index);
-            hub.head.store(ptr::null_mut(), Release);
-            hub
+            registry.pool.swap_remove(index)
         } else {
-            let hub = Self {
+            let hub: &'static Self = Box::leak(Box::new(Self {
                 pipe: SelfPipe::new(),
                 head: AtomicPtr::new(ptr::null_mut()),
                 refs: AtomicUsize::new(0),
                 blocking: AtomicU32::new(0),
                 own: UnsafeCell::new(Vec::new()),
-            };
-            hub.pipe.expose(Notifier::new()?)?;
-            let hub: &'static Self = Box::leak(Box::new(hub));
+            }));
             registry.hubs.push(hub);
             let all = registry.hubs.len();
             registry.pool.reserve(all);
             hub
         };
+        hub.head.store(ptr::null_mut(), Release);
+        hub.expose_anew(fresh);
         hub.blocking.store(blocking.into(), Relaxed);
         Ok(hub)
     }
@@ -530,7 +521,8 @@ impl HubCore {
             let _ = old.notifier().is_ours(); // asked now: the new one may get its number
         }
         if let Ok(fresh) = Notifier::new() {
-            self.replace_notifier(fresh);
+            self.pipe.retire();
+            self.expose_anew(fresh);
             old
         } else {
             // The dead one stays readable, so the loop comes back and we try again.
@@ -539,8 +531,8 @@ impl HubCore {
         }
     }
 
-    fn replace_notifier(&self, fresh: Notifier) {
-        self.pipe.retire();
+    /// It has no notifier; its flag may be up, raised by a late notify.
+    fn expose_anew(&self, fresh: Notifier) {
         let _ = self.pipe.clear(); // nothing to drain: cannot fail
         // A refusal leaves UNSENT behind: the next notify tries again.
         let _ = self.pipe.expose(fresh);
@@ -563,6 +555,8 @@ impl HubCore {
             }
             own.clear();
         });
+        // Its memory is for ever, its descriptor is not: a late notifier that still writes to it closes it.
+        self.pipe.retire();
         registry.pool.push(self);
         drop(registry);
         self.free_chain(queued);
@@ -581,7 +575,8 @@ impl HubCore {
         }
     }
 
-    /// In the child of a fork: forgets all who waited (they were the parent's) and gets a notifier of its own.
+    /// In the child of a fork: forgets all who waited (they were the parent's), lets go of the parent's descriptor, and goes
+    /// into the pool.
     ///
     /// What is not in `own` is QUEUED by a thread that is no more: nobody will free it, so it goes on counting in `refs`, and
     /// this hub is not used again. (Whoever took it would find that listener for its own, and never be told.)
@@ -606,8 +601,8 @@ impl HubCore {
             own.clear();
         });
         self.head.store(chain, Relaxed);
-        // Without a descriptor it stays in the pool and gets one when it is wanted.
-        let _ = self.pipe.repair(in_place);
+        self.pipe.void(!in_place);
+        self.pipe.retire();
         if !pool.iter().any(|pooled| ptr::eq(*pooled, self)) {
             pool.push(self);
         }
@@ -615,17 +610,19 @@ impl HubCore {
 }
 
 /// In the child of a fork, before any other thread is there: every hub is closed and in the pool, every exposed event has a
-/// descriptor of its own. Allocates nothing.
+/// descriptor of its own (`in_place`: under the old number, where that still is ours). Allocates nothing.
 #[cfg(all(unix, not(loom)))]
 pub(crate) fn reset_after_fork(mut registry: Locked, in_place: bool) {
-    for event in &registry.exposed {
-        // SAFETY: events remove themselves under the lock when they go.
-        // Without a descriptor the next `fileno` makes one.
-        let _ = unsafe { &**event }.pipe.repair(in_place);
-    }
-    let Registry { hubs, pool, .. } = &mut *registry;
+    let Registry { hubs, pool, exposed } = &mut *registry;
+    // First what gives descriptors back.
     for hub in hubs {
         hub.reset(pool, in_place);
+    }
+    for event in &*exposed {
+        // SAFETY: events remove themselves under the lock when they go.
+        let pipe = &unsafe { &**event }.pipe;
+        pipe.void(!in_place);
+        let _ = pipe.renew(in_place); // without a descriptor the next `fileno` makes one
     }
     drop(registry);
     let mut index = 0;

@@ -373,30 +373,36 @@ impl SelfPipe {
         })
     }
 
-    /// In the child of a fork, before anything else runs there: what the threads of the parent had under way is void, the
-    /// notifier is a fresh one (`in_place`: under the old number, where it still is ours).
+    /// In the child of a fork, before anything else runs there: what the threads of the parent had under way is void. With
+    /// `disown`, the number may be somebody else's by now, and is not closed.
+    #[cfg(all(unix, not(loom)))]
+    pub(crate) fn void(&self, disown: bool) {
+        self.word.store(self.word().without(USERS | OWED | UNSENT).0, Relaxed);
+        if let Some(descriptor) = self.hold().filter(|_| disown) {
+            descriptor.notifier().disown();
+        }
+    }
+
+    /// After that: if there is a notifier, a fresh one takes its place (`in_place`: under the old number, where it still is
+    /// ours).
     ///
     /// # Errors
     /// No descriptor to be had: the pipe has none now.
     #[cfg(all(unix, not(loom)))]
-    pub(crate) fn repair(&self, in_place: bool) -> io::Result<()> {
-        let word = self.word().without(USERS | OWED | UNSENT);
-        self.word.store(word.0, Relaxed);
+    pub(crate) fn renew(&self, in_place: bool) -> io::Result<()> {
+        let word = self.word();
         if !word.is_exposed() {
             return Ok(());
         }
         // SAFETY: EXPOSED, so it is open; and the child has no other thread.
         let renewed = unsafe { (*self.open.load(Relaxed)).notifier.renew(in_place) };
-        if let Err(e) = renewed {
-            // What is there is the parent's: out of reach with it.
-            self.word.store(word.without(EXPOSED).0, Relaxed);
-            return Err(e);
-        }
-        if word.is_set() {
+        if renewed.is_err() {
+            self.retire();
+        } else if word.is_set() {
             self.word.store(word.promise().0, Relaxed);
             return self.send();
         }
-        Ok(())
+        renewed
     }
 }
 

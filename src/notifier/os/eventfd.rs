@@ -52,6 +52,10 @@ impl EventFd {
         self.0.replace(Self::new()?.0, in_place)
     }
 
+    pub(crate) fn disown(&self) {
+        self.0.disown();
+    }
+
     pub(crate) fn is_ours(&self) -> bool {
         self.0.is_ours() != Some(false)
     }

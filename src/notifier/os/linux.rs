@@ -53,6 +53,13 @@ impl Notifier {
         }
     }
 
+    pub(crate) fn disown(&self) {
+        match self {
+            Self::EventFd(it) => it.disown(),
+            Self::Stream(it) => it.disown(),
+        }
+    }
+
     pub(crate) fn is_ours(&self) -> bool {
         match self {
             Self::EventFd(it) => it.is_ours(),

@@ -39,6 +39,10 @@ impl Owned {
         }
     }
 
+    pub(crate) fn disown(&self) {
+        self.gone.store(true, Relaxed);
+    }
+
     /// Is the number still ours? None: there is no telling. To be asked before a new descriptor is made, which may get the
     /// number of one that was closed.
     pub(crate) fn is_ours(&self) -> Option<bool> {
@@ -51,7 +55,7 @@ impl Owned {
             (then, now) => Some(then == now),
         };
         if ours == Some(false) {
-            self.gone.store(true, Relaxed);
+            self.disown();
         }
         ours
     }

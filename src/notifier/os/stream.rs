@@ -105,6 +105,13 @@ impl Stream {
         self.writer.replace(fresh.writer, in_place)
     }
 
+    /// The numbers may be somebody else's by now: they are not closed.
+    #[cfg(unix)]
+    pub(crate) fn disown(&self) {
+        self.reader.disown();
+        self.writer.disown();
+    }
+
     /// False: the number is somebody else's by now.
     #[allow(clippy::unused_self)]
     pub(crate) fn is_ours(&self) -> bool {

@@ -1,0 +1,279 @@
+"""What differs between the operating system's objects: descriptors that die by themselves.
+
+A pair can come to its end (Windows resets the loopback on suspend); an eventfd cannot, so these
+tests have it refused.
+"""
+
+import errno
+import os
+import select
+import socket
+import time
+
+import seccomp
+from helpers import PATIENCE, Thread, forked, in_child, numbers, until, waiting
+from wakefd import IoEvent
+from wakefd._wakefd import Hub, backend
+
+
+def readable(fd):
+    return bool(select.select([fd], [], [], 0)[0])
+
+
+def needs_a_pair():
+    if backend() == "eventfd":
+        seccomp.refuse("eventfd2", errno=errno.EPERM)
+    assert backend() in ("socketpair", "tcp")
+
+
+def kill(fd):
+    """The connection ends, as after a suspend."""
+    with socket.socket(fileno=os.dup(fd)) as end:
+        end.shutdown(socket.SHUT_RDWR)
+
+
+def test_the_backend_has_a_name():
+    assert backend() in ("eventfd", "socketpair", "tcp")
+
+
+def test_asking_for_the_name_leaves_no_descriptor():
+    before = numbers()
+    for _ in range(10):
+        backend()
+    assert numbers() == before
+
+
+@in_child
+def test_clear_on_a_dead_pair_is_an_error_once_and_the_next_number_is_alive():
+    needs_a_pair()
+    for up in (False, True):
+        event = IoEvent()
+        if up:
+            event.notify()
+        dead = event.fileno()
+        kill(dead)
+        assert readable(dead)
+        try:
+            while event.clear():  # what came before the end may be read first
+                pass
+        except OSError as error:
+            assert isinstance(error, ConnectionError), error
+        else:
+            raise AssertionError
+        event.clear()
+        fd = event.fileno()
+        assert not readable(fd)
+        assert event.notify() is True
+        assert readable(fd)
+        assert event.clear() is True
+        assert not readable(fd)
+
+
+@in_child
+def test_notify_on_a_dead_pair_says_so_and_raises_the_flag():
+    needs_a_pair()
+    event = IoEvent()
+    kill(event.fileno())
+    try:
+        event.notify()
+    except OSError as error:
+        assert error.errno in (errno.EPIPE, errno.ECONNRESET), error
+    else:
+        raise AssertionError
+    assert event.is_set()
+    assert event.wait(0)
+
+
+def dead_hub(kit_name):
+    """The hub's pair dies under a loop that waits: it is replaced in the same dispatch."""
+    import kits
+
+    needs_a_pair()
+    kit = kits.kit(kit_name)
+
+    async def main():
+        event, other = IoEvent(), IoEvent()
+        before = numbers()
+        task = kit.spawn(event.notified)
+        also = kit.spawn(other.notified)
+        await kit.waiting(other, 1)
+        await kit.waiting(event, 1)
+        hub = numbers() - before
+        for _ in range(3):
+            kill(min(numbers() - before))
+            used = time.process_time()
+            await kit.sleep(0.1)
+            assert time.process_time() - used < 0.08, "the loop spins"
+            assert not task.done()
+        Thread(event.notify)
+        await task.join()
+        event.clear()
+        Thread(other.notify)
+        await also.join()
+        assert len(numbers() - before) <= len(hub)
+        for _ in range(10):
+            task = kit.spawn(event.notified)
+            await kit.waiting(event, 1)
+            Thread(event.notify)
+            await task.join()
+            event.clear()
+
+    kit.run(main)
+
+
+@in_child
+def test_a_loop_whose_hub_dies_goes_on_asyncio():
+    dead_hub("asyncio")
+
+
+@in_child
+def test_a_loop_whose_hub_dies_goes_on_trio():
+    dead_hub("trio")
+
+
+@in_child
+def test_a_loop_whose_hub_dies_goes_on_uvloop():
+    if backend() == "eventfd":
+        return  # uvloop needs an eventfd of its own, and this test none
+    dead_hub("uvloop")
+
+
+@in_child
+def test_a_thread_whose_hub_dies_goes_on_waiting():
+    needs_a_pair()
+    event = IoEvent()
+    before = numbers()
+    thread = Thread(event.wait, PATIENCE)
+    until(lambda: waiting(event) == 1)
+    used = time.process_time()
+    kill(min(numbers() - before))
+    time.sleep(0.1)
+    assert time.process_time() - used < 0.08, "the thread spins"
+    assert thread.is_alive()
+    event.notify()
+    assert thread.finish() is True
+
+
+@in_child
+def test_a_notify_to_a_dead_hub_still_releases():
+    needs_a_pair()
+    event, outcomes = IoEvent(), []
+    hub = Hub()
+    hub.wait(event, outcomes.append)
+    kill(hub.fileno())
+    try:
+        event.notify()
+    except OSError:
+        pass
+    assert readable(hub)
+    replaced = hub.dispatch()
+    assert outcomes == [True]
+    assert replaced is not None
+    assert replaced.fileno() != hub.fileno()
+    assert not readable(hub)
+    event.clear()
+    hub.wait(event, outcomes.append)
+    assert event.notify() is True
+    assert readable(hub)
+    assert hub.dispatch() is None
+    assert outcomes == [True, True]
+    hub.close()
+
+
+@in_child
+def test_a_dead_pair_in_the_pool_is_replaced_before_it_is_used():
+    needs_a_pair()
+    event = IoEvent()
+    hub = Hub()
+    kill(hub.fileno())
+    hub.close()
+    outcomes = []
+    hub = Hub()
+    assert not readable(hub)
+    hub.wait(event, outcomes.append)
+    event.notify()
+    assert readable(hub)
+    hub.dispatch()
+    assert outcomes == [True]
+
+
+# ---- descriptors closed under us
+
+
+@in_child
+def test_a_hub_whose_descriptor_was_closed_under_us_gets_another_one():
+    event, outcomes, hub = IoEvent(), [], Hub()
+    for turn in range(3):
+        hub.wait(event, outcomes.append)
+        os.close(hub.fileno())
+        try:
+            event.notify()
+        except OSError as error:
+            assert error.errno == errno.EBADF, error
+        else:
+            raise AssertionError
+        assert event.is_set()
+        hub.dispatch()
+        assert outcomes == [True] * (2 * turn + 1)
+        event.clear()
+        hub.wait(event, outcomes.append)
+        assert event.notify() is True
+        assert readable(hub)
+        hub.dispatch()
+        assert outcomes == [True] * (2 * turn + 2)
+        event.clear()
+
+
+@in_child
+def test_a_thread_whose_descriptor_was_closed_under_us_can_wait_again():
+    event, before = IoEvent(), numbers()
+    event.wait(0)
+    for _ in range(3):
+        os.close(min(numbers() - before))
+        assert event.wait(0.01) is False
+        timer = Thread(lambda: (time.sleep(0.05), event.notify()))
+        assert event.wait(PATIENCE) is True
+        timer.finish()
+        event.clear()
+
+
+@in_child
+def test_a_hub_in_the_pool_whose_descriptor_was_closed_under_us_is_not_given_to_the_next_loop():
+    # A daemon without a second fork: asyncio.run, closerange, asyncio.run.
+    import test_fork
+
+    event = IoEvent()
+    test_fork.works(event)
+    event.close()
+    os.closerange(3, 256)
+    test_fork.works(IoEvent())
+
+
+@in_child
+def test_a_daemon_that_closed_everything_after_the_fork_can_wait():
+    import test_fork
+
+    test_fork.works(IoEvent())
+
+    def child():
+        os.closerange(3, 256)
+        test_fork.works(IoEvent())
+
+    forked(child)
+
+
+@in_child
+def test_a_hub_in_the_pool_whose_number_became_a_log_file_leaves_the_log_alone():
+    import tempfile
+
+    import test_fork
+
+    test_fork.works(IoEvent())
+    last = max(numbers())
+    os.closerange(3, 256)
+    with tempfile.TemporaryFile() as log:
+        while os.dup(log.fileno()) <= last:
+            pass
+        os.write(log.fileno(), b"log\n")
+        test_fork.works(IoEvent())
+        assert os.pread(log.fileno(), 99, 0) == b"log\n"

@@ -1,0 +1,1004 @@
+"""What holds on every event loop: each test runs on all of them, or on all of asyncio's kind."""
+
+import asyncio
+import contextvars
+
+import pytest
+
+import kits
+from helpers import PATIENCE, Thread, until, waiting
+from kits import CANCELLED
+from wakefd import ClosedResourceError, IoEvent
+
+# ---- before, while, after
+
+
+async def test_notified_before(kit, event):
+    event.notify()
+    await event.notified()
+    assert event.is_set()
+
+
+async def test_notified_while_waiting(kit, event):
+    task = kit.spawn(event.notified)
+    await kit.waiting(event, 1)
+    assert not task.done()
+    thread = Thread(event.notify)
+    assert await task.join() is None
+    assert thread.finish() is True
+    assert event.is_set()
+    assert waiting(event) == 0
+
+
+async def test_notified_by_a_task_of_the_same_loop(kit, event):
+    task = kit.spawn(event.notified)
+    await kit.waiting(event, 1)
+    assert event.notify() is True
+    assert not task.done()
+    await task.join()
+
+
+async def test_after_it_the_flag_stays_up_until_cleared(kit, event):
+    event.notify()
+    for _ in range(100):
+        await event.notified()
+    assert event.clear() is True
+    async with kit.move_on_after(0.01) as scope:
+        await event.notified()
+    assert scope.expired
+
+
+async def test_notify_says_whether_it_raised_the_flag(kit, event):
+    task = kit.spawn(event.notified)
+    await kit.waiting(event, 1)
+    assert event.notify() is True
+    assert event.notify() is False
+    await task.join()
+    assert event.notify() is False
+    assert event.clear() is True
+    assert event.clear() is False
+    assert event.notify() is True
+
+
+async def test_round_trips_with_a_thread(kit, event):
+    answer = IoEvent()
+
+    def respond():
+        for _ in range(200):
+            assert event.wait(PATIENCE)
+            event.clear()
+            answer.notify()
+
+    thread = Thread(respond)
+    for _ in range(200):
+        event.notify()
+        await answer.notified()
+        answer.clear()
+    await kit.sleep(0)
+    thread.finish()
+
+
+# ---- broadcast and order
+
+
+async def test_everybody_who_waits_is_released(kit, event):
+    tasks = [kit.spawn(event.notified) for _ in range(100)]
+    await kit.waiting(event, 100)
+    Thread(event.notify)
+    for task in tasks:
+        assert await task.join() is None
+
+
+async def test_everybody_who_waits_is_released_even_if_it_is_cleared_at_once(kit, event):
+    for _ in range(5):
+        tasks = [kit.spawn(event.notified) for _ in range(50)]
+        await kit.waiting(event, 50)
+        event.notify()
+        event.clear()
+        for task in tasks:
+            assert await task.join() is None
+    assert not event.is_set()
+
+
+async def test_whoever_waits_after_the_clear_is_not_released(kit, event):
+    first = kit.spawn(event.notified)
+    await kit.waiting(event, 1)
+    event.notify()
+    event.clear()
+    later = kit.spawn(event.notified)
+    await first.join()
+    await kit.waiting(event, 1)
+    assert not later.done()
+    event.notify()
+    await later.join()
+
+
+async def test_many_rises_before_the_loop_looks_release_once(kit, event):
+    count = 0
+
+    async def wait():
+        nonlocal count
+        await event.notified()
+        count += 1
+
+    tasks = [kit.spawn(wait) for _ in range(3)]
+    await kit.waiting(event, 3)
+    for _ in range(10):
+        event.notify()
+        event.clear()
+    for task in tasks:
+        await task.join()
+    assert count == 3
+
+
+async def test_tasks_of_one_event_resume_in_the_order_in_which_they_came(aio, event):
+    order = []
+
+    async def wait(name):
+        await event.notified()
+        order.append(name)
+
+    tasks = []
+    for name in range(10):
+        tasks.append(aio.spawn(wait, name))
+        await aio.waiting(event, name + 1)
+    event.notify()
+    for task in tasks:
+        await task.join()
+    assert order == list(range(10))
+
+
+async def test_events_resume_in_the_order_in_which_they_were_notified(aio):
+    events = [IoEvent() for _ in range(10)]
+    order = []
+
+    async def wait(name):
+        await events[name].notified()
+        order.append(name)
+
+    names = [3, 1, 4, 5, 9, 2, 6, 8, 7, 0]
+    tasks = [aio.spawn(wait, name) for name in range(10)]
+    for event in events:
+        await aio.waiting(event, 1)
+    for name in names:
+        events[name].notify()
+    for task in tasks:
+        await task.join()
+    assert order == names
+
+
+async def test_thousands_of_events_on_one_loop(kit):
+    events = [IoEvent() for _ in range(2000)]
+    tasks = [kit.spawn(event.notified) for event in events]
+    await kit.waiting(events[-1], 1)
+    await kit.turn()
+
+    def burst():
+        for event in events:
+            event.notify()
+
+    Thread(burst)
+    for task in tasks:
+        await task.join()
+    assert all(event.is_set() and waiting(event) == 0 for event in events)
+
+
+# ---- cancellation and timeouts
+
+
+async def test_a_cancelled_wait_leaves_nothing_behind(kit, event):
+    task = kit.spawn(event.notified)
+    await kit.waiting(event, 1)
+    task.cancel()
+    assert await task.join() is CANCELLED
+    assert waiting(event) == 0
+    assert event.notify() is True
+    assert event.is_set()
+    await event.notified()
+
+
+async def test_cancelling_some_leaves_the_others(kit, event):
+    tasks = [kit.spawn(event.notified) for _ in range(9)]
+    await kit.waiting(event, 9)
+    for index in (0, 4, 8):
+        tasks[index].cancel()
+        assert await tasks[index].join() is CANCELLED
+    assert waiting(event) == 6
+    event.notify()
+    for index in (1, 2, 3, 5, 6, 7):
+        assert await tasks[index].join() is None
+
+
+async def test_the_flag_survives_a_cancel_that_comes_with_it(kit, event):
+    task = kit.spawn(event.notified)
+    await kit.waiting(event, 1)
+    event.notify()
+    task.cancel()
+    await task.join()  # either way
+    assert event.is_set()
+    assert waiting(event) == 0
+
+
+async def test_a_cancel_before_the_wait_begins(kit, event):
+    task = kit.spawn(event.notified)
+    task.cancel()
+    assert await task.join() is CANCELLED
+    assert waiting(event) == 0
+
+
+async def test_the_frameworks_own_timeout(kit, event):
+    for _ in range(3):
+        async with kit.move_on_after(0.005) as scope:
+            await event.notified()
+        assert scope.expired
+        assert waiting(event) == 0
+    async with kit.move_on_after(PATIENCE) as scope:
+        Thread(event.notify)
+        await event.notified()
+    assert not scope.expired
+
+
+async def test_asyncio_wait_for(aio, event):
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(event.notified(), 0.005)
+    assert waiting(event) == 0
+    Thread(event.notify)
+    await asyncio.wait_for(event.notified(), PATIENCE)
+
+
+async def test_asyncio_wait_with_a_timeout_leaves_the_task_waiting(aio, event):
+    task = asyncio.ensure_future(event.notified())
+    done, pending = await asyncio.wait([task], timeout=0.005)
+    assert (done, pending) == (set(), {task})
+    event.notify()
+    done, pending = await asyncio.wait([task], timeout=PATIENCE)
+    assert (done, pending) == ({task}, set())
+
+
+async def test_asyncio_shield(aio, event):
+    inner = asyncio.ensure_future(event.notified())
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(inner), 0.005)
+    assert waiting(event) == 1
+    event.notify()
+    await inner
+
+
+async def test_a_cancel_message_arrives(aio, event):
+    task = asyncio.ensure_future(event.notified())
+    await aio.waiting(event, 1)
+    task.cancel("because")
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await task
+    assert caught.value.args == ("because",)
+
+
+async def test_a_task_may_survive_its_cancellation_and_wait_again(aio, event):
+    async def stubborn():
+        try:
+            await event.notified()
+        except asyncio.CancelledError:
+            await event.notified()
+            return "survived"
+
+    task = aio.spawn(stubborn)
+    await aio.waiting(event, 1)
+    task.cancel()
+    await aio.turn()
+    await aio.waiting(event, 1)
+    event.notify()
+    assert await task.join() == "survived"
+
+
+async def test_cancelling_a_task_that_was_released_in_the_same_dispatch(kit, event):
+    async def first():
+        await event.notified()
+        second.cancel()
+
+    async def wait():
+        await event.notified()
+        await kit.sleep(0)  # a checkpoint, at the latest, hears of the cancel
+        return "resumed"
+
+    one = kit.spawn(first)
+    await kit.waiting(event, 1)
+    second = kit.spawn(wait)
+    await kit.waiting(event, 2)
+    third = kit.spawn(wait)
+    await kit.waiting(event, 3)
+    event.notify()
+    await one.join()
+    assert await third.join() == "resumed"
+    # trio shuffles: it may have gone on before.
+    assert await second.join() == CANCELLED or "trio" in kit.name
+    assert waiting(event) == 0
+
+
+# ---- close
+
+
+async def test_waiting_on_a_closed_event(kit, event):
+    event.close()
+    with pytest.raises(ClosedResourceError):
+        await event.notified()
+
+
+async def test_closed_while_waiting(kit, event):
+    tasks = [kit.spawn(event.notified) for _ in range(5)]
+    await kit.waiting(event, 5)
+    Thread(event.close)
+    for task in tasks:
+        with pytest.raises(ClosedResourceError):
+            await task.join()
+    assert waiting(event) == 0
+
+
+async def test_a_rise_before_the_close_wins(kit, event):
+    tasks = [kit.spawn(event.notified) for _ in range(5)]
+    await kit.waiting(event, 5)
+    event.notify()
+    event.close()
+    for task in tasks:
+        assert await task.join() is None
+
+
+async def test_a_rise_that_was_cleared_before_the_close_wins(kit, event):
+    task = kit.spawn(event.notified)
+    await kit.waiting(event, 1)
+    event.notify()
+    event.clear()
+    event.close()
+    assert await task.join() is None
+
+
+async def test_a_cleared_rise_wins_only_for_those_who_waited_then(kit, event):
+    event.notify()
+    event.clear()
+    task = kit.spawn(event.notified)
+    await kit.waiting(event, 1)
+    event.close()
+    with pytest.raises(ClosedResourceError):
+        await task.join()
+
+
+# ---- what a woken task does
+
+
+async def test_an_exception_in_one_task_does_not_hurt_the_others(kit, event):
+    async def fail():
+        await event.notified()
+        raise ZeroDivisionError
+
+    tasks = [kit.spawn(fail if index % 2 else event.notified) for index in range(10)]
+    await kit.waiting(event, 10)
+    event.notify()
+    for index, task in enumerate(tasks):
+        if index % 2:
+            with pytest.raises(ZeroDivisionError):
+                await task.join()
+        else:
+            await task.join()
+    event.clear()
+    task = kit.spawn(event.notified)
+    await kit.waiting(event, 1)
+    event.notify()
+    await task.join()
+
+
+async def test_a_woken_task_may_clear_and_notify_and_wait_again(kit, event):
+    other = IoEvent()
+    log = []
+
+    async def one():
+        for _ in range(10):
+            await event.notified()
+            event.clear()
+            log.append(1)
+            other.notify()
+
+    async def two():
+        for _ in range(10):
+            await other.notified()
+            other.clear()
+            log.append(2)
+            event.notify()
+
+    tasks = [kit.spawn(one), kit.spawn(two)]
+    await kit.waiting(event, 1)
+    await kit.waiting(other, 1)
+    event.notify()
+    for task in tasks:
+        await task.join()
+    assert log == [1, 2] * 10
+
+
+async def test_a_woken_task_may_wait_for_the_same_event_at_once(kit, event):
+    async def wait():
+        for _ in range(10):
+            await event.notified()
+            event.clear()
+
+    tasks = [kit.spawn(wait) for _ in range(5)]
+    async with kit.patient("ten wake-ups each"):
+        while not all(task.done() for task in tasks):
+            event.notify()
+            await kit.turn()
+
+
+async def test_a_woken_task_may_close_the_event(kit, event):
+    async def close():
+        await event.notified()
+        event.close()
+
+    tasks = [kit.spawn(close) for _ in range(3)]
+    await kit.waiting(event, 3)
+    event.notify()
+    for task in tasks:
+        assert await task.join() is None
+
+
+async def test_a_woken_task_may_start_another_one(kit, event):
+    async def start():
+        await event.notified()
+        event.clear()
+        return kit.spawn(event.notified)
+
+    task = kit.spawn(start)
+    await kit.waiting(event, 1)
+    event.notify()
+    inner = await task.join()
+    await kit.waiting(event, 1)
+    event.notify()
+    await inner.join()
+
+
+async def test_a_woken_task_may_drop_the_event(kit):
+    events = [IoEvent() for _ in range(10)]
+
+    async def drop():
+        await events[-1].notified()
+        events.clear()
+
+    task = kit.spawn(drop)
+    await kit.waiting(events[-1], 1)
+    events[-1].notify()
+    await task.join()
+
+
+async def test_context_variables_stay_with_their_task(kit, event):
+    variable = contextvars.ContextVar("variable")
+
+    async def wait(value):
+        variable.set(value)
+        await event.notified()
+        return variable.get()
+
+    variable.set("outside")
+    tasks = [kit.spawn(wait, value) for value in range(5)]
+    await kit.waiting(event, 5)
+    Thread(event.notify)
+    assert [await task.join() for task in tasks] == list(range(5))
+    assert variable.get() == "outside"
+
+
+async def test_the_current_task_is_the_woken_one(aio, event):
+    async def wait():
+        before = asyncio.current_task()
+        await event.notified()
+        assert asyncio.current_task() is before
+        await event.notified()
+        return asyncio.current_task()
+
+    tasks = [aio.spawn(wait) for _ in range(3)]
+    await aio.waiting(event, 3)
+    event.notify()
+    for task in tasks:
+        assert await task.join() is task.task
+
+
+async def test_an_eager_task_waits_and_resumes(aio, event):
+    if not hasattr(asyncio, "eager_task_factory"):
+        pytest.skip("Python >= 3.12")
+    if "uvloop" in aio.name:
+        pytest.skip("uvloop 0.23 calls the factory with an argument that Python 3.13 does not know")
+    asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+    task = asyncio.create_task(event.notified())
+    assert waiting(event) == 1
+    event.notify()
+    await task
+    assert asyncio.create_task(event.notified()).done()
+
+
+# ---- how it is started
+
+
+async def test_asyncio_gather(aio, event):
+    Thread(lambda: (until(lambda: waiting(event) == 3), event.notify()))
+    assert await asyncio.gather(*(event.notified() for _ in range(3))) == [None] * 3
+
+
+async def test_asyncio_task_group(aio, event):
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(event.notified()) for _ in range(3)]
+        await aio.waiting(event, 3)
+        event.notify()
+    assert all(task.result() is None for task in tasks)
+
+
+async def test_asyncio_task_group_that_fails_cancels_the_waits(aio, event):
+    with pytest.raises(ExceptionGroup) as caught:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(3):
+                group.create_task(event.notified())
+            await aio.waiting(event, 3)
+            raise ZeroDivisionError
+    assert [type(error) for error in caught.value.exceptions] == [ZeroDivisionError]
+    assert waiting(event) == 0
+
+
+def test_a_trio_nursery_starts_it(event):
+    import trio
+
+    async def main():
+        with trio.fail_after(PATIENCE):
+            async with trio.open_nursery() as nursery:
+                for _ in range(3):
+                    nursery.start_soon(event.notified)
+                while waiting(event) < 3:
+                    await trio.sleep(0.001)
+                event.notify()
+
+    trio.run(main)
+
+
+async def test_an_unawaited_wait_that_is_closed_is_harmless(kit, event):
+    event.notified().close()
+    assert waiting(event) == 0
+
+
+async def test_a_coroutine_that_is_closed_in_mid_wait_leaves_nothing(aio, event):
+    coroutine = event.notified()
+    coroutine.send(None)
+    assert waiting(event) == 1
+    coroutine.close()
+    assert waiting(event) == 0
+
+
+# ---- in company
+
+
+@pytest.mark.parametrize("other", ["thread", *kits.LOOPS])
+def test_two_loops_wait_for_one_event(kit, other):
+    event, rounds, counts = IoEvent(), 50, [0, 0]
+
+    def wait_in_a_thread():
+        for _ in range(rounds):
+            event.wait()
+            until(lambda: not event.is_set(), "the clear")
+            counts[1] += 1
+
+    async def wait(kit, index):
+        for _ in range(rounds):
+            await event.notified()
+            while event.is_set():
+                await kit.sleep(0)
+            counts[index] += 1
+
+    def wait_there():
+        there = kits.kit(other)
+        there.run(lambda: wait(there, 1))
+
+    here = Thread(lambda: kit.run(lambda: wait(kit, 0)))
+    there = Thread(wait_in_a_thread if other == "thread" else wait_there)
+    for done in range(rounds):
+        until(lambda done=done: counts == [done, done] and waiting(event) == 2, f"round {done}")
+        assert event.notify() is True
+        assert event.clear() is True
+    here.finish()
+    there.finish()
+    assert event._listeners() == 2
+    assert event._rises() == rounds
+
+
+async def test_a_users_own_reader_on_the_descriptor(aio, event):
+    loop, ready = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(event, ready.set)
+    for _ in range(10):
+        task = aio.spawn(event.notified)
+        await aio.waiting(event, 1)
+        Thread(event.notify)
+        await task.join()
+        await asyncio.wait_for(ready.wait(), PATIENCE)
+        ready.clear()
+        event.clear()
+    await aio.turn()
+    ready.clear()
+    await aio.sleep(0.005)
+    assert not ready.is_set()
+    loop.remove_reader(event)
+
+
+def test_a_users_own_wait_readable_on_the_descriptor(event):
+    import trio
+
+    async def main():
+        with trio.fail_after(PATIENCE):
+            for _ in range(10):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(trio.lowlevel.wait_readable, event.fileno())
+                    nursery.start_soon(event.notified)
+                    while waiting(event) < 1:
+                        await trio.sleep(0)
+                    Thread(event.notify)
+                event.clear()
+
+    trio.run(main)
+
+
+# ---- async for
+
+
+async def test_async_for_clears_before_the_body(kit, event):
+    event.notify()
+    async for _ in event:
+        assert not event.is_set()
+        break
+    assert not event.is_set()
+
+
+async def test_async_for_turns_once_more_for_what_arrives_in_the_body(kit, event):
+    event.notify()
+    turns = 0
+    async for _ in event:
+        turns += 1
+        if turns < 10:
+            event.notify()
+            event.notify()
+        else:
+            break
+    assert turns == 10
+    assert not event.is_set()
+
+
+async def test_async_for_takes_a_last_turn_for_a_flag_that_was_up_at_close(kit, event):
+    event.notify()
+    turns = 0
+    async for _ in event:
+        turns += 1
+        if turns == 1:
+            event.notify()
+            event.close()
+    assert turns == 2
+
+
+async def test_async_for_takes_a_last_turn_for_a_rise_that_another_one_cleared(kit, event):
+    event.notify()
+    turns = 0
+    async for _ in event:
+        turns += 1
+        if turns == 1:
+            event.notify()
+            event.clear()
+            event.close()
+    assert turns == 2
+
+
+async def test_async_for_ends_at_close(kit, event):
+    async def consume():
+        turns = 0
+        async for _ in event:
+            turns += 1
+        return turns
+
+    task = kit.spawn(consume)
+    await kit.waiting(event, 1)
+    event.notify()
+    while event.is_set():
+        await kit.turn()
+    await kit.waiting(event, 1)
+    event.close()
+    assert await task.join() == 1
+
+
+async def test_async_for_takes_its_last_turn_if_it_waited_at_the_close(kit, event):
+    async def consume():
+        turns = 0
+        async for _ in event:
+            turns += 1
+        return turns
+
+    task = kit.spawn(consume)
+    await kit.waiting(event, 1)
+    event.notify()
+    event.close()
+    assert await task.join() == 1
+
+
+async def test_async_for_on_a_closed_event_that_never_rose_ends_at_once(kit, event):
+    event.close()
+    async for _ in event:
+        pytest.fail("a turn")
+
+
+async def test_async_for_on_a_closed_event_that_rose_takes_one_turn(kit, event):
+    # A producer may have come, gone and closed before the consumer looked for the first time.
+    event.notify()
+    event.close()
+    turns = 0
+    async for _ in event:
+        turns += 1
+    assert turns == 1
+
+
+async def test_async_for_that_began_with_the_flag_up_takes_its_turn_at_close(kit, event):
+    event.notify()
+    turns = aiter(event)
+    event.close()
+    await anext(turns)
+    with pytest.raises(StopAsyncIteration):
+        await anext(turns)
+    with pytest.raises(StopAsyncIteration):
+        await anext(turns)
+
+
+async def test_async_for_makes_no_turn_for_what_was_cleared_before_it(kit, event):
+    event.notify()
+    event.clear()
+    turns = aiter(event)
+    event.close()
+    with pytest.raises(StopAsyncIteration):
+        await anext(turns)
+
+
+async def test_async_for_loses_nothing_of_what_a_thread_hands_over(kit, event):
+    items, got = [], []
+
+    def produce():
+        for item in range(1000):
+            items.append(item)
+            event.notify()
+        event.close()
+
+    thread = Thread(produce)
+    async for _ in event:
+        while items:
+            got.append(items.pop(0))
+    thread.finish()
+    assert got == list(range(1000))
+
+
+async def test_async_for_can_be_cancelled(kit, event):
+    async def consume():
+        async for _ in event:
+            pass
+
+    task = kit.spawn(consume)
+    await kit.waiting(event, 1)
+    task.cancel()
+    assert await task.join() is CANCELLED
+    assert waiting(event) == 0
+
+
+# ---- fairness
+
+
+@pytest.mark.parametrize("how", ["notified", "async for"])
+async def test_a_consumer_whose_flag_is_always_up_does_not_starve_its_loop(kit, event, how):
+    turns, stop = 0, False
+
+    async def tick():
+        nonlocal turns
+        while not stop:
+            turns += 1
+            await kit.turn()
+
+    async def consume():
+        event.notify()
+        if how == "notified":
+            for _ in range(2000):
+                await event.notified()
+            return
+        left = 2000
+        async for _ in event:
+            event.notify()
+            left -= 1
+            if not left:
+                return
+
+    task = kit.spawn(tick)
+    await kit.turn()
+    before = turns
+    await kit.spawn(consume).join()
+    stop = True
+    await task.join()
+    assert turns - before >= 20
+
+
+async def test_on_asyncio_it_returns_at_once_if_the_flag_is_up(aio, event):
+    # As asyncio.Event does: no turn of the loop between.
+    ran = []
+    event.notify()
+    asyncio.get_running_loop().call_soon(ran.append, 1)
+    await event.notified()
+    assert not ran
+
+
+def test_on_trio_every_wait_is_a_checkpoint(event):
+    import trio
+    import trio.testing
+
+    async def main():
+        event.notify()
+        with trio.testing.assert_checkpoints():
+            await event.notified()
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await event.notified()
+        assert scope.cancelled_caught
+        assert event.is_set()
+        event.clear()
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await event.notified()
+        assert scope.cancelled_caught
+        assert waiting(event) == 0
+        Thread(event.notify)
+        with trio.testing.assert_checkpoints():
+            await event.notified()
+        event.clear()
+        event.notify()
+        turns = aiter(event)
+        with trio.testing.assert_checkpoints():
+            await anext(turns)
+
+    trio.run(main)
+
+
+def test_on_trio_the_leaders_cancellation_hands_over(event):
+    import trio
+
+    async def main():
+        with trio.fail_after(PATIENCE):
+            async with trio.open_nursery() as nursery:
+                with trio.move_on_after(0.01):  # the first one is the leader
+                    await event.notified()
+                other = IoEvent()
+                nursery.start_soon(event.notified)
+                while waiting(event) < 1:
+                    await trio.sleep(0)
+                for _ in range(5):
+                    nursery.start_soon(other.notified)
+                while waiting(other) < 5:
+                    await trio.sleep(0)
+                Thread(event.notify)  # releases the leader
+                while waiting(event):
+                    await trio.sleep(0.001)
+                Thread(other.notify)
+
+    trio.run(main)
+
+
+# ---- KeyboardInterrupt and SystemExit
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_what_ends_the_loop_ends_it_and_the_others_are_resumed(aio, event, error):
+    async def wait():
+        await event.notified()
+        return "resumed"
+
+    async def die():
+        await event.notified()
+        raise error("now")
+
+    async def nothing():
+        pass
+
+    loop = aio.new_loop()
+    try:
+        tasks = [loop.create_task(wait()), loop.create_task(die()), loop.create_task(wait())]
+        loop.run_until_complete(aio.waiting(event, 3))
+        event.notify()
+        with pytest.raises(error, match="now"):
+            loop.run_until_complete(aio.sleep(PATIENCE))
+        results = loop.run_until_complete(asyncio.gather(tasks[0], tasks[2]))
+        assert results == ["resumed"] * 2
+        with pytest.raises(error, match="now"):
+            tasks[1].result()
+        loop.run_until_complete(aio.waiting(event, 0))
+    finally:
+        loop.close()
+
+
+# ---- loops that cannot
+
+
+def test_a_loop_without_add_reader_is_a_clear_error(event):
+    class NoReaders(kits.UnknownLoop):
+        wakes_itself = False
+
+        def add_reader(self, *_):
+            raise NotImplementedError
+
+    async def main():
+        for _ in range(3):
+            with pytest.raises(RuntimeError, match="NoReaders has no add_reader"):
+                await event.notified()
+        assert waiting(event) == 0
+        event.notify()
+        await event.notified()
+
+    with asyncio.Runner(loop_factory=NoReaders) as runner:
+        runner.run(main())
+
+
+def test_a_half_imported_trio_is_no_loop(event, monkeypatch):
+    import sys
+    import types
+
+    monkeypatch.setitem(sys.modules, "trio", types.ModuleType("trio"))
+
+    async def main():
+        event.notify()
+        await event.notified()
+
+    asyncio.run(main())
+    with pytest.raises(RuntimeError, match="no event loop"):
+        event.notified().send(None)
+
+
+def test_trio_as_a_guest_of_asyncio(event):
+    import trio
+
+    async def guest():
+        with trio.fail_after(PATIENCE):
+            for _ in range(10):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(event.notified)
+                    while waiting(event) < 2:
+                        await trio.sleep(0)
+                    Thread(event.notify)
+                event.clear()
+        return "guest"
+
+    async def host():
+        loop, done = asyncio.get_running_loop(), asyncio.get_running_loop().create_future()
+        task = asyncio.create_task(hosts_wait())
+        trio.lowlevel.start_guest_run(
+            guest,
+            run_sync_soon_threadsafe=loop.call_soon_threadsafe,
+            done_callback=lambda outcome: done.set_result(outcome.unwrap()),
+        )
+        assert await done == "guest"
+        task.cancel()
+
+    async def hosts_wait():
+        while True:
+            await event.notified()
+            while event.is_set():
+                await asyncio.sleep(0)
+
+    kits.kit("asyncio").run(host)
+
+
+def test_one_event_serves_loop_after_loop(kit, event):
+    async def main():
+        task = kit.spawn(event.notified)
+        await kit.waiting(event, 1)
+        Thread(event.notify)
+        await task.join()
+        event.clear()
+
+    for _ in range(5):
+        kit.run(main)
+    assert event._listeners() == 1
+
+
+def test_binding_happens_when_something_waits():
+    made = Thread(IoEvent).finish()
+
+    async def main():
+        made.notify()
+        await made.notified()
+
+    asyncio.run(main())

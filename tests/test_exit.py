@@ -1,0 +1,173 @@
+"""The interpreter ends while daemon threads are at it: no crash, no hang."""
+
+import asyncio
+import atexit
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+import kits
+from helpers import HERE, PATIENCE, Thread, stress
+from wakefd import IoEvent
+
+event, other = IoEvent(), IoEvent()
+kept = []  # what only the end of the interpreter drops
+
+
+def notifying():
+    while True:
+        event.notify()
+        event.clear()
+        other.notify()
+        other.clear()
+
+
+def waiting():
+    while True:
+        event.wait()
+
+
+def waiting_briefly():
+    while True:
+        event.wait(0.0001)
+
+
+def making():
+    while True:
+        fresh = IoEvent()
+        fresh.notify()
+        fresh.fileno()
+        fresh.wait()
+        fresh.close()
+
+
+def polling():
+    event.fileno()
+    while True:
+        event.notify()
+        event.clear()
+
+
+async def _task():
+    tasks = [asyncio.create_task(_notified(each)) for each in (event, other) for _ in range(3)]
+    await asyncio.wait(tasks)
+
+
+async def _notified(each):
+    while True:
+        await each.notified()
+        await asyncio.sleep(0)
+
+
+def on_asyncio():
+    asyncio.run(_task())
+
+
+def on_uvloop():
+    import uvloop
+
+    uvloop.run(_task())
+
+
+def on_trio():
+    import trio
+
+    async def notified():
+        while True:
+            await event.notified()
+
+    trio.run(notified)
+
+
+def loop_after_loop():
+    async def soon():
+        try:
+            await asyncio.wait_for(event.notified(), 0.0005)
+        except TimeoutError:
+            pass
+
+    while True:
+        asyncio.run(soon())
+
+
+def idle():
+    other.close()  # who waits there ends with an exception, or has not begun
+    event.wait()
+
+
+MIXES = {
+    "notifiers": [notifying, notifying, polling],
+    "threads": [notifying, waiting, waiting_briefly, waiting],
+    "makers": [making, making, notifying],
+    "asyncio": [notifying, on_asyncio, waiting_briefly],
+    "uvloop": [notifying, on_uvloop],
+    "trio": [notifying, on_trio],
+    "new loops": [notifying, loop_after_loop],
+    "blocked": [waiting, idle],
+    "all": [notifying, waiting, waiting_briefly, making, on_asyncio, on_uvloop, on_trio],
+}
+
+
+def main(mix, seconds):
+    sys.stderr = None  # what daemon threads may say while all is torn down
+    if mix == "all":
+        atexit.register(event.notify)
+        atexit.register(lambda: event.wait(0))
+    for work in MIXES[mix]:
+        threading.Thread(target=work, daemon=True).start()
+    time.sleep(seconds)
+    kept.extend(IoEvent() for _ in range(100))
+    for each in kept:
+        each.notify()
+        each.fileno()
+
+
+def exits_well(call):
+    child = subprocess.run(
+        [sys.executable, "-X", "faulthandler", "-c", f"import test_exit; test_exit.{call}"],
+        cwd=HERE,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=2 * PATIENCE,
+    )
+    assert child.returncode == 0, (child.returncode, child.stdout, child.stderr)
+    assert "panicked" not in child.stderr
+
+
+@pytest.mark.parametrize("mix", MIXES)
+def test_the_interpreter_ends_although_daemon_threads_are_at_it(mix):
+    for run in range(stress(4, 60)):
+        exits_well(f"main({mix!r}, {0.02 + run * 0.013 % 0.1})")
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_a_loop_that_is_left_open_at_exit(loop):
+    exits_well(f"leave_open({loop!r})")
+
+
+def leave_open(name):
+    loop = kits.kit(name).new_loop()
+    kept.extend([loop, loop.create_task(event.notified()), Thread(other.wait)])
+    loop.run_until_complete(asyncio.sleep(0))
+    event.notify()
+
+
+def test_what_is_dropped_at_the_very_end_may_notify_and_close():
+    exits_well("drop_at_the_end()")
+
+
+class Last:
+    def __del__(self):
+        event.notify()
+        event.clear()
+        other.close()
+
+
+def drop_at_the_end():
+    Thread(event.wait)
+    kept.append(Last())
+    sys.modules["last"] = Last()

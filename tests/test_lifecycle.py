@@ -1,0 +1,890 @@
+"""What outlives what: loops, events, threads, tasks, descriptors."""
+
+import asyncio
+import gc
+import os
+import resource
+import select
+import signal
+import sys
+import threading
+import time
+import weakref
+
+import pytest
+
+import kits
+from helpers import PATIENCE, Thread, fds, in_child, stress, until, waiting
+from wakefd import IoEvent
+from wakefd._wakefd import Hub
+
+
+def left_behind(kit, event):
+    """Run a loop that ends while somebody waits (trio cancels him; asyncio is not asked to)."""
+    if not kit.is_asyncio:
+
+        async def main():
+            kit.spawn(event.notified)
+            await kit.waiting(event, 1)
+
+        kit.run(main)
+        return
+    loop = kit.new_loop()
+    task = loop.create_task(event.notified())
+    loop.run_until_complete(kit.sleep(0))
+    assert waiting(event) == 1
+    task._log_destroy_pending = False
+    loop.close()
+
+
+# ---- the end of a loop
+
+
+def test_a_loop_closed_with_a_waiter_leaves_notify_legal_from_every_thread(loop_kit, event):
+    left_behind(loop_kit, event)
+    assert event.notify() is True
+    event.clear()
+    for _ in range(8):
+        assert Thread(event.notify).finish() is True
+        event.clear()
+
+
+def test_the_hub_is_closed_by_the_loops_own_close(loop_kit, no_gc):
+    # One descriptor per live loop, however many have lived.
+    # (Nor does it wait for the sweep that the next loop makes.)
+    event = IoEvent()
+    left_behind(loop_kit, event)
+    assert waiting(event) == 0
+    assert is_let_go_of(event)
+    before = fds_without_gc()
+    for _ in range(stress(30, 300)):
+        left_behind(loop_kit, event)
+        assert waiting(event) == 0
+    assert fds_without_gc() <= before
+    assert event._listeners() == 1
+
+
+def is_let_go_of(event):
+    """The only one who ever waited for it has gone: its listener is free for the next one."""
+    hub = Hub()
+    hub.wait(event, print)
+    hub.close()
+    return event._listeners() == 1
+
+
+def fds_without_gc():
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_a_thousand_runs_in_a_row_leave_one_descriptor(loop_kit):
+    event, one_in_two = IoEvent(), False
+    tasks = set()
+
+    async def main():
+        if one_in_two:  # a waiter is left behind: run() cancels it
+            tasks.add(loop_kit.spawn(event.notified))
+            await loop_kit.waiting(event, 1)
+        else:
+            loop_kit.spawn(event.notified)
+            await loop_kit.waiting(event, 1)
+            event.notify()
+            event.clear()
+
+    loop_kit.run(main)
+    before = fds()
+    for _ in range(stress(300, 2000) if loop_kit.name != "asyncio" else 1000):
+        one_in_two = not one_in_two
+        loop_kit.run(main)
+    assert fds() <= before
+    assert event._listeners() == 1
+    assert waiting(event) == 0
+
+
+@pytest.mark.parametrize("name", ["asyncio", "uvloop"])
+def test_thousands_of_new_loops_that_are_never_run_as_main_do_not_pile_up(name):
+    # As test suites make them: new loop, a step or two, close, no run().
+    kit, event = kits.kit(name), IoEvent()
+    left_behind(kit, event)
+    before = fds()
+    for _ in range(stress(500, 5000)):
+        left_behind(kit, event)
+    assert fds() <= before
+    assert event._listeners() == 1
+
+
+# Not uvloop: it never lets go of a loop that was not closed.
+@pytest.mark.parametrize("name", ["asyncio", "asyncio-future"])
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_loops_that_are_dropped_and_never_closed_give_their_hub_back(name):
+    kit, event = kits.kit(name), IoEvent()
+
+    def drop_one():
+        loop = kit.new_loop()
+        loop.run_until_complete(asyncio.wait_for(event.notified(), 0.001))
+
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            drop_one()
+        gc.collect()
+    hubs = event._listeners()
+    for _ in range(20):
+        with pytest.raises(TimeoutError):
+            drop_one()
+        gc.collect()
+    assert event._listeners() <= hubs
+
+
+def test_many_events_on_a_closed_loop_are_all_let_go(loop_kit):
+    events = [IoEvent() for _ in range(100)]
+
+    async def main():
+        for event in events:
+            loop_kit.spawn(event.notified)
+        await loop_kit.waiting(events[-1], 1)
+        await loop_kit.turn()
+
+    for _ in range(5):
+        loop_kit.run(main)
+        for event in events:
+            assert waiting(event) == 0
+            event.notify()
+            event.clear()
+            assert event._listeners() == 1
+
+
+def test_loops_end_while_other_threads_notify_at_full_speed(loop_kit):
+    events, stop = [IoEvent() for _ in range(4)], threading.Event()
+
+    def notify():
+        while not stop.is_set():
+            for event in events:
+                event.notify()
+                event.clear()
+
+    async def main():
+        for event in events:
+            for _ in range(3):
+                loop_kit.spawn(event.notified)
+        await loop_kit.turn()
+        await loop_kit.turn()
+
+    threads = [Thread(notify) for _ in range(2)]
+    try:
+        for _ in range(stress(100, 3000)):
+            loop_kit.run(main)
+    finally:
+        stop.set()
+    for thread in threads:
+        thread.finish()
+    # Whoever is late with his notify frees the listener himself.
+    assert all(waiting(event) == 0 for event in events)
+    assert all(event._listeners() <= 4 for event in events)
+
+
+def test_a_waiter_of_a_closed_loop_may_be_dropped_later(aio, event):
+    loop = aio.new_loop()
+    task = loop.create_task(event.notified())
+    loop.run_until_complete(aio.sleep(0))
+    loop.close()
+    event.notify()
+    task._log_destroy_pending = False
+    del task, loop
+    gc.collect()
+    assert waiting(event) == 0
+
+
+def test_waiting_on_a_loop_that_is_being_shut_down(aio, event):
+    # asyncio.run cancels what is left, and what is left may wait again.
+    async def stubborn():
+        for _ in range(3):
+            try:
+                await event.notified()
+            except asyncio.CancelledError:
+                Thread(event.notify)
+        event.clear()
+        return "done"
+
+    async def main():
+        task = asyncio.create_task(stubborn())
+        await aio.waiting(event, 1)
+        return task
+
+    assert aio.run(main).result() == "done"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_what_a_task_lets_through_does_not_keep_the_hub_alive(aio, event, error, no_gc):
+    # Raised out of the reader's callback, the traceback would keep it, and the hub.
+    async def die():
+        await event.notified()
+        raise error("now")
+
+    def once():
+        loop = aio.new_loop()
+        task = loop.create_task(die())
+        loop.run_until_complete(aio.sleep(0))
+        event.notify()
+        with pytest.raises(error, match="now") as caught:
+            loop.run_until_complete(aio.sleep(PATIENCE))
+        loop.close()
+        event.clear()
+        return caught.value, task
+
+    kept = [once()]
+    assert is_let_go_of(event)
+    before = fds_without_gc()
+    for _ in range(10):
+        kept.append(once())
+    assert fds_without_gc() <= before
+    assert event._listeners() == 1
+
+
+# ---- the end of an event
+
+
+async def test_an_event_that_is_dropped_while_waited_for_lives_on(kit):
+    event = IoEvent()
+    task = kit.spawn(event.notified)
+    await kit.waiting(event, 1)
+    reference, notify = weakref.ref(event), event.notify
+    del event
+    gc.collect()
+    assert reference() is not None
+    Thread(notify)
+    await task.join()
+
+
+def test_a_dropped_event_leaves_no_descriptor(loop_kit):
+    def use():
+        event = IoEvent()
+        event.fileno()
+
+        async def main():
+            task = loop_kit.spawn(event.notified)
+            await loop_kit.waiting(event, 1)
+            event.notify()
+            await task.join()
+
+        loop_kit.run(main)
+
+    use()
+    before = fds()
+    for _ in range(20):
+        use()
+    assert fds() <= before
+
+
+async def test_events_come_and_go_on_a_loop_that_stays(kit):
+    hub_of_this_loop = IoEvent()
+    async with kit.move_on_after(0.001):
+        await hub_of_this_loop.notified()
+    before = fds()
+    for _ in range(50):
+        events = [IoEvent() for _ in range(20)]
+        tasks = [kit.spawn(event.notified) for event in events]
+        await kit.waiting(events[-1], 1)
+        for event in events[::2]:
+            event.notify()
+        for event in events[1::2]:
+            event.close()
+        for task in tasks[::2]:
+            await task.join()
+        for task in tasks[1::2]:
+            with pytest.raises(RuntimeError):
+                await task.join()
+    assert fds() <= before
+
+
+def test_an_event_is_dropped_between_notify_and_dispatch(loop_kit):
+    async def main():
+        for _ in range(20):
+            event = IoEvent()
+            task = loop_kit.spawn(event.notified)
+            await loop_kit.waiting(event, 1)
+            event.notify()
+            del event
+            gc.collect()
+            await task.join()
+
+    loop_kit.run(main)
+
+
+@pytest.mark.parametrize("name", ["asyncio", "asyncio-future", "asyncio-python-task"])
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_event_waiter_and_loop_in_one_cycle_are_collected(name):
+    class Event(IoEvent):
+        pass
+
+    kit = kits.kit(name)
+
+    def make():
+        loop, event = kit.new_loop(), Event()
+        event.loop = loop
+        event.task = loop.create_task(event.notified())
+        event.task._log_destroy_pending = False
+        loop.run_until_complete(kit.sleep(0))
+        assert waiting(event) == 1
+        return weakref.ref(event), weakref.ref(loop)
+
+    before = fds()
+    for _ in range(5):
+        references = make()
+        for _ in range(3):
+            gc.collect()
+        assert [reference() for reference in references] == [None, None]
+    assert fds() <= before + 1  # the pooled hub's
+
+
+def test_del_and_weakref_callbacks_may_notify(loop_kit):
+    event, other = IoEvent(), IoEvent()
+
+    class Notifies:
+        def __del__(self):
+            event.notify()
+
+    async def main():
+        for _ in range(10):
+            first, second = loop_kit.spawn(event.notified), loop_kit.spawn(other.notified)
+            await loop_kit.waiting(event, 1)
+            await loop_kit.waiting(other, 1)
+            thing = Notifies()
+            thing.itself = thing
+            _reference = weakref.ref(thing, lambda _: other.notify())
+            del thing
+            gc.collect()
+            await first.join()
+            await second.join()
+            event.clear()
+            other.clear()
+
+    loop_kit.run(main)
+
+
+def test_what_a_waiter_held_may_notify_close_and_wait_when_it_goes(aio, event):
+    # The hub is closed with waiters, and dropping them runs Python code.
+    other = IoEvent()
+
+    class Notifies:
+        def __del__(self):
+            event.notify()
+            other.close()
+
+    async def wait(_):
+        await event.notified()
+
+    loop = aio.new_loop()
+    task = loop.create_task(wait(Notifies()))
+    task._log_destroy_pending = False
+    loop.run_until_complete(aio.sleep(0))
+    del task
+    loop.close()
+    del loop
+    gc.collect()
+    assert event.is_set()
+    assert other.closed
+
+
+@in_child
+def test_waits_cancels_events_and_descriptors_leave_no_memory_behind():
+    def resident():
+        gc.collect()
+        with open("/proc/self/statm") as statm:
+            return int(statm.read().split()[1]) * resource.getpagesize()
+
+    async def work(times):
+        event = IoEvent()
+        for _ in range(times):
+            tasks = [asyncio.create_task(event.notified()) for _ in range(3)]
+            await asyncio.sleep(0)
+            tasks[0].cancel()
+            event.notify()
+            event.clear()
+            await asyncio.wait(tasks)
+            fresh = IoEvent()
+            fresh.fileno()
+            fresh.notify()
+            await fresh.notified()
+            assert not event.wait(0)
+
+    asyncio.run(work(500))
+    before = resident()
+    for _ in range(stress(3, 30)):
+        asyncio.run(work(1500))
+    assert resident() - before < 2_000_000
+
+
+# ---- threads
+
+
+def test_threads_that_end_after_waiting_give_their_hub_back(event):
+    others = set(os.listdir("/proc/self/task"))
+
+    def burst():
+        threads = [Thread(event.wait) for _ in range(8)]
+        until(lambda: waiting(event) == 8)
+        event.notify()
+        for thread in threads:
+            thread.finish()
+        event.clear()
+        # join() returns a little before the thread's own memory goes, and its hub with it.
+        until(lambda: set(os.listdir("/proc/self/task")) <= others)
+
+    burst()
+    before = fds()
+    for _ in range(20):
+        burst()
+    assert fds() <= before
+    assert event._listeners() <= 8
+
+
+def test_a_thread_may_run_loop_after_loop_and_wait_between(event):
+    def work():
+        for name in [*kits.LOOPS, "asyncio"]:
+            event.notify()
+            assert event.wait(PATIENCE)
+            event.clear()
+            assert not event.wait(0.001)
+            left_behind(kits.kit(name), event)
+        return fds()
+
+    first = Thread(work).finish()
+    assert Thread(work).finish() <= first
+
+
+# ---- no descriptors left
+
+
+@in_child
+def test_out_of_descriptors_is_emfile_from_the_call_that_needed_one_and_nothing_is_half_made():
+    import errno
+
+    def refused(call):
+        try:
+            call()
+        except OSError as error:
+            assert error.errno == errno.EMFILE, error
+        else:
+            raise AssertionError(f"{call} was not refused")
+
+    async def one(event):
+        await event.notified()
+
+    event, other, loop = IoEvent(), IoEvent(), asyncio.new_event_loop()
+    up = IoEvent()
+    up.notify()
+    asyncio.run(one(up))  # imports what it needs
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))), hard))
+    hole = []
+    try:
+        while True:
+            hole.append(os.dup(0))
+    except OSError:
+        pass
+    for _ in range(3):
+        refused(event.fileno)
+        refused(lambda: event.wait(0))
+        refused(Hub)
+        refused(lambda: loop.run_until_complete(one(event)))
+    # Nothing that needs none is refused.
+    assert event.notify()
+    assert event.clear()
+    assert other.notify()
+    loop.run_until_complete(one(up))
+    assert waiting(event) == 0
+    for fd in hole:
+        os.close(fd)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    before = fds()
+    fd = event.fileno()
+    assert not select.select([fd], [], [], 0)[0]
+    Thread(lambda: (time.sleep(0.01), event.notify()))
+    assert event.wait(PATIENCE)
+    assert select.select([fd], [], [], 0)[0]
+    event.clear()
+    Thread(lambda: (time.sleep(0.01), event.notify()))
+    loop.run_until_complete(asyncio.wait_for(one(event), PATIENCE))
+    loop.close()
+    assert fds() <= before + 6
+    assert event._owed() == 1
+
+
+@in_child
+def test_out_of_descriptors_on_trio():
+    import errno
+
+    import trio
+
+    async def main():
+        with trio.fail_after(PATIENCE):
+            event = IoEvent()
+            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")), hard))
+            hole = []
+            try:
+                while True:
+                    hole.append(os.dup(0))
+            except OSError:
+                pass
+            for _ in range(3):
+                try:
+                    await event.notified()
+                except OSError as error:
+                    assert error.errno == errno.EMFILE
+                else:
+                    raise AssertionError
+            for fd in hole:
+                os.close(fd)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            Thread(lambda: (time.sleep(0.01), event.notify()))
+            await event.notified()
+
+    trio.run(main)
+
+
+# ---- a descriptor closed under us
+
+
+def test_a_descriptor_closed_under_us_is_an_error_once_and_then_a_new_one(event):
+    import errno
+
+    fd = event.fileno()
+    os.close(fd)
+    with pytest.raises(OSError) as caught:
+        event.notify()
+    assert caught.value.errno == errno.EBADF
+    assert event.is_set()
+    with pytest.raises(OSError) as caught:
+        event.notify()  # tries again
+    assert caught.value.errno == errno.EBADF
+    with pytest.raises(OSError) as caught:
+        event.clear()
+    assert caught.value.errno == errno.EBADF
+    assert event.is_set()
+    fresh = event.fileno()
+    assert select.select([fresh], [], [], 0)[0]
+    assert event.clear() is True
+    assert event.clear() is False
+    assert not select.select([fresh], [], [], 0)[0]
+    assert event.notify() is True
+
+
+async def test_a_descriptor_closed_under_us_does_not_keep_the_waiters_waiting(kit, event):
+    fd = event.fileno()
+    task = kit.spawn(event.notified)
+    await kit.waiting(event, 1)
+    os.close(fd)  # not before: the loop's own descriptor would get the number
+    with pytest.raises(OSError):
+        event.notify()
+    await task.join()
+    with pytest.raises(OSError):
+        event.clear()
+    assert event.clear() is True
+
+
+@in_child
+def test_a_number_that_was_closed_under_us_and_given_away_is_not_closed_with_the_event():
+    # Closing it is the user's mistake. What can be promised is that a new number is not the old.
+    event = IoEvent()
+    os.close(event.fileno())
+    try:
+        event.notify()
+    except OSError:
+        pass
+    else:
+        raise AssertionError
+    try:
+        event.clear()
+    except OSError:
+        pass
+    else:
+        raise AssertionError
+    assert event.clear() is True
+    fd = event.fileno()
+    event.notify()
+    assert select.select([fd], [], [], 0)[0]
+
+
+# ---- exec
+
+
+@in_child
+def test_descriptors_are_closed_on_exec():
+    event = IoEvent()
+    event.fileno()
+    event.wait(0)
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        if fd > 2:
+            try:
+                assert not os.get_inheritable(fd), os.readlink(f"/proc/self/fd/{fd}")
+            except OSError:
+                pass  # the directory itself
+    code = "import os; print([os.readlink(f'/proc/self/fd/{fd}') for fd in range(3, 64)"
+    code += " if os.path.exists(f'/proc/self/fd/{fd}')])"
+    sys.stdout.flush()
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        os.dup2(writer, 1)
+        os.execve(sys.executable, [sys.executable, "-c", code], os.environ)
+    os.close(writer)
+    with open(reader) as output:
+        seen = output.read()
+    os.wait()
+    assert "eventfd" not in seen
+    assert "socket" not in seen
+
+
+# ---- signals
+
+
+class Alarm:
+    """Sends a signal again and again: the one that comes before the wait is not the one meant."""
+
+    def __init__(self, number):
+        self._stop = threading.Event()
+        self._thread = Thread(self._send, number)
+
+    def _send(self, number):
+        while not self._stop.wait(0.02):
+            os.kill(os.getpid(), number)
+
+    def stop(self):
+        self._stop.set()
+        self._thread.finish()
+
+
+@in_child
+def test_ctrl_c_interrupts_wait():
+    # Once is not enough for a test: it may come in the moment before the system call.
+    event = IoEvent()
+    for timeout in (None, 1e6):
+        try:
+            alarm = Alarm(signal.SIGINT)
+            try:
+                event.wait(timeout)
+            finally:
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
+                alarm.stop()
+        except KeyboardInterrupt:
+            pass
+        else:
+            raise AssertionError("not interrupted")
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        assert waiting(event) == 0
+    Thread(lambda: (time.sleep(0.01), event.notify()))
+    assert event.wait(PATIENCE)
+
+
+@in_child
+def test_ctrl_c_interrupts_a_coroutine():
+    for run in (_asyncio_run, _uvloop_run, _trio_run):
+        event = IoEvent()
+
+        async def main(event=event):
+            await event.notified()
+
+        alarm = Alarm(signal.SIGINT)
+        try:
+            run(main)
+        except KeyboardInterrupt:
+            pass
+        else:
+            raise AssertionError("not interrupted")
+        finally:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            alarm.stop()
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        assert waiting(event) == 0
+
+
+def _asyncio_run(main):
+    asyncio.run(main())
+
+
+def _uvloop_run(main):
+    import uvloop
+
+    uvloop.run(main())
+
+
+def _trio_run(main):
+    import trio
+
+    trio.run(main)
+
+
+@in_child
+def test_a_signal_handler_that_returns_lets_wait_go_on():
+    event, count = IoEvent(), [0]
+
+    def handler(*_):
+        count[0] += 1
+        if count[0] == 5:
+            event.notify()
+
+    signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+    assert event.wait(PATIENCE) is True
+    assert count[0] >= 5
+    event.clear()
+    before = time.monotonic()
+    assert event.wait(0.1) is False
+    assert time.monotonic() - before >= 0.1
+    signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+@in_child
+def test_a_signal_handler_may_wait_in_the_middle_of_a_wait():
+    outer, inner, log = IoEvent(), IoEvent(), []
+
+    def handler(*_):
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        outer.notify()  # the nested wait below dispatches it for the outer one
+        threading.Timer(0.01, inner.notify).start()
+        log.append(inner.wait(PATIENCE))
+
+    signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+    assert outer.wait(PATIENCE) is True
+    assert log == [True]
+
+
+@in_child
+def test_an_exception_in_a_signal_handler_ends_the_wait_and_leaves_nothing():
+    class StopError(Exception):
+        pass
+
+    def handler(*_):
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        raise StopError
+
+    event = IoEvent()
+    signal.signal(signal.SIGALRM, handler)
+    for _ in range(5):
+        signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+        try:
+            event.wait()
+        except StopError:
+            pass
+        else:
+            raise AssertionError
+        assert waiting(event) == 0
+    event.notify()
+    assert event.wait()
+
+
+@in_child
+def test_a_signal_handler_that_notifies_wakes_a_sleeping_loop():
+    import uvloop
+
+    for loop_factory in (asyncio.SelectorEventLoop, uvloop.new_event_loop):
+        event = IoEvent()
+        # Python runs its handlers between two bytecodes: the loop's own wake-up descriptor sees to
+        # it that there is a next one.
+        signal.signal(signal.SIGALRM, lambda *_, event=event: event.notify())
+
+        async def main(event=event):
+            loop = asyncio.get_running_loop()
+            loop.add_signal_handler(signal.SIGUSR1, lambda: None)  # sets the wake-up descriptor
+            for _ in range(5):
+                signal.setitimer(signal.ITIMER_REAL, 0.01)
+                await asyncio.wait_for(event.notified(), PATIENCE)
+                event.clear()
+
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            runner.run(main())
+
+
+@in_child
+def test_a_signal_handler_that_notifies_wakes_trio():
+    import trio
+
+    event = IoEvent()
+    signal.signal(signal.SIGALRM, lambda *_: event.notify())
+
+    async def main():
+        with trio.fail_after(PATIENCE):
+            for _ in range(5):
+                signal.setitimer(signal.ITIMER_REAL, 0.01)
+                await event.notified()
+                event.clear()
+
+    trio.run(main)
+
+
+# ---- hubs by hand
+
+
+def test_a_hub_calls_in_the_order_of_the_notifies_and_all_of_them_if_some_raise():
+    hub, events, calls = Hub(), [IoEvent() for _ in range(5)], []
+
+    def who(name):
+        def call(rose):
+            calls.append((name, rose))
+            if name in (1, 3):
+                raise KeyError(name)
+
+        return call
+
+    for name, event in enumerate(events):
+        hub.wait(event, who(name))
+    for name in (4, 1, 3, 0):
+        events[name].notify()
+    events[2].close()
+    assert select.select([hub], [], [], PATIENCE)[0]
+    with pytest.raises(KeyError) as caught:
+        hub.dispatch()
+    assert caught.value.args == (1,)
+    assert calls == [(4, True), (1, True), (3, True), (0, True), (2, False)]
+    assert not select.select([hub], [], [], 0)[0]
+    hub.dispatch()
+    assert len(calls) == 5
+    hub.close()
+
+
+def test_a_closed_hub_is_a_runtime_error(event):
+    hub = Hub()
+    ticket = hub.wait(event, print)
+    hub.close()
+    hub.close()
+    hub.cancel(ticket)
+    hub.dispatch()
+    assert waiting(event) == 0
+    with pytest.raises(RuntimeError, match="closed"):
+        hub.wait(event, print)
+
+
+@pytest.mark.parametrize("do", ["cancel", "wait", "dispatch", "close", "notify", "clear"])
+def test_a_callback_may_do_anything_to_its_hub(event, do):
+    hub, other, calls = Hub(), IoEvent(), []
+
+    def who(_):
+        calls.append(do)
+        if do == "cancel":
+            hub.cancel(tickets[-1])
+        elif do == "wait":
+            hub.wait(other, calls.append)
+        elif do in ("dispatch", "close"):
+            getattr(hub, do)()
+        else:
+            getattr(event, do)()
+
+    tickets = [hub.wait(event, who) for _ in range(2)]
+    event.notify()
+    hub.dispatch()
+    # Both were released before the first was called.
+    assert calls == [do] * 2
+    hub.close()
+
+
+def test_a_burst_costs_the_loop_one_token():
+    hub, events = Hub(), [IoEvent() for _ in range(1000)]
+    for event in events:
+        hub.wait(event, lambda _: None)
+    for event in events:
+        event.notify()
+    if os.readlink(f"/proc/self/fd/{hub.fileno()}").startswith("anon_inode"):
+        assert os.eventfd_read(os.dup(hub.fileno())) == 1
+    hub.dispatch()
+    assert all(waiting(event) == 0 for event in events)
+    hub.close()

@@ -1,0 +1,331 @@
+"""A token that the kernel refuses: the notifier hears of it, and nobody waits for ever.
+
+seccomp refuses for one thread, and for good; what another thread notifies gets through.
+"""
+
+import asyncio
+import errno
+import os
+import select
+import sys
+import threading
+import time
+
+import pytest
+
+import seccomp
+from helpers import PATIENCE, Thread, forked, in_child, numbers, until, waiting
+from wakefd import IoEvent
+from wakefd._wakefd import Hub, backend
+
+pytestmark = pytest.mark.skipif(not seccomp.AVAILABLE, reason="no seccomp numbers for this CPU")
+
+
+def readable(fd):
+    return bool(select.select([fd], [], [], 0)[0])
+
+
+class Refused:
+    """A thread whose writes to `fd` (or all of its tokens) are refused."""
+
+    def __init__(self, fd=None):
+        self._calls, self._result = [], None
+        self._todo, self._done = threading.Semaphore(0), threading.Semaphore(0)
+        self._thread = Thread(self._work, fd)
+
+    def _work(self, fd):
+        # A stream's writing end is not the descriptor that is watched.
+        seccomp.refuse("sendto", errno=errno.EPERM)
+        seccomp.refuse("write", errno=errno.EPERM, fd=fd)
+        while self._todo.acquire(timeout=PATIENCE):
+            call = self._calls.pop()
+            try:
+                self._result = call()
+            except OSError as error:
+                self._result = error.errno
+            self._done.release()
+
+    def __call__(self, call):
+        """Let it do this; its answer, or its errno."""
+        self._calls.append(call)
+        self._todo.release()
+        assert self._done.acquire(timeout=PATIENCE), f"{call} hangs"
+        return self._result
+
+
+@in_child
+def test_the_events_own_token_is_refused():
+    event = IoEvent()
+    fd = event.fileno()
+    refused = Refused(fd)
+    assert refused(event.notify) == errno.EPERM
+    assert event.is_set()
+    assert not readable(fd)
+    assert refused(event.notify) == errno.EPERM  # it tried again
+    assert event.notify() is False  # the flag was up; but the token got through
+    assert readable(fd)
+    assert refused(event.notify) is False  # nothing left to send
+    assert event.clear() is True
+    assert event._owed() == 0
+    assert not readable(fd)
+    assert event.notify() is True
+
+
+@in_child
+def test_a_refused_token_is_forgotten_with_the_flag():
+    event = IoEvent()
+    fd = event.fileno()
+    refused = Refused(fd)
+    for _ in range(5):
+        assert refused(event.notify) == errno.EPERM
+        assert event.clear() is True
+        assert event.clear() is False
+        assert event._owed() == 0
+    assert event.notify() is True
+    assert readable(fd)
+
+
+@in_child
+def test_waiters_elsewhere_are_released_although_the_events_own_token_is_refused():
+    import trio
+    import uvloop
+
+    event = IoEvent()
+    refused = Refused(event.fileno())
+
+    async def wait():
+        await asyncio.wait_for(event.notified(), PATIENCE)
+
+    threads = [
+        Thread(lambda: asyncio.run(wait())),
+        Thread(lambda: uvloop.run(wait())),
+        Thread(lambda: trio.run(event.notified)),
+        Thread(event.wait, PATIENCE),
+    ]
+    until(lambda: waiting(event) == 4)
+    assert refused(event.notify) == errno.EPERM
+    for thread in threads:
+        thread.finish()
+
+
+@in_child
+def test_a_hubs_token_is_refused_and_the_next_notify_releases_its_waiters():
+    event = IoEvent()
+    refused = Refused()
+    thread = Thread(event.wait, PATIENCE)
+    until(lambda: waiting(event) == 1)
+    assert refused(event.notify) == errno.EPERM
+    assert event.is_set()
+    assert refused(event.notify) == errno.EPERM  # tried again, although the flag is up
+    time.sleep(0.02)
+    assert thread.is_alive()
+    assert event.notify() is False
+    assert thread.finish() is True
+
+
+@in_child
+def test_a_refused_hub_is_woken_by_any_event_that_is_waited_for_there():
+    first, second, third = IoEvent(), IoEvent(), IoEvent()
+    refused = Refused()
+
+    async def main():
+        tasks = [asyncio.create_task(event.notified()) for event in (first, second, third)]
+        while not waiting(third):
+            await asyncio.sleep(0)
+        until(lambda: True)
+        Thread(notify)
+        await asyncio.wait_for(asyncio.gather(*tasks), PATIENCE)
+
+    def notify():
+        time.sleep(0.02)
+        assert refused(first.notify) == errno.EPERM
+        assert refused(second.notify) == errno.EPERM  # coalesced at the hub, and tried again
+        third.notify()
+
+    for _ in range(3):
+        asyncio.run(main())
+        for event in (first, second, third):
+            assert event.clear() is True
+
+
+@in_child
+def test_one_refused_hub_does_not_keep_the_others_waiting():
+    event = IoEvent()
+    hubs = [Hub() for _ in range(3)]
+    outcomes = []
+    for index, hub in enumerate(hubs):
+        hub.wait(event, lambda rose, index=index: outcomes.append((index, rose)))
+    refused = Refused(hubs[1].fileno()) if backend() == "eventfd" else None
+    if refused is None:
+        return
+    assert refused(event.notify) == errno.EPERM
+    assert [readable(hub) for hub in hubs] == [True, False, True]
+    # Looking is enough, even without a token.
+    for hub in hubs:
+        hub.dispatch()
+    assert sorted(outcomes) == [(0, True), (1, True), (2, True)]
+    event.clear()
+    assert event.notify() is True
+
+
+@in_child
+def test_after_a_refusal_all_is_as_before():
+    event, other = IoEvent(), IoEvent()
+    refused = Refused()
+    for _ in range(20):
+        thread = Thread(event.wait, PATIENCE)
+        until(lambda: waiting(event) == 1)
+        assert refused(event.notify) == errno.EPERM
+        event.notify()
+        assert thread.finish() is True
+        event.clear()
+        assert refused(other.notify) is True  # nobody waits for it: no token, no refusal
+        assert refused(other.notify) is False
+        assert other.clear() is True
+
+
+@in_child
+def test_a_refused_close_closes():
+    event, other = IoEvent(), IoEvent()
+    refused = Refused()
+
+    async def main():
+        tasks = [asyncio.create_task(each.notified()) for each in (event, other)]
+        while not waiting(other):
+            await asyncio.sleep(0)
+        Thread(close)
+        return await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), PATIENCE)
+
+    def close():
+        assert refused(event.close) == errno.EPERM
+        assert event.closed
+        assert refused(event.close) is None
+        other.notify()
+
+    closed, notified = asyncio.run(main())
+    assert type(closed).__name__ == "ClosedResourceError"
+    assert notified is None
+
+
+@in_child
+def test_a_hub_that_ends_refused_does_not_leave_every_notify_slow_or_failing():
+    event, other = IoEvent(), IoEvent()
+    refused = Refused()
+
+    async def main():
+        task = asyncio.create_task(event.notified())
+        while not waiting(event):
+            await asyncio.sleep(0)
+        assert refused(event.notify) == errno.EPERM
+        task.cancel()
+
+    for _ in range(20):
+        asyncio.run(main())
+        event.clear()
+    assert refused(other.notify) is True
+    assert refused(other.notify) is False
+    assert refused(event.notify) is True
+    event.clear()
+    thread = Thread(event.wait, PATIENCE)
+    until(lambda: waiting(event) == 1)
+    event.notify()
+    assert thread.finish() is True
+
+
+@in_child
+def test_a_refused_token_at_the_first_fileno():
+    event = IoEvent()
+    event.notify()
+    refused = Refused()
+    assert refused(event.fileno) == errno.EPERM
+    assert event.is_set()
+    assert refused(event.notify) == errno.EPERM
+    event.notify()
+    assert readable(event.fileno())
+    assert event.clear() is True
+
+
+@in_child
+def test_refused_in_the_parent_all_right_in_the_child():
+    event = IoEvent()
+    fd = event.fileno()
+    refused = Refused(fd)
+    assert refused(event.notify) == errno.EPERM
+
+    def child():
+        assert event.is_set()
+        assert readable(event.fileno())
+        assert event.notify() is False
+        assert event.clear() is True
+        assert not readable(fd)
+
+    forked(child)
+    assert event.notify() is False
+    assert event.clear() is True
+
+
+# ---- eventfd refused
+
+
+def _without_eventfd(error):
+    import test_fork
+
+    def works():
+        test_fork.works(event, on_uvloop=False)  # uvloop needs an eventfd of its own
+
+    seccomp.refuse("eventfd2", errno=error)
+    before = numbers()
+    assert backend() in ("socketpair", "tcp")
+    assert numbers() == before
+    event = IoEvent()
+    event.notify()
+    fd = event.fileno()
+    assert os.readlink(f"/proc/self/fd/{fd}").startswith("socket:")
+    assert readable(fd)
+    for _ in range(100):  # more than fits into the pair
+        event.notify()
+        assert event.clear() is True
+        assert not readable(fd)
+        assert event.clear() is False
+    works()
+    forked(works)
+    test_fork.cloned(works)
+    works()
+    for number in numbers() - before:
+        assert not os.get_inheritable(number)
+        assert not os.get_blocking(number)
+    event.close()
+
+
+@in_child
+def test_eventfd_refused_with_eperm_falls_back_to_a_pair():
+    _without_eventfd(errno.EPERM)
+
+
+@in_child
+def test_eventfd_refused_with_enosys_falls_back_to_a_pair():
+    _without_eventfd(errno.ENOSYS)
+
+
+@in_child
+def test_everything_refused_is_an_error_from_the_call_that_needed_it():
+    seccomp.refuse("eventfd2", "socketpair", errno=errno.EPERM)
+    if backend_is_tcp():
+        return
+    event = IoEvent()
+    for call in (event.fileno, lambda: event.wait(0), backend, Hub):
+        try:
+            call()
+        except OSError as error:
+            assert error.errno == errno.EPERM
+        else:
+            sys.exit(f"{call} was not refused")
+    assert event.notify() is True
+    assert event.clear() is True
+
+
+def backend_is_tcp():
+    try:
+        return backend() == "tcp"
+    except OSError:
+        return False
