@@ -32,6 +32,12 @@ pub(crate) fn epoch() -> u32 {
 pub(crate) fn ready() {
     static INSTALL: Once = Once::new();
     INSTALL.call_once(install);
+    repaired();
+}
+
+/// The half of `ready` for something that has been made already.
+#[inline]
+pub(crate) fn repaired() {
     if GATE.read() == 0 {
         repair_raw_clone();
     }

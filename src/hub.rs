@@ -194,6 +194,7 @@ impl Event {
     }
 
     /// `notify` off its fast path.
+    #[inline(always)] // with `notify`, `tell` and `clear_if`: a tenth of a notify and clear
     pub(crate) fn raise(self: &Arc<Self>) -> io::Result<bool> {
         let (rose, sent) = match self.pipe.notify() {
             Raised::Closed => return Ok(false),
@@ -207,8 +208,16 @@ impl Event {
     }
 
     /// Queues each armed listener at its hub and wakes the hub; wakes hubs again whose token was refused.
+    #[inline(always)]
     fn tell(self: &Arc<Self>) -> io::Result<()> {
         fence(SeqCst); // the flag first, then the look at the listeners: `arm` does it the other way round
+        if self.listeners.load(Relaxed).is_null() {
+            return Ok(());
+        }
+        self.tell_each()
+    }
+
+    fn tell_each(self: &Arc<Self>) -> io::Result<()> {
         let mut result = Ok(());
         for listener in self.listeners() {
             let told = match listener.state.load(Relaxed) {

@@ -112,7 +112,7 @@ impl IoEvent {
     /// ```
     #[inline]
     pub fn clear(&self) -> io::Result<bool> {
-        fork::ready();
+        fork::repaired();
         self.event.clear()
     }
 

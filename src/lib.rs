@@ -51,6 +51,8 @@ mod fork {
         0
     }
     pub(crate) fn ready() {}
+    #[cfg(windows)]
+    pub(crate) fn repaired() {}
 }
 
 #[cfg(all(feature = "async-io", not(any(loom, wakefd_steps))))]

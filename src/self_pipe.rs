@@ -154,6 +154,7 @@ impl SelfPipe {
     /// Raises the flag; whoever raised it sends one token.
     ///
     /// Lock-free, allocates and frees nothing, leaves errno alone: it may run in a signal handler.
+    #[inline(always)]
     pub(crate) fn notify(&self) -> Raised {
         fence(SeqCst);
         let mut seen = Word(self.word.load(Relaxed));
@@ -199,6 +200,7 @@ impl SelfPipe {
     }
 
     /// Writes the token that has been promised, and leaves.
+    #[inline(never)]
     fn send(&self) -> io::Result<()> {
         // SAFETY: we are among the USERS, so it is open.
         let open = unsafe { &*self.open.load(Acquire) };
@@ -244,7 +246,7 @@ impl SelfPipe {
         self.clear_if(|word| !word.is_settled() || word.is_exposed())
     }
 
-    #[inline]
+    #[inline(always)]
     fn clear_if(&self, wanted: impl Fn(Word) -> bool) -> io::Result<bool> {
         let mut seen = self.word();
         loop {

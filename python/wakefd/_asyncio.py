@@ -38,9 +38,8 @@ def _resumes_directly(loop: asyncio.AbstractEventLoop) -> bool:
     return isinstance(loop, tuple(known))
 
 
-def begin(event: _wakefd.IoEvent) -> Awaitable[None] | None:
-    """Begin to wait for the event. None: the flag is up."""
-    loop = asyncio.get_running_loop()
+def begin(event: _wakefd.IoEvent, loop: asyncio.AbstractEventLoop) -> Awaitable[None] | None:
+    """Begin to wait for the event on the loop. None: the flag is up."""
     state = _loops.get(id(loop))
     if state is None or state.loop() is not loop:
         state = _loops[id(loop)] = _Loop(loop)

@@ -5,10 +5,20 @@ sleep; when the leader leaves, it hands over. (A system task that watches would 
 wake-up a second pass of the scheduler: a third of the latency.)
 """
 
+from collections import OrderedDict
 from collections.abc import Awaitable
 
 import trio
-from trio.lowlevel import Abort, RaiseCancelT, RunVar, Task
+from trio.lowlevel import (
+    Abort,
+    RaiseCancelT,
+    RunVar,
+    Task,
+    current_task,
+    reschedule,
+    wait_readable,
+    wait_task_rescheduled,
+)
 
 from wakefd import _wakefd
 from wakefd._errors import ClosedResourceError
@@ -18,34 +28,26 @@ from wakefd._wakefd import Hub
 class _Run:
     """One `trio.run`'s end of its hub."""
 
-    __slots__ = ("followers", "hub", "leader")
+    __slots__ = ("fd", "followers", "hub", "leader")
 
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
+        self.fd = hub.fileno()
         self.leader: Task | None = None
-        self.followers: dict[Task, None] = {}
-
-    def hand_over(self) -> None:
-        if self.leader is None and self.followers:
-            task = next(iter(self.followers))
-            self.wake(task)
-
-    def wake(self, task: Task) -> None:
-        """Harmless if it has been woken already."""
-        if task in self.followers:
-            del self.followers[task]
-            trio.lowlevel.reschedule(task)
+        # In the order in which they came; a dict would rescan what left at its front.
+        self.followers: OrderedDict[Task, None] = OrderedDict()
 
     def dispatch(self) -> None:
         replaced = self.hub.dispatch()
         if replaced is not None:
             trio.lowlevel.notify_closing(replaced.fileno())
+            self.fd = self.hub.fileno()
 
 
 _run: RunVar[_Run] = RunVar("wakefd")
 
 
-def begin(event: _wakefd.IoEvent) -> Awaitable[None]:
+def begin(event: _wakefd.IoEvent, _: object) -> Awaitable[None]:
     """Begin to wait for the event. Always a checkpoint."""
     return _notified(event)
 
@@ -56,16 +58,19 @@ async def _notified(event: _wakefd.IoEvent) -> None:
         run = _run.get()
     except LookupError:
         run = _start()
-    task = trio.lowlevel.current_task()
+    task = current_task()
+    followers = run.followers
     outcome: bool | None = None
 
     def released(rose: bool) -> None:
         nonlocal outcome
         outcome = rose
-        run.wake(task)
+        if task in followers:  # else it leads, or has been asked to
+            del followers[task]
+            reschedule(task)
 
     def abort(_: RaiseCancelT) -> Abort:
-        del run.followers[task]
+        del followers[task]
         return Abort.SUCCEEDED
 
     ticket = run.hub.wait(event, released)
@@ -75,18 +80,20 @@ async def _notified(event: _wakefd.IoEvent) -> None:
     try:
         while outcome is None:
             if run.leader is not None:
-                run.followers[task] = None
-                await trio.lowlevel.wait_task_rescheduled(abort)
+                followers[task] = None
+                await wait_task_rescheduled(abort)
                 continue
             run.leader = task
             try:
-                await trio.lowlevel.wait_readable(run.hub.fileno())
+                await wait_readable(run.fd)
                 run.dispatch()
             finally:
                 run.leader = None
     finally:
-        run.hub.cancel(ticket)
-        run.hand_over()
+        if outcome is None:
+            run.hub.cancel(ticket)
+        if followers and run.leader is None:
+            reschedule(followers.popitem(last=False)[0])  # hand over
     if not outcome:
         msg = "this event is closed"
         raise ClosedResourceError(msg)
