@@ -20,15 +20,17 @@
 //! - `notify`: raise the flag, fence, look at the listeners. `arm`: ARMED, fence, look at the flag. One of the two sees
 //!   the other.
 //! - `dispatch`: clear the pipe, *then* take the stack: a listener pushed in between finds the flag down and raises it. Per
-//!   listener: read `fired` and take `keep` before IDLE gives it away; then look at the generation, and once more
+//!   listener: read `fired` before it can be armed again; after IDLE look at the generation, and once more
 //!   after each re-arming.
 //! - A waiter is released if the generation is not the one it saw when it began to wait: it never looks at the flag, which a
 //!   third party may have cleared.
 //! - A hub's stack is closed by a sentinel: a late notifier that finds it frees the listener itself.
 //!
 //! Hubs are immortal and pooled, hence `notify` never meets a freed one; at worst a late token wakes the next owner once for
-//! nothing. Their descriptors are closed with them: those who are writing to one are counted (see `self_pipe`). Attaching, closing and the pool share one lock that `notify` never takes. It is a leaf: nothing
-//! of Python, and no destructor of an event, runs under it.
+//! nothing. Their descriptors are closed with them: those who are writing to one are counted (see `self_pipe`).
+//!
+//! Attaching, closing and the pool share one lock that `notify` never takes. It is a leaf: nothing of Python, and no
+//! destructor of an event, runs under it.
 
 use crate::{
     notifier::Notifier,

@@ -181,11 +181,7 @@ impl SelfPipe {
             let next = if sends { risen.promise() } else { risen }.without(UNSENT);
             match self.word.compare_exchange_weak(seen.0, next.0, AcqRel, Relaxed) {
                 Ok(_) => break sends,
-                Err(now) => {
-                    // The flag may be up now: the load that says so needs the fence as the first one did.
-                    fence(SeqCst);
-                    seen = Word(now);
-                }
+                Err(now) => seen = Word(now),
             }
         };
         if seen.has(UNSENT) {
