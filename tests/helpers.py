@@ -1,5 +1,6 @@
 """What the tests share: patience, children, and a look at this process."""
 
+import errno
 import faulthandler
 import functools
 import gc
@@ -43,6 +44,27 @@ def fds():
     """How many descriptors this process has open, garbage apart."""
     gc.collect()
     return len(os.listdir("/proc/self/fd"))
+
+
+def errno_of(call, *args):
+    """The errno of the OSError that it raises; None if it raises none."""
+    try:
+        call(*args)
+    except OSError as error:
+        return error.errno or "dead"  # a connection's end has no number
+    return None
+
+
+def errnos_of_a_closed_reader():
+    """What notify() says when the descriptor was closed under us."""
+    from wakefd._wakefd import backend
+
+    # The other end of a connection hears of it; TCP's, later.
+    return {
+        "eventfd": {errno.EBADF},
+        "socketpair": {errno.EPIPE},
+        "tcp": {None, errno.EPIPE, errno.ECONNRESET},
+    }[backend()]
 
 
 def numbers():

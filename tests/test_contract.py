@@ -2,11 +2,12 @@
 
 import asyncio
 import contextvars
+import threading
 
 import pytest
 
 import kits
-from helpers import PATIENCE, Thread, until, waiting
+from helpers import PATIENCE, Thread, in_child, until, waiting
 from kits import CANCELLED
 from wakefd import ClosedResourceError, IoEvent
 
@@ -945,6 +946,33 @@ def test_a_half_imported_trio_is_no_loop(event, monkeypatch):
     asyncio.run(main())
     with pytest.raises(RuntimeError, match="no event loop"):
         event.notified().send(None)
+
+
+@in_child
+def test_the_first_waits_of_many_threads_at_once_find_their_loops():
+    # Each learns which libraries are there, while the others ask.
+    import importlib
+    import sys
+
+    from wakefd import _loops
+
+    event = IoEvent()
+    event.notify()
+    start = threading.Barrier(2 * len(kits.LOOPS))
+
+    def run(kit):
+        async def main():
+            start.wait(PATIENCE)
+            await event.notified()
+
+        kit.run(main)
+
+    sys.setswitchinterval(1e-6)
+    for _ in range(50):
+        importlib.reload(_loops)
+        threads = [Thread(run, kits.kit(name)) for name in 2 * kits.LOOPS]
+        for thread in threads:
+            thread.finish()
 
 
 def test_trio_as_a_guest_of_asyncio(event):

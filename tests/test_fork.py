@@ -456,14 +456,16 @@ def test_out_of_descriptors_at_the_fork():
     up.notify()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (fd + 1, hard))
-    hole = []
-    try:
-        while True:
-            hole.append(os.dup(0))
-    except OSError:
-        pass
+
+    def fill():
+        try:
+            while True:
+                os.dup(0)
+        except OSError:
+            pass
 
     def child():
+        fill()  # a hub has let go of its own
         for refused in (event.fileno, lambda: event.wait(0)):
             try:
                 refused()
@@ -478,6 +480,7 @@ def test_out_of_descriptors_at_the_fork():
         assert readable(up.fileno())
         works(event)
 
+    fill()
     forked(child)
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert not readable(fd)

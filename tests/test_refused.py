@@ -90,6 +90,8 @@ def test_waiters_elsewhere_are_released_although_the_events_own_token_is_refused
     import trio
     import uvloop
 
+    if backend() != "eventfd":
+        return  # a stream is not refused by its number: the hubs' are, too
     event = IoEvent()
     refused = Refused(event.fileno())
 

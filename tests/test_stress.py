@@ -50,9 +50,16 @@ def test_nobody_misses_a_round_even_if_it_is_cleared_at_once():
     threads = everywhere(wait, wait_on)
     for done in range(rounds):
         until(
-            lambda done=done: waiting(event) == len(threads) and set(seen) == {done},
+            lambda done=done: (
+                (waiting(event) == len(threads) and set(seen) == {done})
+                or not all(thread.is_alive() for thread in threads)
+            ),
             f"round {done}: {seen}",
         )
+        for thread in threads:
+            if not thread.is_alive():
+                thread.finish()
+                pytest.fail(f"{thread} has ended in round {done}: {seen}")
         assert event.notify() is True
         event.clear()
     for thread in threads:

@@ -12,15 +12,38 @@ import sys
 from collections.abc import Awaitable, Callable
 from importlib import import_module
 from operator import attrgetter
-from typing import NamedTuple
 
 from wakefd._wakefd import IoEvent
 
+_Begin = Callable[[IoEvent, object], Awaitable[None] | None]
 
-class _Library(NamedTuple):
-    name: str  # as sniffio calls it, and its module
-    runs_here: str  # what in that module tells: a true value is handed to the adapter
-    adapter: str
+
+class _Library:
+    """A library, and what is known of it since the program has imported it.
+
+    Threads look and learn at the same time: what is learnt is one attribute at a time, the same
+    for all.
+    """
+
+    __slots__ = ("adapter", "begin", "name", "question", "runs_here")
+
+    def __init__(self, name: str, question: str, adapter: str) -> None:
+        self.name = name  # as sniffio calls it, and its module
+        self.question = question  # what in it tells: a true value is handed to the adapter
+        self.adapter = adapter
+        self.runs_here: Callable[[], object] | None = None
+        self.begin: _Begin = self._import
+
+    def look(self) -> Callable[[], object] | None:
+        try:
+            self.runs_here = attrgetter(self.question)(sys.modules[self.name])
+        except (AttributeError, KeyError):
+            return None  # half imported, by another thread
+        return self.runs_here
+
+    def _import(self, event: IoEvent, here: object) -> Awaitable[None] | None:
+        self.begin = import_module(self.adapter).begin
+        return self.begin(event, here)
 
 
 # Where several say yes (trio in guest mode, trio-asyncio), sniffio decides if it is loaded, else
@@ -30,42 +53,20 @@ _TABLE = (
     _Library("asyncio", "_get_running_loop", "wakefd._asyncio"),
 )
 
-_Begin = Callable[[IoEvent, object], Awaitable[None] | None]
-
-
-class _Loaded:
-    """A library that the program has imported."""
-
-    __slots__ = ("begin", "library", "runs_here")
-
-    def __init__(self, library: _Library, runs_here: Callable[[], object]) -> None:
-        self.library = library
-        self.runs_here = runs_here
-        self.begin: _Begin = self._import
-
-    def _import(self, event: IoEvent, here: object) -> Awaitable[None] | None:
-        self.begin = import_module(self.library.adapter).begin
-        return self.begin(event, here)
-
-
-# What the program has imported so far, in the order of the table; and what it may yet import.
-_loaded: list[_Loaded] = []
-_absent = list(_TABLE)
-
 
 def begin(event: IoEvent) -> Awaitable[None] | None:
     """Begin to wait for the event on the loop that runs here. None: no need to wait."""
-    for absent in _absent:
-        if absent.name in sys.modules:
-            _load()
-            break
-    running = None
-    for loaded in _loaded:
-        if what := loaded.runs_here():
+    running: _Library | None = None
+    here: object = None
+    for library in _TABLE:
+        runs_here = library.runs_here
+        if runs_here is None and library.name in sys.modules:
+            runs_here = library.look()
+        if runs_here is not None and (what := runs_here()):
             if running is not None:
                 running, here = _chosen_by_sniffio()
                 break
-            running, here = loaded, what
+            running, here = library, what
     if running is None:
         msg = (
             "no event loop that wakefd knows runs here (asyncio, uvloop, trio): use event.wait() in"
@@ -76,20 +77,12 @@ def begin(event: IoEvent) -> Awaitable[None] | None:
     return running.begin(event, here)
 
 
-def _load() -> None:
-    for library in tuple(_absent):
-        try:
-            runs_here = attrgetter(library.runs_here)(sys.modules[library.name])
-        except (AttributeError, KeyError):
-            continue  # half imported, by another thread
-        if library in _absent:
-            _absent.remove(library)
-            _loaded.append(_Loaded(library, runs_here))
-            _loaded.sort(key=lambda loaded: _TABLE.index(loaded.library))
-
-
-def _chosen_by_sniffio() -> tuple[_Loaded, object]:
-    running = [(loaded, here) for loaded in _loaded if (here := loaded.runs_here())]
+def _chosen_by_sniffio() -> tuple[_Library, object]:
+    running = [
+        (library, here)
+        for library in _TABLE
+        if (runs_here := library.runs_here) is not None and (here := runs_here())
+    ]
     sniffio = sys.modules.get("sniffio")
     current = sniffio.current_async_library() if sniffio is not None else None
-    return next((found for found in running if found[0].library.name == current), running[0])
+    return next((found for found in running if found[0].name == current), running[0])
