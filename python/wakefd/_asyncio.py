@@ -33,8 +33,9 @@ _loops: dict[int, _Loop] = {}
 def _resumes_directly(loop: asyncio.AbstractEventLoop) -> bool:
     """Is the loop known to bear a task's step in a reader callback? Others get a future."""
     known = [asyncio.SelectorEventLoop]
-    if uvloop := sys.modules.get("uvloop"):
-        known.append(uvloop.Loop)
+    # It may be half imported, by another thread.
+    if (uvloop_loop := getattr(sys.modules.get("uvloop"), "Loop", None)) is not None:
+        known.append(uvloop_loop)
     return isinstance(loop, tuple(known))
 
 
