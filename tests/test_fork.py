@@ -593,8 +593,8 @@ def clone():
 
 def cloned(function):
     assert SYS_CLONE, "which number has clone(2) here?"
-    # What the C library and Python lock is nobody's to repair in a raw clone: give threads that are on
-    # their way out the time to end. (faulthandler's stays.)
+    # What the C library and Python lock is nobody's to repair in a raw clone: give threads that are
+    # on their way out the time to end. (faulthandler's stays.)
     end = time.monotonic() + 1
     while len(os.listdir("/proc/self/task")) > 2 and time.monotonic() < end:
         time.sleep(0.005)
