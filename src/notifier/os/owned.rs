@@ -20,6 +20,7 @@ pub(crate) struct Owned {
 /// What distinguishes a descriptor from others that may have its number later. Compared without allocating: that happens in
 /// the child of a fork, and in signal handlers.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(any(target_os = "linux", target_os = "android")), allow(dead_code))] // no eventfds there
 enum Identity {
     /// Device and number.
     Inode(u64, u64),
