@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from weakref import ReferenceType, ref
 
 from wakefd import _wakefd
@@ -41,23 +41,48 @@ def _resumes_directly(loop: asyncio.AbstractEventLoop) -> bool:
 def begin(event: _wakefd.IoEvent) -> Awaitable[None] | None:
     """Begin to wait for the event. None: the flag is up."""
     loop = asyncio.get_running_loop()
+    state = _state(loop)
+    if event.is_set():
+        return _at_once(state)
+    state.immediate = 0
+    hub = _hub(loop, state)
+    if state.direct:
+        # Awaitable by the protocol of asyncio's futures, which no type describes.
+        return Waiter.begin(hub, loop, event)  # type: ignore[return-value]
+    return _future(hub, loop, [event])
+
+
+def begin_any(events: Sequence[_wakefd.IoEvent]) -> Awaitable[None] | None:
+    """Begin to wait for the first of some events. None: one is up."""
+    loop = asyncio.get_running_loop()
+    state = _state(loop)
+    if any(event.is_set() for event in events):
+        return _at_once(state)
+    state.immediate = 0
+    hub = _hub(loop, state)
+    if state.direct:
+        return Waiter.begin_any(hub, loop, events)  # type: ignore[return-value] # as above
+    return _future(hub, loop, events)
+
+
+def _state(loop: asyncio.AbstractEventLoop) -> _Loop:
     state = _loops.get(id(loop))
     if state is None or state.loop() is not loop:
         state = _loops[id(loop)] = _Loop(loop)
-    if event.is_set():
-        state.immediate += 1
-        if state.immediate < _IMMEDIATE:
-            return None
-        state.immediate = 0
-        return asyncio.sleep(0)
+    return state
+
+
+def _at_once(state: _Loop) -> Awaitable[None] | None:
+    state.immediate += 1
+    if state.immediate < _IMMEDIATE:
+        return None
     state.immediate = 0
+    return asyncio.sleep(0)
+
+
+def _hub(loop: asyncio.AbstractEventLoop, state: _Loop) -> Hub:
     reader = state.reader() if state.reader is not None else None
-    if reader is None:
-        reader = _watch(loop, state)
-    if state.direct:
-        # Awaitable by the protocol of asyncio's futures, which no type describes.
-        return Waiter.begin(reader.hub, loop, event)  # type: ignore[return-value]
-    return _future(reader.hub, loop, event)
+    return (reader or _watch(loop, state)).hub
 
 
 def _watch(loop: asyncio.AbstractEventLoop, state: _Loop) -> Reader:
@@ -81,7 +106,9 @@ def _watch(loop: asyncio.AbstractEventLoop, state: _Loop) -> Reader:
     return reader
 
 
-async def _future(hub: Hub, loop: asyncio.AbstractEventLoop, event: _wakefd.IoEvent) -> None:
+async def _future(
+    hub: Hub, loop: asyncio.AbstractEventLoop, events: Sequence[_wakefd.IoEvent]
+) -> None:
     future = loop.create_future()
 
     def settle(rose: bool) -> None:
@@ -92,10 +119,14 @@ async def _future(hub: Hub, loop: asyncio.AbstractEventLoop, event: _wakefd.IoEv
         else:
             future.set_exception(ClosedResourceError("this event is closed"))
 
-    ticket = hub.wait(event, settle)
-    if ticket is None:
-        return
+    tickets: list[int] = []
     try:
+        for event in events:
+            ticket = hub.wait(event, settle)
+            if ticket is None:
+                return
+            tickets.append(ticket)
         await future
     finally:
-        hub.cancel(ticket)
+        for ticket in tickets:
+            hub.cancel(ticket)

@@ -1,14 +1,15 @@
 """Which event loop runs here?
 
 A library is asked only if the program has imported it; wakefd imports none by itself. To add a
-loop: one adapter file with a function `begin`, and one line in `_TABLE`.
+loop: one adapter file with `begin` and `begin_any`, and one line in `_TABLE`.
 
 `begin(event)` begins to wait for the event, and returns None if there is no need to, else an
-awaitable. It holds no algorithm: that is in the compiled `Hub`.
+awaitable; `begin_any(events)` does so for the first of several. They hold no algorithm: that is in
+the compiled `Hub`.
 """
 
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from importlib import import_module
 from operator import attrgetter
 from typing import NamedTuple
@@ -29,12 +30,11 @@ _TABLE = (
     _Library("asyncio", "_get_running_loop", "wakefd._asyncio"),
 )
 
-_Begin = Callable[[IoEvent], Awaitable[None] | None]
-
 
 class _Loaded(NamedTuple):
     runs_here: Callable[[], object]
-    begin: _Begin
+    begin: Callable[[IoEvent], Awaitable[None] | None]
+    begin_any: Callable[[Sequence[IoEvent]], Awaitable[None] | None]
     name: str
 
 
@@ -45,13 +45,22 @@ _absent = list(_TABLE)
 
 def begin(event: IoEvent) -> Awaitable[None] | None:
     """Begin to wait for the event on the loop that runs here. None: no need to wait."""
+    return _here().begin(event)
+
+
+def begin_any(events: Sequence[IoEvent]) -> Awaitable[None] | None:
+    """Begin to wait for the first of some events. None: no need to wait."""
+    return _here().begin_any(events)
+
+
+def _here() -> _Loaded:
     if _absent:
         _look_for_new_ones()
     here = None
     for library in _loaded.values():
         if library.runs_here():
             if here is not None:
-                return _chosen_by_sniffio().begin(event)
+                return _chosen_by_sniffio()
             here = library
     if here is None:
         msg = (
@@ -60,7 +69,7 @@ def begin(event: IoEvent) -> Awaitable[None] | None:
             " fork the parent's loop does not run: start a new one)"
         )
         raise RuntimeError(msg)
-    return here.begin(event)
+    return here
 
 
 def _look_for_new_ones() -> None:
@@ -74,7 +83,7 @@ def _look_for_new_ones() -> None:
             continue  # half imported, by another thread
         if runs_here():
             adapter = import_module(library.adapter)
-            _loaded[library] = _Loaded(runs_here, adapter.begin, library.name)
+            _loaded[library] = _Loaded(runs_here, adapter.begin, adapter.begin_any, library.name)
             if library in _absent:
                 _absent.remove(library)
 

@@ -5,7 +5,7 @@ sleep; when the leader leaves, it hands over. (A system task that watches would 
 wake-up a second pass of the scheduler: a third of the latency.)
 """
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 
 import trio
 from trio.lowlevel import Abort, RaiseCancelT, RunVar, Task
@@ -47,11 +47,16 @@ _run: RunVar[_Run] = RunVar("wakefd")
 
 def begin(event: _wakefd.IoEvent) -> Awaitable[None]:
     """Begin to wait for the event. Always a checkpoint."""
-    return _notified(event)
+    return _notified([event])
+
+
+def begin_any(events: Sequence[_wakefd.IoEvent]) -> Awaitable[None]:
+    """Begin to wait for the first of some events. Always a checkpoint."""
+    return _notified(events)
 
 
 @trio.lowlevel.enable_ki_protection
-async def _notified(event: _wakefd.IoEvent) -> None:
+async def _notified(events: Sequence[_wakefd.IoEvent]) -> None:
     try:
         run = _run.get()
     except LookupError:
@@ -68,11 +73,14 @@ async def _notified(event: _wakefd.IoEvent) -> None:
         del run.followers[task]
         return Abort.SUCCEEDED
 
-    ticket = run.hub.wait(event, released)
-    if ticket is None:
-        await trio.lowlevel.checkpoint()
-        return
+    tickets: list[int] = []
     try:
+        for event in events:
+            ticket = run.hub.wait(event, released)
+            if ticket is None:
+                await trio.lowlevel.checkpoint()
+                return
+            tickets.append(ticket)
         while outcome is None:
             if run.leader is not None:
                 run.followers[task] = None
@@ -85,7 +93,8 @@ async def _notified(event: _wakefd.IoEvent) -> None:
             finally:
                 run.leader = None
     finally:
-        run.hub.cancel(ticket)
+        for ticket in tickets:
+            run.hub.cancel(ticket)
         run.hand_over()
     if not outcome:
         msg = "this event is closed"

@@ -2,10 +2,11 @@
 The compiled half of wakefd. Use the package `wakefd`.
 """
 
+from _typeshed import SupportsGetItem
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
 from typing_extensions import disjoint_base
 
-__all__ = ["VERSION", "Hub", "IoEvent", "Reader", "Replaced", "Waiter", "backend"]
+__all__ = ["VERSION", "Hub", "IoEvent", "Reader", "Replaced", "Waiter", "backend", "wait_for_one"]
 
 VERSION: Final[str]
 """
@@ -167,7 +168,7 @@ class Replaced:
 @final
 class Waiter:
     """
-    A task's wait for one event. Awaitable once, by the task of the loop that it was made for.
+    A task's wait for the first of some events. Awaitable once, by the task of the loop that it was made for.
     """
     def __await__(self, /) -> Waiter: ...
     def __iter__(self, /) -> Waiter: ...
@@ -185,6 +186,11 @@ class Waiter:
         Begin to wait. Return None if the flag is up now.
 
         Raise what Hub.wait() raises.
+        """
+    @staticmethod
+    def begin_any(hub: Hub, event_loop: Any, events: SupportsGetItem[int, IoEvent]) -> Waiter | None:
+        """
+        The same for the first of `events`. None: one of them is up now.
         """
     def cancel(self, /, msg: Any | None = None) -> bool:
         """
@@ -204,4 +210,9 @@ def backend() -> str:
     Which notifier the operating system gives us: "eventfd", "socketpair" or "tcp".
 
     Raises OSError if it gives none.
+    """
+
+def wait_for_one(events: SupportsGetItem[int, IoEvent], timeout: SupportsFloat | SupportsIndex | None = None) -> bool:
+    """
+    Block this thread until one of `events` is up or rises. For `wakefd.wait_any`.
     """
