@@ -1,4 +1,4 @@
-"""asyncio, uvloop, and every other asyncio loop with `add_reader`."""
+"""asyncio, uvloop, and every other loop with asyncio's interface."""
 
 import asyncio
 import sys
@@ -7,6 +7,7 @@ from weakref import ReferenceType, ref
 
 from wakefd import _wakefd
 from wakefd._errors import ClosedResourceError
+from wakefd._selector_thread import Keeper
 from wakefd._wakefd import Hub, Reader, Waiter
 
 # So many times in a row `notified` may return at once before it yields a turn of the loop.
@@ -16,12 +17,13 @@ _IMMEDIATE = 64
 class _Loop:
     """What we know of one event loop. Owns neither the loop nor the hub: see `_watch`."""
 
-    __slots__ = ("direct", "immediate", "loop", "reader")
+    __slots__ = ("direct", "immediate", "loop", "owner")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         key = id(loop)
         self.loop = ref(loop, lambda _: _loops.pop(key, None))
-        self.reader: ReferenceType[Reader] | None = None
+        # Of the hub: what the loop calls, and alone owns.
+        self.owner: ReferenceType[Reader | Keeper] | None = None
         self.immediate = 0
         self.direct = _resumes_directly(loop)
 
@@ -32,7 +34,7 @@ _loops: dict[int, _Loop] = {}
 
 def _resumes_directly(loop: asyncio.AbstractEventLoop) -> bool:
     """Is the loop known to bear a task's step in a reader callback? Others get a future."""
-    known = [asyncio.SelectorEventLoop]
+    known = [asyncio.BaseEventLoop]
     if uvloop := sys.modules.get("uvloop"):
         known.append(uvloop.Loop)
     return isinstance(loop, tuple(known))
@@ -81,28 +83,31 @@ def _at_once(state: _Loop) -> Awaitable[None] | None:
 
 
 def _hub(loop: asyncio.AbstractEventLoop, state: _Loop) -> Hub:
-    reader = state.reader() if state.reader is not None else None
-    return (reader or _watch(loop, state)).hub
+    owner = state.owner() if state.owner is not None else None
+    return (owner or _watch(loop, state)).hub
 
 
-def _watch(loop: asyncio.AbstractEventLoop, state: _Loop) -> Reader:
+def _watch(loop: asyncio.AbstractEventLoop, state: _Loop) -> Reader | Keeper:
     """Make the loop's hub.
 
-    The loop alone owns the reader callback: when it is closed, or collected, the callback goes, and
+    The loop alone owns the callback: when it is closed, or collected, the callback goes, and
     closes the hub. That happens in `loop.close()` itself, with the garbage collector off.
     """
     for other in list(_loops.values()):  # a safety net
-        its, left = other.loop(), other.reader and other.reader()
+        its, left = other.loop(), other.owner and other.owner()
         if left and its is not None and its.is_closed():
             left.hub.close()
-    hub = Hub()
-    reader = Reader(hub, loop)
+    owner = _reader(loop) or Keeper(loop)
+    state.owner = ref(owner)
+    return owner
+
+
+def _reader(loop: asyncio.AbstractEventLoop) -> Reader | None:
+    reader = Reader(Hub(), loop)
     try:
-        loop.add_reader(hub.fileno(), reader.dispatch)
+        loop.add_reader(reader.hub.fileno(), reader.dispatch)
     except NotImplementedError:
-        msg = f"{type(loop).__name__} has no add_reader: use a selector event loop, uvloop or trio"
-        raise RuntimeError(msg) from None
-    state.reader = ref(reader)
+        return None
     return reader
 
 
