@@ -168,6 +168,13 @@ pub(super) fn wait_for_one(py: Python<'_>, events: Vec<PyRef<'_, IoEvent>>, time
     wait(py, events.iter().map(|event| event.inner.event.clone()).collect(), timeout)
 }
 
+/// Read a timeout as wait() does: seconds, at least 0, or None for ever. For adapters.
+#[pyfunction]
+#[pyo3(signature = (timeout=None))]
+pub(super) fn seconds(timeout: Option<f64>) -> PyResult<Option<f64>> {
+    Ok(deadline(timeout)?.and(timeout).map(|seconds| seconds.max(0.0)))
+}
+
 fn wait(py: Python<'_>, events: Vec<Arc<Event>>, timeout: Option<f64>) -> PyResult<bool> {
     let deadline = deadline(timeout)?;
     let mut wait = match Wait::begin(events).map_err(os_error)? {

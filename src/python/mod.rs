@@ -30,7 +30,7 @@ fn closed() -> PyErr {
 mod _wakefd {
     #[pymodule_export]
     use super::{
-        event::{IoEvent, wait_for_one},
+        event::{IoEvent, seconds, wait_for_one},
         hub::{Hub, Reader, Replaced},
         waiter::Waiter,
     };
