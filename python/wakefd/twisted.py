@@ -11,7 +11,7 @@ try:
     from twisted.internet import defer
     from twisted.internet.interfaces import IReadDescriptor
     from twisted.logger import Logger
-    from zope.interface import classImplements  # pyright: ignore # has no types
+    from zope.interface import classImplements  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 except ImportError as error:
     msg = "wakefd.twisted needs Twisted: pip install twisted"
     raise ImportError(msg, name="twisted") from error
