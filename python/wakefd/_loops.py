@@ -28,6 +28,7 @@ class _Library(NamedTuple):
 _TABLE = (
     _Library("trio", "lowlevel.in_trio_task", "wakefd._trio"),
     _Library("asyncio", "_get_running_loop", "wakefd._asyncio"),
+    _Library("curio", "meta.curio_running", "wakefd._curio"),
 )
 
 
@@ -64,8 +65,9 @@ def _here() -> _Loaded:
             here = library
     if here is None:
         msg = (
-            "no event loop that wakefd knows runs here (asyncio, uvloop, trio): use event.wait() in"
-            " a plain thread, or event.fileno() with a selector of your own (and in the child of a"
+            "no event loop that wakefd knows runs here (asyncio, uvloop, trio, curio): use"
+            " event.wait() in a plain thread, wakefd.gevent, wakefd.twisted, wakefd.qt or wakefd.tk"
+            " under those, or event.fileno() with a selector of your own (and in the child of a"
             " fork the parent's loop does not run: start a new one)"
         )
         raise RuntimeError(msg)

@@ -5,7 +5,7 @@ For the binding that the program has imported: PySide6, PyQt6, PySide2 or PyQt5.
 
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from weakref import ref
 
 from wakefd import _wakefd
@@ -59,7 +59,8 @@ class EventNotifier(QObject):
     def __init__(self, event: _wakefd.IoEvent, parent: QObject | None = None) -> None:
         if event.closed:
             raise ClosedResourceError("this event is closed")
-        if not QAbstractEventDispatcher.instance():
+        # The stubs do not know that it may be None.
+        if cast("object", QAbstractEventDispatcher.instance()) is None:
             raise RuntimeError("no Qt event loop can run in this thread: make a QApplication first")
         super().__init__(parent)
         owned = ref(self)  # nothing below may keep us alive
