@@ -96,7 +96,10 @@ def _watch(loop: asyncio.AbstractEventLoop, state: _Loop) -> Reader | Keeper:
     for other in list(_loops.values()):  # a safety net
         its, left = other.loop(), other.owner and other.owner()
         if left and its is not None and its.is_closed():
-            left.hub.close()
+            if isinstance(left, Keeper):
+                left.close()  # its thread must let go of the descriptor first
+            else:
+                left.hub.close()
     owner = _reader(loop) or Keeper(loop)
     state.owner = ref(owner)
     return owner

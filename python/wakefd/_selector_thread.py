@@ -57,11 +57,15 @@ class Keeper:
         self._watched = self.hub.fileno()
         _thread().watch(self._watched, self)
 
-    def __del__(self) -> None:
+    def close(self) -> None:
+        """The loop is gone. Harmless if it is closed."""
         # First nobody looks at the descriptor any more, then the hub goes into the pool.
-        if self._watched is not None and not self.hub.inherited:
-            _thread().forget(self._watched)
+        watched, self._watched = self._watched, None
+        if watched is not None and not self.hub.inherited:
+            _thread().forget(watched)
         self.hub.close()
+
+    __del__ = close
 
 
 class _Thread:
@@ -84,7 +88,8 @@ class _Thread:
     def forget(self, fd: int) -> None:
         """Look at it no more. Harmless if it is not watched."""
         with self._lock:
-            if fd in self._selector.get_map():
+            watched = self._selector.get_map()
+            if watched and fd in watched:  # None: the interpreter ends
                 self._selector.unregister(fd)
 
     def stop(self) -> None:
