@@ -2,11 +2,15 @@
 
 import _thread
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
 import time
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 PATIENCE = 20.0  # seconds. The cores are slow, but what takes longer than this is lost.
 
@@ -83,3 +87,25 @@ def without(module, wanted):
             print(error)
         """
     )
+
+
+@contextmanager
+def screen():
+    """An X display for Tk; skip if there is none to be had."""
+    if "DISPLAY" in os.environ:
+        yield os.environ["DISPLAY"]
+        return
+    if shutil.which("Xvfb") is None:
+        pytest.skip("no DISPLAY, and no Xvfb to make one")
+    read, write = os.pipe()
+    command = ["Xvfb", "-displayfd", str(write), "-screen", "0", "640x480x24", "-nolisten", "tcp"]
+    with subprocess.Popen(command, pass_fds=[write], stderr=subprocess.DEVNULL) as server:
+        os.close(write)
+        with os.fdopen(read) as pipe:
+            number = pipe.readline().strip()
+        try:
+            if not number:
+                pytest.skip("Xvfb does not start here")
+            yield f":{number}"
+        finally:
+            server.terminate()

@@ -1,13 +1,10 @@
 """Tk on an X server without a screen. Each test is a program of its own."""
 
 import importlib.util
-import os
-import shutil
-import subprocess
 
 import pytest
 
-from loops_help import PATIENCE, program, without
+from loops_help import program, screen, without
 
 if importlib.util.find_spec("_tkinter") is None:
     pytest.skip("this Python has no tkinter", allow_module_level=True)
@@ -15,24 +12,8 @@ if importlib.util.find_spec("_tkinter") is None:
 
 @pytest.fixture(scope="module")
 def display():
-    if "DISPLAY" in os.environ:
-        yield os.environ["DISPLAY"]
-        return
-    if shutil.which("Xvfb") is None:
-        pytest.skip("no DISPLAY, and no Xvfb to make one")
-    read, write = os.pipe()
-    command = ["Xvfb", "-displayfd", str(write), "-screen", "0", "640x480x24", "-nolisten", "tcp"]
-    with subprocess.Popen(command, pass_fds=[write], stderr=subprocess.DEVNULL) as server:
-        os.close(write)
-        with os.fdopen(read) as pipe:
-            number = pipe.readline().strip()
-        try:
-            if not number:
-                pytest.skip("Xvfb does not start here")
-            yield f":{number}"
-        finally:
-            server.terminate()
-            server.wait(PATIENCE)
+    with screen() as number:
+        yield number
 
 
 FRAME = """
