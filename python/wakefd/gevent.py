@@ -13,9 +13,9 @@ from wakefd._wakefd import Hub
 
 try:
     import gevent.hub
-except ImportError as error:
-    msg = "wakefd.gevent needs gevent: pip install gevent"
-    raise ImportError(msg, name="gevent") from error
+except ImportError as _error:
+    _msg = "wakefd.gevent needs gevent: pip install gevent"
+    raise ImportError(_msg, name="gevent") from _error
 
 __all__ = ["wait"]
 

@@ -11,12 +11,12 @@ from wakefd._watch import Watch
 
 try:
     import tkinter as tk
-except ImportError as error:
-    msg = (
+except ImportError as _error:
+    _msg = (
         "wakefd.tk needs tkinter, which is a part of Python that this one was built or packaged"
         " without: install python3-tk, or what it is called on your system"
     )
-    raise ImportError(msg, name="tkinter") from error
+    raise ImportError(_msg, name="tkinter") from _error
 
 __all__ = ["Watcher", "watch"]
 

@@ -12,9 +12,9 @@ try:
     from twisted.internet.interfaces import IReadDescriptor
     from twisted.logger import Logger
     from zope.interface import classImplements  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
-except ImportError as error:
-    msg = "wakefd.twisted needs Twisted: pip install twisted"
-    raise ImportError(msg, name="twisted") from error
+except ImportError as _error:
+    _msg = "wakefd.twisted needs Twisted: pip install twisted"
+    raise ImportError(_msg, name="twisted") from _error
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
