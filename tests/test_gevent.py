@@ -352,6 +352,7 @@ def test_the_main_hub_destroyed_and_made_anew():
         begin = time.process_time()
         assert not g.wait(event, 0.2)
         assert time.process_time() - begin < 0.15, "it spins"
+        assert gevent.wait(timeout=10) is True, "an old watcher keeps the loop busy"
         """
     )
 

@@ -411,3 +411,17 @@ run()
 assert len(ours()) == 1 and ours()[0].daemon
 """
     )
+
+
+def test_a_loop_that_goes_after_the_thread_has_ended():
+    """TypeError in `__del__` at the exit of the interpreter: a closed selector has no map."""
+    program(
+        PROGRAM.format(kind="Loop")
+        + """
+from wakefd import _selector_thread
+loop = Loop()
+loop.run_until_complete(main())
+_selector_thread._thread().stop()
+loop.close()
+"""
+    )
