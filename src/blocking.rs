@@ -105,7 +105,13 @@ impl Wait {
                 Err(Errno::INTR) => return Err(io::ErrorKind::Interrupted.into()),
                 Err(e) => return Err(e.into()),
                 Ok(0) if self.outcome.get().is_none() => return Ok(None),
-                Ok(_) => self.dispatch()?,
+                Ok(_) => {
+                    self.dispatch()?;
+                    // Whatever keeps it readable must not keep us beyond the deadline.
+                    if left == Some(Duration::ZERO) && self.outcome.get().is_none() {
+                        return Ok(None);
+                    }
+                }
             }
         }
     }

@@ -27,6 +27,10 @@ def stress(small, full):
     return full if FULL else small
 
 
+# What a test that runs in a fresh interpreter may take as a whole, in seconds.
+CHILD_LIMIT = stress(2 * PATIENCE, 3000)
+
+
 def until(condition, what="it", patience=PATIENCE):
     """Block until `condition()` is true."""
     deadline = time.monotonic() + patience
@@ -102,7 +106,7 @@ class Thread(threading.Thread):
         return self._result
 
 
-def run_child(module, name, *args, patience=2 * PATIENCE):
+def run_child(module, name, *args):
     """Run a function of a test module in a fresh interpreter; it must end well."""
     code = f"import helpers, {module}; helpers.child_main({module}.{name}, {args!r})"
     path = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
@@ -112,7 +116,7 @@ def run_child(module, name, *args, patience=2 * PATIENCE):
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=patience,
+        timeout=CHILD_LIMIT,
     )
     report = f"exit status {result.returncode}\n{result.stdout}\n{result.stderr}"
     assert result.returncode == 0, report
@@ -120,7 +124,7 @@ def run_child(module, name, *args, patience=2 * PATIENCE):
 
 
 def child_main(function, args):
-    faulthandler.dump_traceback_later(1.5 * PATIENCE, exit=True)
+    faulthandler.dump_traceback_later(CHILD_LIMIT - 10, exit=True)
     getattr(function, "__wrapped__", function)(*args)
     faulthandler.cancel_dump_traceback_later()
 
