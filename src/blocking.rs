@@ -25,12 +25,12 @@ thread_local! {
     static HUB: RefCell<Option<ThreadHub>> = const { RefCell::new(None) };
 }
 
-/// A wait that has begun and not ended; dropping it ends it.
+/// A wait for the first of some events that has begun and not ended; dropping it ends it.
 pub(crate) struct Wait {
-    event: Arc<Event>,
+    events: Vec<Arc<Event>>,
     epoch: u32,
     outcome: Arc<OnceLock<Outcome>>,
-    ticket: Ticket,
+    tickets: Vec<Ticket>,
     descriptor: Descriptor,
 }
 
@@ -44,7 +44,7 @@ pub(crate) enum Started {
 impl Wait {
     /// # Errors
     /// No descriptor to be had for this thread's hub.
-    pub(crate) fn begin(event: &Arc<Event>) -> io::Result<Started> {
+    pub(crate) fn begin(events: Vec<Arc<Event>>) -> io::Result<Started> {
         HUB.with_borrow_mut(|slot| {
             let epoch = fork::epoch();
             if !slot.as_ref().is_some_and(Hub::is_usable) {
@@ -53,17 +53,28 @@ impl Wait {
             let hub = slot.as_mut().ok_or(io::ErrorKind::NotFound)?;
             let descriptor = hub.descriptor().ok_or(io::ErrorKind::NotFound)?;
             let outcome = Arc::new(OnceLock::new());
-            Ok(match hub.wait(event, outcome.clone()) {
-                Begun::Up => Started::Up,
-                Begun::Closed => Started::Closed,
-                Begun::Waiting(ticket) => Started::Waiting(Self {
-                    event: event.clone(),
-                    epoch,
-                    outcome,
-                    ticket,
-                    descriptor,
-                }),
-            })
+            let mut tickets = Vec::with_capacity(events.len());
+            for event in &events {
+                let started = match hub.wait(event, outcome.clone()) {
+                    Begun::Waiting(ticket) => {
+                        tickets.push(ticket);
+                        continue;
+                    }
+                    Begun::Up => Started::Up,
+                    Begun::Closed => Started::Closed,
+                };
+                for ticket in tickets {
+                    hub.cancel(ticket);
+                }
+                return Ok(started);
+            }
+            Ok(Started::Waiting(Self {
+                events,
+                epoch,
+                outcome,
+                tickets,
+                descriptor,
+            }))
         })
     }
 
@@ -79,7 +90,7 @@ impl Wait {
             }
             if self.epoch != fork::epoch() {
                 // A signal handler has forked in the middle of this wait, and we are the child: nobody knows of us here.
-                match Self::begin(&self.event)? {
+                match Self::begin(std::mem::take(&mut self.events))? {
                     Started::Up => return Ok(Some(Outcome::Rose)),
                     Started::Closed => return Ok(Some(Outcome::Closed)),
                     Started::Waiting(again) => *self = again,
@@ -129,7 +140,13 @@ impl Drop for Wait {
             return; // the ticket means nothing to a hub of this process
         }
         // The thread may be ending, and its hub be gone already.
-        let _ = HUB.try_with(|slot| slot.borrow_mut().as_mut().and_then(|hub| hub.cancel(self.ticket)));
+        let _ = HUB.try_with(|slot| {
+            if let Some(hub) = slot.borrow_mut().as_mut() {
+                for ticket in &self.tickets {
+                    hub.cancel(*ticket);
+                }
+            }
+        });
     }
 }
 

@@ -347,6 +347,16 @@ impl Listener {
         let _ = self.state.compare_exchange(ARMED, IDLE, AcqRel, Relaxed);
     }
 
+    /// Has the next `dispatch` look at it, as if a notify had told us. The hub's thread only.
+    #[cfg_attr(not(feature = "python"), allow(dead_code))]
+    pub(crate) fn fire(&self, event: &Arc<Event>) -> io::Result<()> {
+        if self.state.compare_exchange(ARMED, QUEUED, AcqRel, Relaxed).is_ok() {
+            self.push(event)
+        } else {
+            Ok(()) // somebody has told us
+        }
+    }
+
     /// The caller has made it QUEUED, so it owns `keep` and `fired`.
     fn push(&self, event: &Arc<Event>) -> io::Result<()> {
         let this = ptr::from_ref(self).cast_mut();

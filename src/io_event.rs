@@ -158,7 +158,7 @@ impl IoEvent {
     }
 
     fn wait_until(&self, deadline: Option<Instant>) -> io::Result<bool> {
-        let mut wait = match Wait::begin(&self.event)? {
+        let mut wait = match Wait::begin(vec![self.event.clone()])? {
             Started::Up => return Ok(true),
             Started::Closed => return Err(closed()),
             Started::Waiting(wait) => wait,

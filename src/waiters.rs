@@ -109,10 +109,33 @@ impl<W> Hub<W> {
             }
             return if word.is_closed() { Begun::Closed } else { Begun::Up };
         }
+        Begun::Waiting(self.enlist(listener, event, word.rises(), who))
+    }
+
+    /// Begins to wait for a generation of `event` other than `seen`, whether the flag is up or not; `None`: if the flag is
+    /// up, that counts. What has passed already is answered by the next `dispatch` too, and so is a close. The hub must be
+    /// usable.
+    ///
+    /// # Errors
+    /// The hub's own token was refused; nobody waits then.
+    #[cfg_attr(not(feature = "python"), allow(dead_code))]
+    pub(crate) fn wait_after(&mut self, event: &Arc<Event>, seen: Option<u64>, who: W) -> io::Result<Ticket> {
+        debug_assert!(self.is_usable());
+        let listener = self.core.listener(event);
+        let word = listener.arm(event);
+        let seen = seen.unwrap_or_else(|| word.rises().wrapping_sub(word.is_set().into()));
+        let ticket = self.enlist(listener, event, seen, who);
+        if word.rises() != seen || word.is_closed() {
+            listener.fire(event).inspect_err(|_| drop(self.cancel(ticket)))?;
+        }
+        Ok(ticket)
+    }
+
+    fn enlist(&mut self, listener: &Listener, event: &Arc<Event>, rises: u64, who: W) -> Ticket {
         let [first, last] = self.chain(listener);
         let ticket = self.waiters.insert(Waiter {
             event: Waiting::new(event),
-            rises: word.rises(),
+            rises,
             previous: last,
             next: Ticket::null(),
             who,
@@ -122,7 +145,7 @@ impl<W> Hub<W> {
             None => debug_assert!(first.is_null()),
         }
         self.set_chain(listener, [if first.is_null() { ticket } else { first }, ticket]);
-        Begun::Waiting(ticket)
+        ticket
     }
 
     /// Ends a wait; None if it has ended already. O(1).

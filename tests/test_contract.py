@@ -914,25 +914,6 @@ def test_what_ends_the_loop_ends_it_and_the_others_are_resumed(aio, event, error
 # ---- loops that cannot
 
 
-def test_a_loop_without_add_reader_is_a_clear_error(event):
-    class NoReaders(kits.UnknownLoop):
-        wakes_itself = False
-
-        def add_reader(self, *_):
-            raise NotImplementedError
-
-    async def main():
-        for _ in range(3):
-            with pytest.raises(RuntimeError, match="NoReaders has no add_reader"):
-                await event.notified()
-        assert waiting(event) == 0
-        event.notify()
-        await event.notified()
-
-    with asyncio.Runner(loop_factory=NoReaders) as runner:
-        runner.run(main())
-
-
 def test_a_half_imported_trio_is_no_loop(event, monkeypatch):
     import sys
     import types

@@ -10,12 +10,14 @@ import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 import wakefd
+from loops_help import screen
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -37,17 +39,19 @@ def blocks():
 
 @pytest.mark.parametrize(("path", "line", "code", "output"), list(blocks()))
 def test_block(path, line, code, output):
-    for name in re.findall(r"^ *import (\w+)$", code, re.MULTILINE):
+    for name in re.findall(r"^ *(?:import|from) (\w+)", code, re.MULTILINE):
         if find_spec(name) is None:
             pytest.skip(f"{name} is not installed")
     if "os.fork" in code and not hasattr(os, "fork"):
         pytest.skip("no fork")
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", "\n" * (line - 1) + code],
-        capture_output=True,
-        text=True,
-        timeout=LIMIT,
-    )
+    with screen() if "tkinter" in code else nullcontext("") as display:
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", "\n" * (line - 1) + code],
+            env={**os.environ, "DISPLAY": display},
+            capture_output=True,
+            text=True,
+            timeout=LIMIT,
+        )
     assert (done.returncode, done.stderr) == (0, ""), f"{path}:{line}\n{done.stderr}"
     if output is not None:
         assert done.stdout == output
@@ -107,6 +111,6 @@ def test_the_package_docstring():
     assert doctest.testmod(wakefd).failed == 0
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.name)
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").rglob("*.py")), ids=lambda p: p.name)
 def test_examples_have_a_docstring(path):
     assert ast.get_docstring(ast.parse(path.read_text("utf-8")))

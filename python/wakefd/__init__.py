@@ -11,9 +11,10 @@ True
 """
 
 from wakefd import _wakefd
+from wakefd._any import any_notified, wait_any
 from wakefd._errors import ClosedResourceError
 from wakefd._event import IoEvent
 
-__all__ = ["ClosedResourceError", "IoEvent", "__version__"]
+__all__ = ["ClosedResourceError", "IoEvent", "__version__", "any_notified", "wait_any"]
 
 __version__: str = _wakefd.VERSION

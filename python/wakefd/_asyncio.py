@@ -1,12 +1,13 @@
-"""asyncio, uvloop, and every other asyncio loop with `add_reader`."""
+"""asyncio, uvloop, and every other loop with asyncio's interface."""
 
 import asyncio
 import sys
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from weakref import ReferenceType, ref
 
 from wakefd import _wakefd
 from wakefd._errors import ClosedResourceError
+from wakefd._selector_thread import Keeper
 from wakefd._wakefd import Hub, Reader, Waiter
 
 # So many times in a row `notified` may return at once before it yields a turn of the loop.
@@ -16,12 +17,13 @@ _IMMEDIATE = 64
 class _Loop:
     """What we know of one event loop. Owns neither the loop nor the hub: see `_watch`."""
 
-    __slots__ = ("direct", "immediate", "loop", "reader")
+    __slots__ = ("direct", "immediate", "loop", "owner")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         key = id(loop)
         self.loop = ref(loop, lambda _: _loops.pop(key, None))
-        self.reader: ReferenceType[Reader] | None = None
+        # Of the hub: what the loop calls, and alone owns.
+        self.owner: ReferenceType[Reader | Keeper] | None = None
         self.immediate = 0
         self.direct = _resumes_directly(loop)
 
@@ -32,7 +34,7 @@ _loops: dict[int, _Loop] = {}
 
 def _resumes_directly(loop: asyncio.AbstractEventLoop) -> bool:
     """Is the loop known to bear a task's step in a reader callback? Others get a future."""
-    known = [asyncio.SelectorEventLoop]
+    known = [asyncio.BaseEventLoop]
     # It may be half imported, by another thread.
     if (uvloop_loop := getattr(sys.modules.get("uvloop"), "Loop", None)) is not None:
         known.append(uvloop_loop)
@@ -41,47 +43,81 @@ def _resumes_directly(loop: asyncio.AbstractEventLoop) -> bool:
 
 def begin(event: _wakefd.IoEvent, loop: asyncio.AbstractEventLoop) -> Awaitable[None] | None:
     """Begin to wait for the event on the loop. None: the flag is up."""
+    state = _state(loop)
+    if event.is_set():
+        return _at_once(state)
+    state.immediate = 0
+    hub = _hub(loop, state)
+    if state.direct:
+        # Awaitable by the protocol of asyncio's futures, which no type describes.
+        return Waiter.begin(hub, loop, event)  # type: ignore[return-value]
+    return _future(hub, loop, [event])
+
+
+def begin_any(
+    events: Sequence[_wakefd.IoEvent], loop: asyncio.AbstractEventLoop
+) -> Awaitable[None] | None:
+    """Begin to wait for the first of some events. None: one is up."""
+    state = _state(loop)
+    if any(event.is_set() for event in events):
+        return _at_once(state)
+    state.immediate = 0
+    hub = _hub(loop, state)
+    if state.direct:
+        return Waiter.begin_any(hub, loop, events)  # type: ignore[return-value] # as above
+    return _future(hub, loop, events)
+
+
+def _state(loop: asyncio.AbstractEventLoop) -> _Loop:
     state = _loops.get(id(loop))
     if state is None or state.loop() is not loop:
         state = _loops[id(loop)] = _Loop(loop)
-    if event.is_set():
-        state.immediate += 1
-        if state.immediate < _IMMEDIATE:
-            return None
-        state.immediate = 0
-        return asyncio.sleep(0)
+    return state
+
+
+def _at_once(state: _Loop) -> Awaitable[None] | None:
+    state.immediate += 1
+    if state.immediate < _IMMEDIATE:
+        return None
     state.immediate = 0
-    reader = state.reader() if state.reader is not None else None
-    if reader is None:
-        reader = _watch(loop, state)
-    if state.direct:
-        # Awaitable by the protocol of asyncio's futures, which no type describes.
-        return Waiter.begin(reader.hub, loop, event)  # type: ignore[return-value]
-    return _future(reader.hub, loop, event)
+    return asyncio.sleep(0)
 
 
-def _watch(loop: asyncio.AbstractEventLoop, state: _Loop) -> Reader:
+def _hub(loop: asyncio.AbstractEventLoop, state: _Loop) -> Hub:
+    owner = state.owner() if state.owner is not None else None
+    return (owner or _watch(loop, state)).hub
+
+
+def _watch(loop: asyncio.AbstractEventLoop, state: _Loop) -> Reader | Keeper:
     """Make the loop's hub.
 
-    The loop alone owns the reader callback: when it is closed, or collected, the callback goes, and
+    The loop alone owns the callback: when it is closed, or collected, the callback goes, and
     closes the hub. That happens in `loop.close()` itself, with the garbage collector off.
     """
     for other in list(_loops.values()):  # a safety net
-        its, left = other.loop(), other.reader and other.reader()
+        its, left = other.loop(), other.owner and other.owner()
         if left and its is not None and its.is_closed():
-            left.hub.close()
-    hub = Hub()
-    reader = Reader(hub, loop)
+            if isinstance(left, Keeper):
+                left.close()  # its thread must let go of the descriptor first
+            else:
+                left.hub.close()
+    owner = _reader(loop) or Keeper(loop)
+    state.owner = ref(owner)
+    return owner
+
+
+def _reader(loop: asyncio.AbstractEventLoop) -> Reader | None:
+    reader = Reader(Hub(), loop)
     try:
-        loop.add_reader(hub.fileno(), reader.dispatch)
+        loop.add_reader(reader.hub.fileno(), reader.dispatch)
     except NotImplementedError:
-        msg = f"{type(loop).__name__} has no add_reader: use a selector event loop, uvloop or trio"
-        raise RuntimeError(msg) from None
-    state.reader = ref(reader)
+        return None
     return reader
 
 
-async def _future(hub: Hub, loop: asyncio.AbstractEventLoop, event: _wakefd.IoEvent) -> None:
+async def _future(
+    hub: Hub, loop: asyncio.AbstractEventLoop, events: Sequence[_wakefd.IoEvent]
+) -> None:
     future = loop.create_future()
 
     def settle(rose: bool) -> None:
@@ -92,10 +128,14 @@ async def _future(hub: Hub, loop: asyncio.AbstractEventLoop, event: _wakefd.IoEv
         else:
             future.set_exception(ClosedResourceError("this event is closed"))
 
-    ticket = hub.wait(event, settle)
-    if ticket is None:
-        return
+    tickets: list[int] = []
     try:
+        for event in events:
+            ticket = hub.wait(event, settle)
+            if ticket is None:
+                return
+            tickets.append(ticket)
         await future
     finally:
-        hub.cancel(ticket)
+        for ticket in tickets:
+            hub.cancel(ticket)

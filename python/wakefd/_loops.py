@@ -1,21 +1,22 @@
 """Which event loop runs here?
 
 A library is asked only if the program has imported it; wakefd imports none by itself. To add a
-loop: one adapter file with a function `begin`, and one line in `_TABLE`.
+loop: one adapter file with `begin` and `begin_any`, and one line in `_TABLE`.
 
 `begin(event, here)` begins to wait for the event, and returns None if there is no need to, else an
-awaitable. `here` is what the library said when it was asked whether it runs. It holds no
-algorithm: that is in the compiled `Hub`.
+awaitable; `begin_any(events, here)` does so for the first of several. `here` is what the library
+said when it was asked whether it runs. They hold no algorithm: that is in the compiled `Hub`.
 """
 
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from importlib import import_module
 from operator import attrgetter
 
 from wakefd._wakefd import IoEvent
 
 _Begin = Callable[[IoEvent, object], Awaitable[None] | None]
+_BeginAny = Callable[[Sequence[IoEvent], object], Awaitable[None] | None]
 
 
 class _Library:
@@ -25,7 +26,7 @@ class _Library:
     for all.
     """
 
-    __slots__ = ("adapter", "begin", "name", "question", "runs_here")
+    __slots__ = ("adapter", "begin", "begin_any", "name", "question", "runs_here")
 
     def __init__(self, name: str, question: str, adapter: str) -> None:
         self.name = name  # as sniffio calls it, and its module
@@ -33,6 +34,7 @@ class _Library:
         self.adapter = adapter
         self.runs_here: Callable[[], object] | None = None
         self.begin: _Begin = self._import
+        self.begin_any: _BeginAny = self._import_any
 
     def look(self) -> Callable[[], object] | None:
         try:
@@ -45,17 +47,33 @@ class _Library:
         self.begin = import_module(self.adapter).begin
         return self.begin(event, here)
 
+    def _import_any(self, events: Sequence[IoEvent], here: object) -> Awaitable[None] | None:
+        self.begin_any = import_module(self.adapter).begin_any
+        return self.begin_any(events, here)
+
 
 # Where several say yes (trio in guest mode, trio-asyncio), sniffio decides if it is loaded, else
 # the first.
 _TABLE = (
     _Library("trio", "lowlevel.in_trio_task", "wakefd._trio"),
     _Library("asyncio", "_get_running_loop", "wakefd._asyncio"),
+    _Library("curio", "meta.curio_running", "wakefd._curio"),
 )
 
 
 def begin(event: IoEvent) -> Awaitable[None] | None:
     """Begin to wait for the event on the loop that runs here. None: no need to wait."""
+    library, here = _running()
+    return library.begin(event, here)
+
+
+def begin_any(events: Sequence[IoEvent]) -> Awaitable[None] | None:
+    """Begin to wait for the first of some events. None: no need to wait."""
+    library, here = _running()
+    return library.begin_any(events, here)
+
+
+def _running() -> tuple[_Library, object]:
     running: _Library | None = None
     here: object = None
     for library in _TABLE:
@@ -64,17 +82,17 @@ def begin(event: IoEvent) -> Awaitable[None] | None:
             runs_here = library.look()
         if runs_here is not None and (what := runs_here()):
             if running is not None:
-                running, here = _chosen_by_sniffio()
-                break
+                return _chosen_by_sniffio()
             running, here = library, what
     if running is None:
         msg = (
-            "no event loop that wakefd knows runs here (asyncio, uvloop, trio): use event.wait() in"
-            " a plain thread, or event.fileno() with a selector of your own (and in the child of a"
+            "no event loop that wakefd knows runs here (asyncio, uvloop, trio, curio): use"
+            " event.wait() in a plain thread, wakefd.gevent, wakefd.twisted, wakefd.qt or wakefd.tk"
+            " under those, or event.fileno() with a selector of your own (and in the child of a"
             " fork the parent's loop does not run: start a new one)"
         )
         raise RuntimeError(msg)
-    return running.begin(event, here)
+    return running, here
 
 
 def _chosen_by_sniffio() -> tuple[_Library, object]:

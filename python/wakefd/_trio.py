@@ -6,7 +6,7 @@ wake-up a second pass of the scheduler: a third of the latency.)
 """
 
 from collections import OrderedDict
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 
 import trio
 from trio.lowlevel import (
@@ -49,11 +49,16 @@ _run: RunVar[_Run] = RunVar("wakefd")
 
 def begin(event: _wakefd.IoEvent, _: object) -> Awaitable[None]:
     """Begin to wait for the event. Always a checkpoint."""
-    return _notified(event)
+    return _notified([event])
+
+
+def begin_any(events: Sequence[_wakefd.IoEvent], _: object) -> Awaitable[None]:
+    """Begin to wait for the first of some events. Always a checkpoint."""
+    return _notified(events)
 
 
 @trio.lowlevel.enable_ki_protection
-async def _notified(event: _wakefd.IoEvent) -> None:
+async def _notified(events: Sequence[_wakefd.IoEvent]) -> None:
     try:
         run = _run.get()
     except LookupError:
@@ -73,11 +78,14 @@ async def _notified(event: _wakefd.IoEvent) -> None:
         del followers[task]
         return Abort.SUCCEEDED
 
-    ticket = run.hub.wait(event, released)
-    if ticket is None:
-        await trio.lowlevel.checkpoint()
-        return
+    tickets: list[int] = []
     try:
+        for event in events:
+            ticket = run.hub.wait(event, released)
+            if ticket is None:
+                await trio.lowlevel.checkpoint()
+                return
+            tickets.append(ticket)
         while outcome is None:
             if run.leader is not None:
                 followers[task] = None
@@ -90,8 +98,9 @@ async def _notified(event: _wakefd.IoEvent) -> None:
             finally:
                 run.leader = None
     finally:
-        if outcome is None:
-            run.hub.cancel(ticket)
+        if outcome is None or len(tickets) > 1:
+            for ticket in tickets:
+                run.hub.cancel(ticket)
         if followers and run.leader is None:
             reschedule(followers.popitem(last=False)[0])  # hand over
     if not outcome:

@@ -2,10 +2,11 @@
 The compiled half of wakefd. Use the package `wakefd`.
 """
 
+from _typeshed import SupportsGetItem
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
 from typing_extensions import disjoint_base
 
-__all__ = ["VERSION", "Hub", "IoEvent", "Reader", "Replaced", "Waiter", "backend"]
+__all__ = ["VERSION", "Hub", "IoEvent", "Reader", "Replaced", "Waiter", "backend", "seconds", "wait_for_one"]
 
 VERSION: Final[str]
 """
@@ -53,6 +54,14 @@ class Hub:
 
         Return a ticket for cancel(), or None if the flag is up now. Raise ClosedResourceError if the event is closed now,
         RuntimeError if this hub cannot be used (any more).
+        """
+    def wait_after(self, /, event: IoEvent, seen: SupportsIndex | None, who: Any) -> int:
+        """
+        Call `who(outcome)`, as wait() does, once the generation of `event` is not `seen`. None: a flag that is up now counts.
+
+        For those who watch every rise and leave the flag to others. Return a ticket for cancel(); whatever has happened
+        already, the call comes from dispatch(). Raise RuntimeError if this hub cannot be used (any more), OSError if the
+        system refused to make it readable.
         """
 
 @disjoint_base
@@ -167,7 +176,7 @@ class Replaced:
 @final
 class Waiter:
     """
-    A task's wait for one event. Awaitable once, by the task of the loop that it was made for.
+    A task's wait for the first of some events. Awaitable once, by the task of the loop that it was made for.
     """
     def __await__(self, /) -> Waiter: ...
     def __iter__(self, /) -> Waiter: ...
@@ -185,6 +194,11 @@ class Waiter:
         Begin to wait. Return None if the flag is up now.
 
         Raise what Hub.wait() raises.
+        """
+    @staticmethod
+    def begin_any(hub: Hub, event_loop: Any, events: SupportsGetItem[int, IoEvent]) -> Waiter | None:
+        """
+        The same for the first of `events`. None: one of them is up now.
         """
     def cancel(self, /, msg: Any | None = None) -> bool:
         """
@@ -204,4 +218,14 @@ def backend() -> str:
     Which notifier the operating system gives us: "eventfd", "socketpair" or "tcp".
 
     Raises OSError if it gives none.
+    """
+
+def seconds(timeout: SupportsFloat | SupportsIndex | None = None) -> float | None:
+    """
+    Read a timeout as wait() does: seconds, at least 0, or None for ever. For adapters.
+    """
+
+def wait_for_one(events: SupportsGetItem[int, IoEvent], timeout: SupportsFloat | SupportsIndex | None = None) -> bool:
+    """
+    Block this thread until one of `events` is up or rises. For `wakefd.wait_any`.
     """

@@ -3,6 +3,8 @@
 use super::{closed, os_error};
 use crate::{
     blocking::{Started, Wait},
+    hub::Event,
+    sync::Arc,
     waiters::Outcome,
 };
 use pyo3::{
@@ -84,21 +86,7 @@ impl IoEvent {
     /// number; OverflowError if it is too large; OSError if there is no descriptor to be had for this thread.
     #[pyo3(signature = (timeout=None))]
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
-        let deadline = deadline(timeout)?;
-        let mut wait = match Wait::begin(&self.inner.event).map_err(os_error)? {
-            Started::Up => return Ok(true),
-            Started::Closed => return Err(closed()),
-            Started::Waiting(wait) => wait,
-        };
-        loop {
-            match py.detach(|| wait.sleep(deadline)) {
-                Ok(Some(Outcome::Rose)) => return Ok(true),
-                Ok(Some(Outcome::Closed)) => return Err(closed()),
-                Ok(None) => return Ok(false),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => py.check_signals()?,
-                Err(e) => return Err(os_error(e)),
-            }
-        }
+        wait(py, vec![self.inner.event.clone()], timeout)
     }
 
     /// Return a descriptor that is readable while the flag is up, for a poller of your own.
@@ -169,6 +157,39 @@ impl IoEvent {
     /// How many tokens are promised and not drained. For tests.
     fn _owed(&self) -> u64 {
         self.inner.event.pipe.word().owed()
+    }
+}
+
+/// Block this thread until one of `events` is up or rises. For `wakefd.wait_any`.
+#[pyfunction]
+#[pyo3(signature = (events, timeout=None))]
+#[allow(clippy::needless_pass_by_value)] // PyO3's signature
+pub(super) fn wait_for_one(py: Python<'_>, events: Vec<PyRef<'_, IoEvent>>, timeout: Option<f64>) -> PyResult<bool> {
+    wait(py, events.iter().map(|event| event.inner.event.clone()).collect(), timeout)
+}
+
+/// Read a timeout as wait() does: seconds, at least 0, or None for ever. For adapters.
+#[pyfunction]
+#[pyo3(signature = (timeout=None))]
+pub(super) fn seconds(timeout: Option<f64>) -> PyResult<Option<f64>> {
+    Ok(deadline(timeout)?.and(timeout).map(|seconds| seconds.max(0.0)))
+}
+
+fn wait(py: Python<'_>, events: Vec<Arc<Event>>, timeout: Option<f64>) -> PyResult<bool> {
+    let deadline = deadline(timeout)?;
+    let mut wait = match Wait::begin(events).map_err(os_error)? {
+        Started::Up => return Ok(true),
+        Started::Closed => return Err(closed()),
+        Started::Waiting(wait) => wait,
+    };
+    loop {
+        match py.detach(|| wait.sleep(deadline)) {
+            Ok(Some(Outcome::Rose)) => return Ok(true),
+            Ok(Some(Outcome::Closed)) => return Err(closed()),
+            Ok(None) => return Ok(false),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => py.check_signals()?,
+            Err(e) => return Err(os_error(e)),
+        }
     }
 }
 

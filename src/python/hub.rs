@@ -60,6 +60,20 @@ impl Hub {
         }
     }
 
+    /// Call `who(outcome)`, as wait() does, once the generation of `event` is not `seen`. None: a flag that is up now counts.
+    ///
+    /// For those who watch every rise and leave the flag to others. Return a ticket for cancel(); whatever has happened
+    /// already, the call comes from dispatch(). Raise RuntimeError if this hub cannot be used (any more), OSError if the
+    /// system refused to make it readable.
+    #[pyo3(signature = (event, seen, who))]
+    fn wait_after(&mut self, event: &IoEvent, seen: Option<u64>, who: Py<PyAny>) -> PyResult<u64> {
+        if !self.table.is_usable() {
+            return Err(unusable(&self.table));
+        }
+        let ticket = self.table.wait_after(&event.inner.event, seen, who);
+        Ok(ticket.map_err(os_error)?.data().as_ffi())
+    }
+
     /// End a wait. Harmless if it has ended.
     pub(super) fn cancel(slf: &Bound<'_, Self>, ticket: u64) {
         let who = slf.borrow_mut().table.cancel(KeyData::from_ffi(ticket).into());

@@ -34,7 +34,7 @@ fn closed() -> PyErr {
 mod _wakefd {
     #[pymodule_export]
     use super::{
-        event::IoEvent,
+        event::{IoEvent, seconds, wait_for_one},
         hub::{Hub, Reader, Replaced},
         waiter::Waiter,
     };

@@ -13,6 +13,7 @@ use pyo3::{
     prelude::*,
     types::PyDict,
 };
+use std::mem;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -22,13 +23,14 @@ enum State {
     Cancelled,
 }
 
-/// A task's wait for one event. Awaitable once, by the task of the loop that it was made for.
+/// A task's wait for the first of some events. Awaitable once, by the task of the loop that it was made for.
 #[pyclass(module = "wakefd._wakefd")]
 pub(crate) struct Waiter {
     #[pyo3(get, set, name = "_asyncio_future_blocking")]
     blocking: bool,
     state: State,
-    ticket: u64,
+    /// One for each event.
+    tickets: Vec<u64>,
     hub: Py<Hub>,
     #[pyo3(get, name = "_loop")]
     event_loop: Py<PyAny>,
@@ -46,25 +48,20 @@ impl Waiter {
     fn begin<'py>(
         hub: &Bound<'py, Hub>,
         event_loop: &Bound<'py, PyAny>,
-        event: &IoEvent,
+        event: &Bound<'py, IoEvent>,
     ) -> PyResult<Option<Bound<'py, Self>>> {
-        let this = Bound::new(
-            hub.py(),
-            Self {
-                blocking: false,
-                state: State::Pending,
-                ticket: 0,
-                hub: hub.clone().unbind(),
-                event_loop: event_loop.clone().unbind(),
-                wakeup: None,
-                message: None,
-            },
-        )?;
-        let ticket = hub.borrow_mut().wait(event, this.clone().into_any().unbind())?;
-        Ok(ticket.map(|ticket| {
-            this.borrow_mut().ticket = ticket;
-            this
-        }))
+        Self::wait(hub, event_loop, std::slice::from_ref(event))
+    }
+
+    /// The same for the first of `events`. None: one of them is up now.
+    #[staticmethod]
+    #[allow(clippy::needless_pass_by_value)] // PyO3's signature
+    fn begin_any<'py>(
+        hub: &Bound<'py, Hub>,
+        event_loop: &Bound<'py, PyAny>,
+        events: Vec<Bound<'py, IoEvent>>,
+    ) -> PyResult<Option<Bound<'py, Self>>> {
+        Self::wait(hub, event_loop, &events)
     }
 
     fn get_loop(&self, py: Python<'_>) -> Py<PyAny> {
@@ -176,6 +173,36 @@ impl Waiter {
 }
 
 impl Waiter {
+    fn wait<'py>(
+        hub: &Bound<'py, Hub>,
+        event_loop: &Bound<'py, PyAny>,
+        events: &[Bound<'py, IoEvent>],
+    ) -> PyResult<Option<Bound<'py, Self>>> {
+        let this = Bound::new(
+            hub.py(),
+            Self {
+                blocking: false,
+                state: State::Pending,
+                tickets: Vec::with_capacity(events.len()),
+                hub: hub.clone().unbind(),
+                event_loop: event_loop.clone().unbind(),
+                wakeup: None,
+                message: None,
+            },
+        )?;
+        for event in events {
+            let begun = hub.borrow_mut().wait(event.get(), this.clone().into_any().unbind());
+            match begun {
+                Ok(Some(ticket)) => this.borrow_mut().tickets.push(ticket),
+                up_or_closed => {
+                    Self::leave(&this);
+                    return up_or_closed.map(|_| None);
+                }
+            }
+        }
+        Ok(Some(this))
+    }
+
     /// Runs the task's step here and now. Errors: what the step let through (KeyboardInterrupt, SystemExit).
     pub(super) fn resume(slf: &Bound<'_, Self>, outcome: Outcome) -> PyResult<()> {
         let wakeup = {
@@ -187,6 +214,11 @@ impl Waiter {
                 Outcome::Rose => State::Rose,
                 Outcome::Closed => State::Closed,
             };
+            if this.tickets.len() > 1 {
+                drop(this);
+                Self::leave(slf); // the other events
+                this = slf.borrow_mut();
+            }
             this.wakeup.take()
         };
         match wakeup {
@@ -204,11 +236,13 @@ impl Waiter {
     }
 
     fn leave(slf: &Bound<'_, Self>) {
-        let (hub, ticket) = {
-            let this = slf.borrow();
-            (this.hub.clone_ref(slf.py()), this.ticket)
+        let (hub, tickets) = {
+            let mut this = slf.borrow_mut();
+            (this.hub.clone_ref(slf.py()), mem::take(&mut this.tickets))
         };
-        Hub::cancel(hub.bind(slf.py()), ticket);
+        for ticket in tickets {
+            Hub::cancel(hub.bind(slf.py()), ticket);
+        }
     }
 
     fn call_soon(slf: &Bound<'_, Self>, callback: Py<PyAny>, context: Option<Py<PyAny>>) -> PyResult<()> {

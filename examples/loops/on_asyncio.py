@@ -1,0 +1,40 @@
+"""Results of a thread, taken by a task on asyncio."""
+
+import asyncio
+import threading
+import time
+from collections import deque
+
+import wakefd
+
+results: deque[int | None] = deque()
+event = wakefd.IoEvent()
+
+
+def work():
+    """In a thread: four results, and the end."""
+    for n in range(4):
+        time.sleep(0.01)
+        results.append(n * n)  # first the data,
+        event.notify()  # then the notification
+    results.append(None)
+    event.notify()
+
+
+def take():
+    """After clear(): print what is here. True at the end."""
+    for _ in range(len(results)):
+        if (result := results.popleft()) is None:
+            return True
+        print(result)
+    return False
+
+
+async def main():
+    threading.Thread(target=work).start()
+    async for _ in event:
+        if take():
+            break
+
+
+asyncio.run(main())

@@ -1,0 +1,80 @@
+"""Waiting for the first of several events."""
+
+from collections.abc import Sequence
+from typing import Generic, TypeVar
+
+from wakefd import _loops, _wakefd
+from wakefd._errors import ClosedResourceError
+
+_E = TypeVar("_E", bound=_wakefd.IoEvent)
+
+
+def wait_any(*events: _E, timeout: float | None = None) -> list[_E]:
+    """Block this thread until one of the events is up, or rises; at most `timeout` seconds.
+
+    Returns those that are up, or rose meanwhile (also if they were cleared since), once each, in
+    the order given; an empty list if the time is up. Nothing is cleared. It takes one descriptor
+    for this thread, however many events there are; each call costs a look at every event.
+
+    Callable from any thread that runs no event loop. Lets other threads run meanwhile; Ctrl-C
+    works. None and infinity wait for ever, a negative timeout is 0.
+
+    Raises:
+        ValueError: no event was given, or the timeout is not a number.
+        OverflowError: the timeout is too large.
+        ClosedResourceError: one of them is closed, or is closed before any of them rises.
+        OSError: there is no descriptor to be had for this thread.
+    """
+    watch = _Watch(events)
+    try:
+        _wakefd.wait_for_one(watch.events, timeout)
+    except ClosedResourceError:
+        return watch.risen_before_close()
+    return watch.risen()
+
+
+async def any_notified(*events: _E) -> list[_E]:
+    """Wait until one of the events is up, or rises, on the loop that runs here.
+
+    Returns those that are up, or rose meanwhile (also if they were cleared since), once each, in
+    the order given. Nothing is cleared. As `IoEvent.notified` it returns at once on asyncio if one
+    is up, and is always a checkpoint on trio. If the task is cancelled, nothing is lost.
+
+    Raises:
+        ValueError: no event was given.
+        ClosedResourceError: one of them is closed, or is closed before any of them rises.
+        RuntimeError: no supported loop runs here; or it ran before a fork, in the parent.
+        OSError: there is no descriptor to be had for this loop.
+    """
+    watch = _Watch(events)
+    try:
+        wait = _loops.begin_any(watch.events)
+        if wait is not None:
+            await wait
+    except ClosedResourceError:
+        return watch.risen_before_close()
+    return watch.risen()
+
+
+class _Watch(Generic[_E]):
+    """Some events, and the generation of each when the wait began."""
+
+    __slots__ = ("_rises", "events")
+
+    def __init__(self, events: Sequence[_E]) -> None:
+        if not events:
+            raise ValueError("name at least one event to wait for")
+        self.events = list(dict.fromkeys(events))
+        self._rises = [event._rises() for event in self.events]
+        if any(event.closed for event in self.events):
+            raise ClosedResourceError("one of these events is closed")
+
+    def risen(self) -> list[_E]:
+        pairs = zip(self.events, self._rises, strict=True)
+        return [event for event, rises in pairs if event.is_set() or event._rises() != rises]
+
+    def risen_before_close(self) -> list[_E]:
+        """The rise wins. To be called while ClosedResourceError is handled."""
+        if risen := self.risen():
+            return risen
+        raise ClosedResourceError("one of these events was closed") from None

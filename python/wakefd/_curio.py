@@ -1,0 +1,83 @@
+"""curio. Its 1.6 imports on CPython 3.11, and not on 3.12."""
+
+# It has no types.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false
+
+from collections.abc import Awaitable, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import curio
+from curio.traps import _get_kernel, _io_release, _read_wait
+
+from wakefd import _wakefd
+from wakefd._errors import ClosedResourceError
+from wakefd._wakefd import Hub
+
+
+def begin(event: _wakefd.IoEvent, _: object) -> Awaitable[None] | None:
+    """Begin to wait for the event. None: the flag is up."""
+    return None if event.is_set() else _notified([event])
+
+
+def begin_any(events: Sequence[_wakefd.IoEvent], _: object) -> Awaitable[None] | None:
+    """Begin to wait for the first of some events. None: one is up."""
+    return None if any(event.is_set() for event in events) else _notified(events)
+
+
+async def _notified(events: Sequence[_wakefd.IoEvent]) -> None:
+    kernel = await _get_kernel()
+    pump = _pumps.get(kernel)
+    if pump is None:
+        pump = _pumps[kernel] = _Pump()
+        await curio.spawn(pump.run, daemon=True)
+    released = curio.Event()
+    outcomes: list[bool] = []
+
+    def release(rose: bool) -> None:
+        outcomes.append(rose)
+        pump.released.append(released)
+
+    tickets: list[int] = []
+    try:
+        for event in events:
+            ticket = pump.hub.wait(event, release)
+            if ticket is None:
+                return
+            tickets.append(ticket)
+        await released.wait()
+    finally:
+        for ticket in tickets:
+            pump.hub.cancel(ticket)
+    if not outcomes[0]:
+        raise ClosedResourceError("this event is closed")
+
+
+class _Pump:
+    """A kernel's hub, and the daemon task that watches it until the kernel shuts down."""
+
+    def __init__(self) -> None:
+        self.hub = Hub()
+        self.released: list[Any] = []
+
+    async def run(self) -> None:
+        watched = self.hub.fileno()
+        try:
+            while True:
+                await _read_wait(watched)
+                self.hub.dispatch()
+                # Waking takes an await in curio, so it comes after the dispatch.
+                released, self.released = self.released, []
+                for event in released:
+                    await event.set()
+                if watched != (now := self.hub.fileno()):
+                    await _io_release(watched)
+                    watched = now
+        finally:
+            if not self.hub.inherited:
+                await _io_release(watched)
+            self.hub.close()
+
+
+_pumps: "WeakKeyDictionary[Any, _Pump]" = WeakKeyDictionary()

@@ -1,0 +1,135 @@
+"""Twisted: a Deferred that fires when the flag rises."""
+
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary, ref
+
+from wakefd import _wakefd
+from wakefd._errors import ClosedResourceError
+from wakefd._wakefd import Hub
+
+try:
+    from twisted.internet import defer
+    from twisted.internet.interfaces import IReadDescriptor
+    from twisted.logger import Logger
+    from zope.interface import classImplements  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
+except ImportError as _error:
+    _msg = "wakefd.twisted needs Twisted: pip install twisted"
+    raise ImportError(_msg, name="twisted") from _error
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+__all__ = ["notified"]
+
+_log = Logger()
+
+
+def notified(event: _wakefd.IoEvent, reactor: Any = None) -> "Deferred[None]":
+    """Return a Deferred that fires with None once the flag is up, or rises.
+
+    To be called in the reactor's thread; without a reactor given it is Twisted's own. If the flag
+    is up, the Deferred has fired already. Cancelling it loses nothing: the flag stays as it is. All
+    waits of a reactor share one descriptor, which the reactor watches only while somebody waits.
+    When the reactor stops, those who still wait are not fired any more.
+
+    The Deferred fails with:
+        ClosedResourceError: the event is closed, or is closed before the flag rises.
+        RuntimeError: the reactor ran before a fork, in the parent.
+        OSError: there is no descriptor to be had for this reactor.
+    """
+    if reactor is None:
+        from twisted.internet import reactor  # noqa: PLC0415 - this installs one
+    try:
+        return _Reader.of(reactor).wait(event)
+    except (ClosedResourceError, RuntimeError, OSError):
+        return defer.fail()
+
+
+class _Reader:
+    """What a reactor watches for us.
+
+    It is among the reactor's readers only while somebody waits: trial takes the readers that it
+    finds after a test for a mistake, and throws them out without a word to them.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self._hub = Hub()
+        self._number = self._hub.fileno()
+        self._reactor = ref(reactor)
+        self._waiting: set[defer.Deferred[None]] = set()
+        reactor.addSystemEventTrigger("after", "shutdown", self.connectionLost)
+
+    @classmethod
+    def of(cls, reactor: Any) -> "_Reader":
+        reader = _readers.get(reactor)
+        if reader is None:
+            reader = _readers[reactor] = cls(reactor)
+        return reader
+
+    def wait(self, event: _wakefd.IoEvent) -> "Deferred[None]":
+        def cancel(_: object) -> None:
+            self._waiting.discard(deferred)
+            if ticket is not None:
+                self._hub.cancel(ticket)
+            self._remove_if_idle()
+
+        def released(rose: bool) -> None:
+            self._waiting.discard(deferred)
+            if deferred.called:
+                return  # cancelled by another one who was released with us
+            if rose:
+                deferred.callback(None)
+            else:
+                deferred.errback(ClosedResourceError("this event is closed"))
+
+        deferred: defer.Deferred[None] = defer.Deferred(cancel)
+        ticket = self._hub.wait(event, released)
+        if ticket is None:
+            return defer.succeed(None)
+        self._waiting.add(deferred)
+        self._add()
+        return deferred
+
+    def _add(self) -> None:
+        reactor = self._reactor()
+        if reactor is not None:
+            reactor.addReader(self)  # nothing happens if it is there
+
+    def _remove(self) -> None:
+        reactor = self._reactor()
+        if reactor is not None:
+            reactor.removeReader(self)
+
+    def _remove_if_idle(self) -> None:
+        if not self._waiting:
+            self._remove()
+
+    def fileno(self) -> int:
+        return self._number
+
+    def doRead(self) -> None:  # noqa: N802 - Twisted's name
+        try:
+            replaced = self._hub.dispatch()
+            if replaced is not None:
+                self._remove()
+                self._number = self._hub.fileno()
+                self._add()
+            self._remove_if_idle()  # who was released may have come back by now
+        except Exception:
+            # Raised from here, it would cost us our place among the readers.
+            _log.failure("wakefd could not tell a Deferred")
+
+    def connectionLost(self, reason: object = None) -> None:  # noqa: ARG002, N802 - Twisted's name
+        """The reactor has ended, or will have no more of us."""
+        self._hub.close()
+        reactor = self._reactor()
+        if reactor is not None and _readers.get(reactor) is self:
+            del _readers[reactor]
+
+    def logPrefix(self) -> str:  # noqa: N802 - Twisted's name
+        return "wakefd"
+
+
+classImplements(_Reader, IReadDescriptor)
+
+_readers: "WeakKeyDictionary[Any, _Reader]" = WeakKeyDictionary()

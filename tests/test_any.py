@@ -1,0 +1,350 @@
+"""`wait_any` and `any_notified`."""
+
+import asyncio
+import math
+import threading
+import time
+
+import pytest
+
+from loops_help import PATIENCE, RealThread, fds, later, program
+from wakefd import ClosedResourceError, IoEvent, any_notified, wait_any
+
+
+def waiting(event):
+    return int(repr(event).split(" waiting")[0].rsplit(" ", 1)[1])
+
+
+def until(condition):
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "in vain"
+        time.sleep(0.001)
+
+
+def three():
+    return [IoEvent() for _ in range(3)]
+
+
+def run_asyncio(main):
+    async def bounded():
+        return await asyncio.wait_for(main(), PATIENCE)
+
+    return asyncio.run(bounded())
+
+
+def run_uvloop(main):
+    uvloop = pytest.importorskip("uvloop")
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(asyncio.wait_for(main(), PATIENCE))
+
+
+class Unknown(asyncio.selector_events.BaseSelectorEventLoop):
+    """Not known to bear a step in a callback: gets a future."""
+
+
+def run_future(main):
+    with asyncio.Runner(loop_factory=Unknown) as runner:
+        return runner.run(asyncio.wait_for(main(), PATIENCE))
+
+
+def run_trio(main):
+    trio = pytest.importorskip("trio")
+
+    async def bounded():
+        with trio.fail_after(PATIENCE):
+            return await main()
+
+    return trio.run(bounded)
+
+
+@pytest.fixture(
+    params=[run_asyncio, run_uvloop, run_future, run_trio], ids=lambda run: run.__name__
+)
+def run(request):
+    return request.param
+
+
+@pytest.fixture(params=["thread", "asyncio", "trio"])
+def first(request):
+    """Waits for the first of some events, in a thread or on a loop."""
+    if request.param == "thread":
+        return wait_any
+    start = {"asyncio": run_asyncio, "trio": run_trio}[request.param]
+    return lambda *events: start(lambda: any_notified(*events))
+
+
+def test_those_that_are_up_in_the_order_given(first):
+    a, b, c = three()
+    c.notify()
+    a.notify()
+    assert first(a, b, c) == [a, c]
+    assert first(c, b, a, c, a) == [c, a]  # once each
+    assert a.is_set() and c.is_set()
+
+
+def test_one_that_rises(first):
+    a, b, c = three()
+    thread = later(b.notify)
+    assert first(a, b, c) == [b]
+    thread.finish()
+    assert [waiting(event) for event in (a, b, c)] == [0, 0, 0]
+
+
+def test_one_that_rose_and_was_cleared_since(first):
+    a, b, c = three()
+
+    def work():
+        until(lambda: waiting(a) == waiting(b) == waiting(c) == 1)
+        c.notify()
+        c.clear()
+        a.notify()
+        a.clear()
+
+    thread = RealThread(work)
+    result = first(a, b, c)
+    thread.finish()
+    # c woke us; whether a had risen by then is a matter of luck.
+    assert result in ([c], [a, c])
+
+
+def test_no_event(first):
+    with pytest.raises(ValueError, match="at least one"):
+        first()
+
+
+def test_the_same_event_twice(first):
+    a, _, _ = three()
+    thread = later(a.notify)
+    assert first(a, a) == [a]
+    thread.finish()
+    assert waiting(a) == 0
+
+
+def test_closed_at_the_call(first):
+    a, b, c = three()
+    a.notify()
+    b.close()
+    with pytest.raises(ClosedResourceError):
+        first(a, b, c)
+    assert waiting(a) == waiting(c) == 0
+
+
+def test_closed_while_waiting(first):
+    a, b, c = three()
+    thread = later(b.close)
+    with pytest.raises(ClosedResourceError):
+        first(a, b, c)
+    thread.finish()
+    assert waiting(a) == waiting(c) == 0
+
+
+def test_closed_while_waiting_but_one_rose_before(run):
+    a, b, c = three()
+
+    async def main():
+        c.notify()
+        c.clear()
+        a.close()
+
+    async def both():
+        task = asyncio.ensure_future(any_notified(a, b, c))
+        await asyncio.sleep(0.01)
+        await main()
+        return await task
+
+    async def both_trio():
+        import trio
+
+        result = []
+
+        async def wait():
+            result.extend(await any_notified(a, b, c))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait)
+            await trio.sleep(0.01)
+            await main()
+        return result
+
+    assert run(both_trio if run is run_trio else both) == [c]
+
+
+def test_a_thread_sees_the_rise_before_the_close():
+    a, b, c = three()
+    found = []
+    thread = threading.Thread(target=lambda: found.append(wait_any(a, b, c)))
+    thread.start()
+    until(lambda: waiting(c) == 1)
+    b.notify()
+    b.close()
+    a.close()
+    thread.join(PATIENCE)
+    assert found == [[b]]
+
+
+def test_timeouts():
+    a, b, c = three()
+    begin = time.monotonic()
+    assert wait_any(a, b, c, timeout=0.05) == []
+    assert time.monotonic() - begin >= 0.04
+    assert wait_any(a, b, timeout=0) == wait_any(a, b, timeout=-1) == []
+    assert waiting(a) == waiting(b) == waiting(c) == 0
+    with pytest.raises(ValueError, match="nan"):
+        wait_any(a, timeout=math.nan)
+    with pytest.raises(OverflowError):
+        wait_any(a, timeout=1e300)
+    with pytest.raises(ValueError, match="at least one"):
+        wait_any(timeout=0)
+    thread = later(c.notify)
+    assert wait_any(a, c, timeout=math.inf) == [c]
+    thread.finish()
+    assert wait_any(c, timeout=0) == [c]
+
+
+def test_cancelled_on_asyncio_nobody_waits():
+    events = three()
+
+    async def main():
+        for _ in range(3):
+            task = asyncio.ensure_future(any_notified(*events))
+            await asyncio.sleep(0)
+            assert [waiting(event) for event in events] == [1, 1, 1]
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(any_notified(*events), 0.01)
+            assert [waiting(event) for event in events] == [0, 0, 0]
+        events[1].notify()
+        assert await any_notified(*events) == [events[1]]
+
+    run_asyncio(main)
+
+
+def test_cancelled_on_trio_nobody_waits():
+    trio = pytest.importorskip("trio")
+    events = three()
+
+    async def main():
+        for _ in range(3):
+            with trio.move_on_after(0.01) as scope:
+                await any_notified(*events)
+            assert scope.cancelled_caught
+            assert [waiting(event) for event in events] == [0, 0, 0]
+        events[1].notify()
+        assert await any_notified(*events) == [events[1]]
+
+    run_trio(main)
+
+
+def test_always_a_checkpoint_on_trio():
+    trio = pytest.importorskip("trio")
+    event = IoEvent()
+    event.notify()
+
+    async def main():
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await any_notified(event)
+            pytest.fail("no checkpoint")
+
+    run_trio(main)
+
+
+def test_an_event_that_is_always_up_does_not_starve_asyncio():
+    event, turns = IoEvent(), []
+    event.notify()
+
+    async def tick():
+        while True:
+            turns.append(1)
+            await asyncio.sleep(0)
+
+    async def main():
+        ticker = asyncio.ensure_future(tick())
+        for _ in range(640):
+            await any_notified(event)
+        ticker.cancel()
+        assert 5 <= len(turns) <= 20
+
+    run_asyncio(main)
+
+
+def test_thousands_of_events_on_one_descriptor(first):
+    events = [IoEvent() for _ in range(5000)]
+    first_one = IoEvent()
+    first_one.notify()
+    first(first_one)
+    before = []
+
+    def work():
+        until(lambda: waiting(events[-1]) == 1)
+        before.append(fds())
+        events[4000].notify()
+
+    thread = RealThread(work)
+    floor = fds()
+    assert first(*events) == [events[4000]]
+    thread.finish()
+    # One for a new loop's hub, and what the loop itself has.
+    assert before[0] - floor <= 8
+    assert sum(map(waiting, events)) == 0
+
+
+def test_a_wake_up_costs_no_thread():
+    before = threading.active_count()
+    a, b, _ = three()
+    thread = later(a.notify)
+    wait_any(a, b, timeout=PATIENCE)
+    assert threading.active_count() == before
+    thread.finish()
+
+
+def test_a_flood_from_threads(first):
+    events = three()
+    total, each = 0, [0, 0, 0]
+    items = [[], [], []]
+
+    def work(n):
+        for k in range(300):
+            items[n].append(k)
+            events[n].notify()
+
+    threads = [RealThread(work, n) for n in range(3)]
+    while total < 900:
+        for event in first(*events):
+            n = events.index(event)
+            event.clear()
+            while items[n]:
+                items[n].pop()
+                each[n] += 1
+                total += 1
+    for thread in threads:
+        thread.finish()
+    assert each == [300, 300, 300]
+
+
+def test_without_a_loop():
+    with pytest.raises(RuntimeError, match="no event loop"):
+        any_notified(IoEvent()).send(None)
+
+
+def test_a_signal_wakes_a_thread_and_ctrl_c_ends_it():
+    out = program(
+        """
+        import os, signal, threading
+        from wakefd import IoEvent, wait_any
+        a, b = IoEvent(), IoEvent()
+        signal.signal(signal.SIGALRM, lambda *_: b.notify())
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        assert wait_any(a, b, timeout=20) == [b]
+        b.clear()
+        threading.Timer(0.05, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+        try:
+            wait_any(a, b, timeout=20)
+        except KeyboardInterrupt:
+            print("Ctrl-C", a, sep="\\n")
+        """
+    )
+    assert out.startswith("Ctrl-C\n") and "0 waiting" in out

@@ -1,0 +1,429 @@
+"""gevent: plain in this process, and all of it again in one that is monkey-patched."""
+
+import gc
+import math
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("gevent")
+
+import gevent
+import gevent.event
+import gevent.hub
+import gevent.monkey
+
+import wakefd.gevent
+from loops_help import PATIENCE, RealThread, fds, later, program, without
+from wakefd import ClosedResourceError, IoEvent
+from wakefd.gevent import wait
+
+real_sleep = gevent.monkey.get_original("time", "sleep")
+PATCHED = os.environ.get("WAKEFD_TEST_GEVENT_PATCHED") == "1"
+
+
+@pytest.fixture
+def event():
+    return IoEvent()
+
+
+@pytest.fixture(autouse=True)
+def _bounded():
+    with gevent.Timeout(PATIENCE):
+        yield
+
+
+def waiting(event):
+    return int(repr(event).split(" waiting")[0].rsplit(" ", 1)[1])
+
+
+def greenlets(count, function, *args):
+    """So many that have begun."""
+    made = [gevent.spawn(function, *args) for _ in range(count)]
+    gevent.sleep(0)
+    return made
+
+
+def results(made):
+    gevent.joinall(made, timeout=PATIENCE)
+    return [greenlet.get(block=False) for greenlet in made]
+
+
+def test_this_is_the_process_that_we_mean():
+    assert gevent.monkey.is_module_patched("threading") is PATCHED
+
+
+def test_up_already(event):
+    event.notify()
+    assert wait(event) is True
+    assert wait(event, 0) is True
+    assert event.is_set()
+
+
+def test_notify_while_waiting_blocks_only_the_greenlet(event):
+    ticks = []
+
+    def tick():
+        while True:
+            ticks.append(1)
+            gevent.sleep(0.001)
+
+    ticker = gevent.spawn(tick)
+    thread = later(event.notify, 0.1)
+    assert wait(event) is True
+    ticker.kill()
+    thread.finish()
+    assert len(ticks) > 5
+
+
+def test_notified_by_another_greenlet(event):
+    gevent.spawn(event.notify)
+    assert wait(event, PATIENCE)
+
+
+def test_timeout(event):
+    begin = time.monotonic()
+    assert wait(event, 0.05) is False
+    assert 0.04 < time.monotonic() - begin < PATIENCE / 2
+    assert wait(event, 0) is False
+    assert wait(event, -1) is False
+    assert wait(event, -math.inf) is False
+    assert waiting(event) == 0
+
+
+def test_what_is_no_timeout(event):
+    with pytest.raises(ValueError, match="nan"):
+        wait(event, math.nan)
+    with pytest.raises(OverflowError):
+        wait(event, 1e300)
+    with pytest.raises(TypeError):
+        wait(event, "1")
+    event.notify()
+    assert wait(event, math.inf)
+    with pytest.raises(ValueError, match="nan"):
+        wait(event, math.nan)
+
+
+def test_infinity_waits(event):
+    thread = later(event.notify)
+    assert wait(event, math.inf)
+    thread.finish()
+
+
+def test_gevents_own_timeout(event):
+    with gevent.Timeout(0.02, False):
+        wait(event)
+        pytest.fail("nobody notified")
+    assert waiting(event) == 0
+    event.notify()
+    assert wait(event)
+
+
+def test_kill_loses_nothing(event):
+    victims = greenlets(3, wait, event)
+    assert waiting(event) == 3
+    gevent.killall(victims)
+    assert waiting(event) == 0
+    event.notify()
+    assert wait(event)
+
+
+def test_broadcast_even_if_cleared_at_once(event):
+    made = greenlets(100, wait, event)
+    event.notify()
+    event.clear()
+    assert results(made) == [True] * 100
+
+
+def test_a_rise_beats_a_timeout_in_the_same_turn(event):
+    made = greenlets(1, wait, event, 0.01)
+    event.notify()
+    event.clear()
+    real_sleep(0.05)  # both are due when the loop looks again
+    assert results(made) == [True]
+
+
+def test_close(event):
+    def closed():
+        with pytest.raises(ClosedResourceError):
+            wait(event)
+        return "closed"
+
+    made = greenlets(2, closed)
+    thread = RealThread(event.close)
+    assert results(made) == ["closed"] * 2
+    thread.finish()
+    assert closed() == "closed"
+    with pytest.raises(ClosedResourceError):
+        wait(event, 0)
+
+
+def test_a_rise_before_the_close_wins(event):
+    made = greenlets(2, wait, event)
+    event.notify()
+    event.close()
+    assert results(made) == [True] * 2
+
+
+def test_an_exception_in_a_greenlet_hurts_no_other(event):
+    class OurError(Exception):
+        pass
+
+    def raising():
+        wait(event)
+        raise OurError
+
+    hub = gevent.get_hub()
+    quiet, hub.NOT_ERROR = hub.NOT_ERROR, (*hub.NOT_ERROR, OurError)
+    try:
+        bad = greenlets(2, raising)
+        good = greenlets(2, wait, event)
+        event.notify()
+        gevent.joinall(bad + good, timeout=PATIENCE)
+    finally:
+        hub.NOT_ERROR = quiet
+    assert [type(greenlet.exception) for greenlet in bad] == [OurError] * 2
+    assert results(good) == [True] * 2
+    event.clear()
+    thread = later(event.notify)
+    assert wait(event)
+    thread.finish()
+
+
+def test_those_who_are_released_may_kill_wait_and_close(event):
+    other = IoEvent()
+
+    def first():
+        wait(event)
+        second[0].kill()
+        event.clear()
+        gevent.spawn(event.notify)
+        wait(event)
+        other.close()
+        return True
+
+    made = greenlets(1, first)
+    second = greenlets(1, wait, other)
+    event.notify()
+    assert results(made) == [True]
+
+
+def test_thousands_of_events_and_one_descriptor():
+    events = [IoEvent() for _ in range(3000)]
+    wait(events[0], 0.001)
+    before = fds()
+    made = [gevent.spawn(wait, event) for event in events]
+    gevent.sleep(0)
+    assert fds() == before
+    thread = RealThread(lambda: [event.notify() for event in events])
+    assert results(made) == [True] * 3000
+    thread.finish()
+    assert [waiting(event) for event in events] == [0] * 3000
+
+
+def test_threads_flood():
+    event, done, seen = IoEvent(), IoEvent(), 0
+    items = []
+
+    def work():
+        for n in range(2000):
+            items.append(n)
+            event.notify()
+
+    threads = [RealThread(work) for _ in range(3)]
+    while seen < 6000:
+        assert wait(event, PATIENCE)
+        event.clear()
+        while items:
+            items.pop()
+            seen += 1
+    for thread in threads:
+        thread.finish()
+    assert not done.is_set()
+
+
+def test_each_thread_has_a_hub_of_its_own(event):
+    released = []
+
+    def work():
+        try:
+            made = greenlets(3, wait, event)
+            released.extend(results(made))
+        finally:
+            gevent.get_hub().destroy(destroy_loop=True)
+
+    threads = [RealThread(work) for _ in range(4)]
+    while waiting(event) < 12:
+        gevent.sleep(0.001)
+    made = greenlets(1, wait, event)
+    event.notify()
+    assert results(made) == [True]
+    for thread in threads:
+        thread.finish()
+    assert released == [True] * 12
+
+
+def test_a_watcher_of_the_users_on_fileno(event):
+    loop = gevent.get_hub().loop
+    own, seen = loop.io(event.fileno(), 1), []
+
+    def readable():
+        seen.append(1)
+        own.stop()
+
+    own.start(readable)
+    try:
+        made = greenlets(2, wait, event)
+        thread = RealThread(event.notify)
+        assert results(made) == [True] * 2
+        while not seen:
+            gevent.sleep(0.001)
+        thread.finish()
+    finally:
+        own.stop()
+        own.close()
+
+
+def test_waiting_is_what_keeps_the_loop_busy():
+    program(
+        """
+        import gevent, wakefd, wakefd.gevent as g
+        event = wakefd.IoEvent()
+        g.wait(event, 0.001)
+        assert gevent.wait() is True  # nothing left to wait for
+        waiting = gevent.spawn(g.wait, event)
+        assert gevent.wait(timeout=0.02) is False
+        waiting.kill()
+        assert gevent.wait() is True
+        """
+    )
+
+
+def test_nobody_spins_on_a_raised_flag(event):
+    event.notify()
+    begin = time.process_time()
+    made = greenlets(1, wait, IoEvent())
+    gevent.sleep(0.2)
+    gevent.killall(made)
+    assert time.process_time() - begin < 0.15
+
+
+@pytest.mark.parametrize("left", [False, True], ids=["nobody waits", "somebody waits"])
+def test_hundreds_of_gevent_hubs_leave_no_descriptor(event, left):
+    def work():
+        wait(event, 0.0001)
+        if left:
+            gevent.spawn(wait, event)
+            gevent.sleep(0)
+        gevent.get_hub().destroy(destroy_loop=True)
+
+    RealThread(work).finish()
+    gc.collect()
+    gc.disable()
+    try:
+        before = fds()
+        for _ in range(200):
+            RealThread(work).finish()
+        assert fds() - before <= 2
+    finally:
+        gc.enable()
+    assert event._listeners() <= 4
+    event.notify()
+
+
+def test_the_main_hub_destroyed_and_made_anew():
+    program(
+        """
+        import gevent, time, wakefd, wakefd.gevent as g
+        from loops_help import later
+        event = wakefd.IoEvent()
+        for _ in range(3):
+            waiting = gevent.spawn(g.wait, event)
+            gevent.sleep(0)
+            gevent.get_hub().destroy()
+            thread = later(event.notify)
+            assert g.wait(event, 20)
+            event.clear()
+            thread.finish()
+        begin = time.process_time()
+        assert not g.wait(event, 0.2)
+        assert time.process_time() - begin < 0.15, "it spins"
+        assert gevent.wait(timeout=10) is True, "an old watcher keeps the loop busy"
+        """
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_after_a_fork():
+    out = program(
+        """
+        import os, sys, gevent, gevent.os, wakefd, wakefd.gevent as g
+        from loops_help import later
+        event = wakefd.IoEvent()
+        assert not g.wait(event, 0.001)
+        theirs = gevent.spawn(g.wait, event)
+        gevent.sleep(0)
+        pid = gevent.os.fork()
+        if pid == 0:
+            thread = later(event.notify)
+            ok = g.wait(event, 20) and event.clear() and not g.wait(event, 0.01)
+            os._exit(0 if ok else 1)
+        _, status = gevent.os.waitpid(pid, 0)
+        assert status == 0, status
+        assert not theirs.ready() and not event.is_set()
+        event.notify()
+        print(theirs.get(timeout=20))
+        """
+    )
+    assert out == "True\n"
+
+
+def test_interpreter_exit_while_threads_notify():
+    for _ in range(5):
+        program(
+            """
+            import threading, gevent, wakefd, wakefd.gevent as g
+            event = wakefd.IoEvent()
+            def work():
+                while True:
+                    event.notify()
+            threading.Thread(target=work, daemon=True).start()
+            waiting = gevent.spawn(g.wait, wakefd.IoEvent())
+            for _ in range(10):
+                g.wait(event)
+                event.clear()
+                gevent.sleep(0)
+            """
+        )
+
+
+def test_without_gevent():
+    said = without("wakefd.gevent", ["gevent"])
+    assert "pip install gevent" in said
+
+
+@pytest.mark.skipif(PATCHED, reason="this is it")
+@pytest.mark.timeout(150)
+def test_all_of_it_again_monkey_patched():
+    code = (
+        "from gevent import monkey; monkey.patch_all()\n"
+        "import sys, pytest\n"
+        "sys.exit(pytest.main(sys.argv[1:]))"
+    )
+    options = ["-q", "-p", "no:cacheprovider", "-o", "faulthandler_timeout=0"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *options, __file__],
+        env={**os.environ, "WAKEFD_TEST_GEVENT_PATCHED": "1"},
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        timeout=140,
+    )
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
+
+
+assert wakefd.gevent.__all__ == ["wait"]

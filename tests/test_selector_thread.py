@@ -1,0 +1,427 @@
+"""asyncio loops that cannot watch a descriptor: the selector thread does it for them.
+
+On Windows that is the Proactor loop. Here it is asyncio's own with `add_reader` taken away.
+"""
+
+import asyncio
+import gc
+import os
+import resource
+import threading
+import time
+
+import pytest
+
+from loops_help import PATIENCE, RealThread, fds, later, program
+from wakefd import ClosedResourceError, IoEvent, any_notified
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """With `call_soon_threadsafe` and `call_later`, and no more."""
+
+    def add_reader(self, fd, callback, *args):
+        raise NotImplementedError
+
+    def remove_reader(self, fd):
+        raise NotImplementedError
+
+
+class Foreign(asyncio.selector_events.BaseSelectorEventLoop):
+    """The same, and none that is known to bear a step in a callback."""
+
+    def add_reader(self, fd, callback, *args):
+        raise NotImplementedError
+
+
+@pytest.fixture(params=[Loop, Foreign], ids=["task steps", "futures"])
+def kind(request):
+    return request.param
+
+
+def run(kind, main, *, close=True):
+    loop = kind()
+    try:
+        return loop.run_until_complete(asyncio.wait_for(main(), PATIENCE))
+    finally:
+        if close:
+            loop.close()
+
+
+def waiting(event):
+    return int(repr(event).split(" waiting")[0].rsplit(" ", 1)[1])
+
+
+def ours():
+    return [thread for thread in threading.enumerate() if thread.name == "wakefd selector"]
+
+
+async def begun(function, *args, count=1):
+    tasks = [asyncio.ensure_future(function(*args)) for _ in range(count)]
+    await asyncio.sleep(0)
+    return tasks
+
+
+def test_notify_before_while_and_after(kind):
+    async def main():
+        event = IoEvent()
+        event.notify()
+        await event.notified()
+        event.clear()
+        for _ in range(20):
+            thread = later(event.notify, 0.001)
+            await event.notified()
+            assert event.clear()
+            thread.finish()
+        tasks = await begun(event.notified, count=50)
+        event.notify()
+        event.clear()
+        await asyncio.gather(*tasks)
+        return waiting(event)
+
+    assert run(kind, main) == 0
+    assert len(ours()) == 1
+
+
+def test_cancel_and_timeout(kind):
+    async def main():
+        event = IoEvent()
+        (task,) = await begun(event.notified)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(event.notified(), 0.02)
+        assert waiting(event) == 0
+        event.notify()
+        await event.notified()
+
+    run(kind, main)
+
+
+def test_close_while_waiting(kind):
+    async def main():
+        event = IoEvent()
+        tasks = await begun(event.notified, count=3)
+        thread = RealThread(event.close)
+        done = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(error) for error in done] == [ClosedResourceError] * 3
+        thread.finish()
+        event = IoEvent()
+        (task,) = await begun(event.notified)
+        event.notify()
+        event.close()
+        await task
+
+    run(kind, main)
+
+
+def test_any_notified(kind):
+    async def main():
+        events = [IoEvent() for _ in range(100)]
+        thread = later(events[7].notify)
+        assert await any_notified(*events) == [events[7]]
+        thread.finish()
+        assert sum(map(waiting, events)) == 0
+
+    run(kind, main)
+
+
+def test_an_exception_in_a_task(kind):
+    async def main():
+        event = IoEvent()
+
+        async def raising():
+            await event.notified()
+            raise ZeroDivisionError
+
+        bad, good = await begun(raising, count=2), await begun(event.notified, count=2)
+        event.notify()
+        done = await asyncio.gather(*bad, *good, return_exceptions=True)
+        assert [type(result) for result in done] == [ZeroDivisionError] * 2 + [type(None)] * 2
+        event.clear()
+        thread = later(event.notify)
+        await event.notified()
+        thread.finish()
+
+    run(kind, main)
+
+
+def test_thousands_of_events_on_one_descriptor(kind):
+    async def main():
+        events = [IoEvent() for _ in range(3000)]
+        tasks = await begun(events[0].notified)
+        before = fds()
+        for event in events[1:]:
+            tasks += await begun(event.notified)
+        assert fds() == before
+        thread = RealThread(lambda: [event.notify() for event in events])
+        await asyncio.gather(*tasks)
+        thread.finish()
+
+    run(kind, main)
+
+
+def test_a_flood(kind):
+    async def main():
+        event, items, seen = IoEvent(), [], 0
+
+        def work():
+            for n in range(2000):
+                items.append(n)
+                event.notify()
+
+        threads = [RealThread(work) for _ in range(3)]
+        async for _ in event:
+            for _ in range(len(items)):
+                items.pop()
+                seen += 1
+            if seen == 6000:
+                break
+        for thread in threads:
+            thread.finish()
+
+    run(kind, main)
+
+
+def test_several_loops_at_once(kind):
+    event, other = IoEvent(), IoEvent()
+    threads = [RealThread(run, kind, event.notified) for _ in range(5)]
+    threads.append(RealThread(run, asyncio.SelectorEventLoop, event.notified))
+    threads.append(RealThread(event.wait, PATIENCE))
+    deadline = time.monotonic() + PATIENCE
+    while waiting(event) < 7:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    event.notify()
+    event.clear()
+    for thread in threads:
+        thread.finish()
+    assert len(ours()) == 1
+    assert not other.is_set()
+
+
+def test_nobody_spins_while_a_loop_is_busy(kind):
+    """The descriptor stays readable until the loop comes by; nobody looks at it meanwhile."""
+
+    async def main():
+        event = IoEvent()
+        (task,) = await begun(event.notified)
+        event.notify()
+        begin = time.process_time()
+        time.sleep(0.3)  # the loop does something else
+        assert time.process_time() - begin < 0.1
+        await task
+        begin = time.process_time()
+        await asyncio.sleep(0.3)  # the flag is still up
+        assert time.process_time() - begin < 0.1
+
+    run(kind, main)
+
+
+def test_closed_with_the_loop_without_the_collector(kind):
+    event = IoEvent()
+
+    async def main():
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(event.notified(), 0.0001)
+
+    run(kind, main)
+    gc.collect()
+    gc.disable()
+    try:
+        before = fds()
+        for _ in range(50):
+            run(kind, main)
+        assert fds() <= before
+        assert event._listeners() <= 3
+    finally:
+        gc.enable()
+    event.notify()
+
+
+def test_a_loop_that_is_closed_while_somebody_waits_and_notifies(kind):
+    event, stop = IoEvent(), IoEvent()
+
+    def flood():
+        while not stop.is_set():
+            event.notify()
+            event.clear()
+
+    async def main():
+        await begun(IoEvent().notified)
+        await event.notified()
+
+    thread = RealThread(flood)
+    try:
+        for _ in range(100):
+            loop = kind()
+            loop.run_until_complete(asyncio.wait_for(main(), PATIENCE))
+            for task in asyncio.all_tasks(loop):
+                task.cancel()
+            loop.run_until_complete(asyncio.sleep(0))
+            loop.close()
+    finally:
+        stop.notify()
+        thread.finish()
+
+
+def test_thousands_of_loops(kind):
+    event = IoEvent()
+    event_2 = IoEvent()
+
+    async def main():
+        tasks = await begun(event.notified)
+        event.notify()
+        await tasks[0]
+        event.clear()
+
+    def many(count):
+        for _ in range(count):
+            run(kind, main)
+
+    many(300)
+    gc.collect()
+    descriptors, memory = fds(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    many(1500)
+    gc.collect()
+    assert fds() <= descriptors
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 8 * 1024
+    assert len(ours()) == 1
+    assert not event_2.is_set()
+
+
+def test_a_new_loop_while_the_thread_still_holds_the_keeper_of_a_closed_one(kind):
+    """KeyError: the hub was pooled, and so used again, before the thread let go of it."""
+    from wakefd import _asyncio
+
+    async def main():
+        thread = later(IoEvent().notify, 0)
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(IoEvent().notified(), 0.001)
+        thread.finish()
+
+    old = kind()
+    old.run_until_complete(main())
+    keeper = _asyncio._loops[id(old)].owner()
+    old.close()
+    run(kind, main)
+    run(kind, main)
+    assert keeper._watched is None
+
+
+PROGRAM = """
+import asyncio, os, sys, threading, time
+from loops_help import later
+from test_selector_thread import {kind} as Loop, ours, waiting
+from wakefd import IoEvent
+event = IoEvent()
+
+async def main():
+    thread = later(event.notify)
+    await asyncio.wait_for(event.notified(), 20)
+    event.clear()
+    thread.finish()
+
+def run():
+    loop = Loop()
+    loop.run_until_complete(main())
+    loop.close()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_after_a_fork(kind):
+    out = program(
+        PROGRAM.format(kind=kind.__name__)
+        + """
+async def forks():
+    task = asyncio.ensure_future(event.notified())
+    await asyncio.sleep(0.01)
+    pid = os.fork()
+    if pid == 0:
+        asyncio._set_running_loop(None)
+        try:
+            assert not [t for t in ours() if t.is_alive()]
+            run()  # a new loop, and a thread of its own
+            os._exit(0)
+        except BaseException as error:
+            print(repr(error), file=sys.stderr)
+            os._exit(1)
+    deadline = time.monotonic() + 20
+    while True:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            break
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+    assert not task.done() and not event.is_set()
+    event.notify()
+    await asyncio.wait_for(task, 20)
+    return status
+
+run()
+loop = Loop()
+print(loop.run_until_complete(forks()))
+loop.close()
+"""
+    )
+    assert out == "0\n"
+
+
+@pytest.mark.parametrize("closed", [True, False], ids=["closed", "left open"])
+def test_interpreter_exit(kind, closed):
+    for _ in range(5):
+        program(
+            PROGRAM.format(kind=kind.__name__)
+            + f"""
+def work():
+    while True:
+        event.notify()
+
+run()
+threading.Thread(target=work, daemon=True).start()
+loop = Loop()
+async def main():
+    waits = asyncio.ensure_future(IoEvent().notified())
+    for _ in range(10):
+        await event.notified()
+        event.clear()
+    waits.cancel()
+loop.run_until_complete(main())
+if {closed}:
+    loop.close()
+else:
+    import warnings
+    warnings.simplefilter("ignore", ResourceWarning)
+    loop = loop
+"""
+        )
+
+
+def test_it_starts_at_the_first_use_only():
+    program(
+        PROGRAM.format(kind="Loop")
+        + """
+assert not ours()
+asyncio.run(main())
+assert not ours()  # this loop has add_reader
+run()
+assert len(ours()) == 1
+run()
+assert len(ours()) == 1 and ours()[0].daemon
+"""
+    )
+
+
+def test_a_loop_that_goes_after_the_thread_has_ended():
+    """TypeError in `__del__` at the exit of the interpreter: a closed selector has no map."""
+    program(
+        PROGRAM.format(kind="Loop")
+        + """
+from wakefd import _selector_thread
+loop = Loop()
+loop.run_until_complete(main())
+_selector_thread._thread().stop()
+loop.close()
+"""
+    )

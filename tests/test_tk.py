@@ -1,0 +1,387 @@
+"""Tk on an X server without a screen. Each test is a program of its own."""
+
+import importlib.util
+
+import pytest
+
+from loops_help import program, screen, without
+
+if importlib.util.find_spec("_tkinter") is None:
+    pytest.skip("this Python has no tkinter", allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def display():
+    with screen() as number:
+        yield number
+
+
+FRAME = """
+import gc, os, sys, threading, time, tkinter
+from loops_help import RealThread, fds, later
+from wakefd import ClosedResourceError, IoEvent
+from wakefd.tk import watch
+
+def waiting(event):
+    return int(repr(event).split(" waiting")[0].rsplit(" ", 1)[1])
+
+def until(condition, seconds=20):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "in vain"
+        root.update()
+        time.sleep(0.001)
+
+def turn(seconds=0.03):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        root.update()
+
+def flag():
+    seen.append(event.is_set())
+
+event, seen = IoEvent(), []
+root = tkinter.Tk()
+root.after(30000, os._exit, 3)
+"""
+
+
+@pytest.fixture
+def run(display):
+    def run(code):
+        body = "\n".join(line[8:] for line in code.splitlines())
+        return program(FRAME + body, DISPLAY=display)
+
+    return run
+
+
+def test_once_per_rise_with_the_flag_up(run):
+    run(
+        """
+        watcher = watch(root, event, flag)
+        turn()
+        assert seen == []
+        thread = later(event.notify)
+        until(lambda: seen)
+        thread.finish()
+        turn()
+        assert seen == [True] and event.is_set()  # once, though nobody has cleared it
+        event.notify()
+        turn()
+        assert seen == [True]
+        event.clear()
+        event.notify(); event.clear(); event.notify()  # two rises before the loop comes by are one
+        until(lambda: len(seen) == 2)
+        turn()
+        assert seen == [True] * 2
+        """
+    )
+
+
+def test_in_mainloop(run):
+    run(
+        """
+        label = tkinter.Label(root)
+        label.pack()
+        def callback():
+            label["text"] = "done"
+            root.destroy()
+        watch(label, event, callback)
+        thread = later(event.notify)
+        root.mainloop()
+        thread.finish()
+        """
+    )
+
+
+def test_up_at_the_beginning_is_a_rise(run):
+    run(
+        """
+        event.notify()
+        watcher = watch(root, event, flag)
+        assert seen == []
+        until(lambda: seen)
+        turn()
+        assert seen == [True]
+        """
+    )
+
+
+def test_broadcast_even_if_cleared_at_once(run):
+    run(
+        """
+        frames = [tkinter.Frame(root) for _ in range(20)]
+        watchers = [watch(frame, event, flag) for frame in frames]
+        event.notify()
+        event.clear()
+        until(lambda: len(seen) == 20)
+        assert seen == [False] * 20
+        """
+    )
+
+
+def test_close_of_the_event(run):
+    run(
+        """
+        before = fds()
+        watcher = watch(root, event, flag)
+        thread = RealThread(event.close)
+        until(lambda: fds() == before or not waiting(event))
+        thread.finish()
+        turn()
+        assert seen == [] and waiting(event) == 0
+        watcher.close()
+        try:
+            watch(root, event, flag)
+            assert False
+        except ClosedResourceError:
+            pass
+        import wakefd.tk
+        assert wakefd.tk._loops == {}
+        event = IoEvent()
+        watcher = watch(root, event, lambda: seen.append(event.closed))
+        event.notify()
+        event.close()  # the rise wins
+        until(lambda: seen)
+        turn()
+        assert seen == [True]
+        """
+    )
+
+
+def test_taken_down_twice_and_after_the_end_of_its_widget(run):
+    run(
+        """
+        import wakefd.tk
+        watcher = watch(root, event, flag)
+        event.notify()
+        watcher.close()
+        watcher.close()
+        turn()
+        assert seen == [] and waiting(event) == 0 and wakefd.tk._loops == {}
+        event.clear()
+        frame = tkinter.Frame(root)
+        label = tkinter.Label(frame)
+        watchers = [watch(widget, event, flag) for widget in (frame, label, label)]
+        assert waiting(event) == 3
+        label.destroy()
+        assert waiting(event) == 1
+        frame.destroy()
+        assert waiting(event) == 0 and wakefd.tk._loops == {}
+        for watcher in watchers:
+            watcher.close()
+        watcher = watch(root, event, flag)
+        root.destroy()
+        assert waiting(event) == 0 and wakefd.tk._loops == {}
+        watcher.close()
+        event.notify()
+        root = tkinter.Tk()  # and another application after it
+        watcher = watch(root, event, flag)
+        until(lambda: seen)
+        """
+    )
+
+
+def test_the_end_of_another_widget_is_none_of_its_business(run):
+    run(
+        """
+        top, label = tkinter.Toplevel(root), None
+        watcher = watch(top, event, flag)
+        tkinter.Label(top).destroy()
+        assert waiting(event) == 1
+        top.destroy()
+        assert waiting(event) == 0
+        """
+    )
+
+
+def test_what_the_callback_raises(run):
+    run(
+        """
+        said = []
+        root.report_callback_exception = lambda kind, *_: said.append(kind)
+        def callback():
+            event.clear()
+            seen.append(1)
+            raise ZeroDivisionError
+        frame = tkinter.Frame(root)
+        watcher = watch(frame, event, callback)
+        for n in range(1, 4):
+            event.notify()
+            until(lambda: len(seen) == n)
+        turn()
+        assert said == [ZeroDivisionError] * 3
+
+        other = IoEvent()
+        watcher = watch(root, other, sys.exit)
+        thread = later(other.notify)
+        try:
+            root.mainloop()
+            assert False
+        except SystemExit:
+            pass
+        thread.finish()
+        """
+    )
+
+
+def test_taken_down_in_its_own_callback(run):
+    run(
+        """
+        def callback():
+            seen.append(1)
+            for watcher in watchers:
+                watcher.close()
+            again.append(watch(root, other, lambda: seen.append(2)))
+        other, again = IoEvent(), []
+        watchers = [watch(root, event, callback) for _ in range(3)]
+        event.notify()
+        until(lambda: seen)
+        turn()
+        assert seen == [1]
+        other.notify()
+        until(lambda: seen == [1, 2])
+        again[0].close()
+
+        def end():
+            seen.append(3)
+            root.destroy()
+        watchers = [watch(root, event, end) for _ in range(3)]
+        root.mainloop()
+        assert seen == [1, 2, 3]
+        """
+    )
+
+
+def test_a_callback_that_runs_the_loop(run):
+    run(
+        """
+        def callback():
+            event.clear()
+            seen.append(1)
+            if len(seen) == 1:
+                thread = later(event.notify)
+                until(lambda: len(seen) == 2)
+                thread.finish()
+        watcher = watch(root, event, callback)
+        event.notify()
+        until(lambda: len(seen) == 2)
+        """
+    )
+
+
+def test_threads_flood_and_nobody_spins(run):
+    run(
+        """
+        items, got = [], []
+        def callback():
+            event.clear()
+            while items:
+                got.append(items.pop())
+        watcher = watch(root, event, callback)
+        def work():
+            for n in range(2000):
+                items.append(n)
+                event.notify()
+        threads = [RealThread(work) for _ in range(3)]
+        until(lambda: len(got) == 6000)
+        for thread in threads:
+            thread.finish()
+        still = IoEvent()
+        still.notify()
+        other = watch(root, still, flag)  # its flag stays up
+        until(lambda: seen)
+        begin = time.process_time()
+        root.after(200, root.quit)
+        root.mainloop()
+        assert time.process_time() - begin < 0.15
+        """
+    )
+
+
+def test_thousands_of_events_and_one_descriptor(run):
+    run(
+        """
+        events = [IoEvent() for _ in range(3000)]
+        watchers = [watch(root, events[0], flag)]
+        before = fds()
+        watchers += [watch(root, event, flag) for event in events[1:]]
+        assert fds() == before
+        thread = RealThread(lambda: [event.notify() for event in events])
+        until(lambda: len(seen) == 3000)
+        thread.finish()
+        for watcher in watchers:
+            watcher.close()
+        assert sum(map(waiting, events)) == 0
+        """
+    )
+
+
+def test_widgets_and_applications_come_and_go(run):
+    run(
+        """
+        watch(root, event, flag).close()
+        before = fds()
+        for _ in range(1000):
+            watch(tkinter.Frame(root), event, flag)
+            for child in root.winfo_children():
+                child.destroy()
+        assert fds() == before and waiting(event) == 0
+        commands = len(root.tk.call("info", "commands"))
+        for _ in range(100):
+            watch(root, event, flag).close()
+        assert len(root.tk.call("info", "commands")) == commands
+        for _ in range(10):
+            other = tkinter.Tk()
+            watch(other, event, flag)
+            other.destroy()
+        gc.collect()
+        assert waiting(event) == 0 and event._listeners() <= 2
+        """
+    )
+
+
+def test_two_applications(run):
+    run(
+        """
+        other = tkinter.Tk()
+        watchers = [watch(root, event, flag), watch(other, event, flag)]
+        event.notify()
+        until(lambda: len(seen) == 2)
+        other.destroy()
+        event.clear(); event.notify()
+        until(lambda: len(seen) == 3)
+        """
+    )
+
+
+def test_a_watcher_of_the_users_on_fileno(run):
+    run(
+        """
+        def own(*_):
+            seen.append("own")
+            root.deletefilehandler(event.fileno())
+        root.createfilehandler(event.fileno(), tkinter.READABLE, own)
+        watcher = watch(root, event, lambda: seen.append("ours"))
+        event.notify()
+        until(lambda: sorted(seen) == ["ours", "own"])
+        """
+    )
+
+
+def test_interpreter_exit_while_threads_notify(run):
+    for _ in range(3):
+        run(
+            """
+        def work():
+            while True:
+                event.notify()
+        threading.Thread(target=work, daemon=True).start()
+        watcher = watch(root, event, lambda: (seen.append(1), event.clear()))
+        until(lambda: len(seen) > 10)
+        """
+        )
+
+
+def test_without_tkinter():
+    assert "python3-tk" in without("wakefd.tk", ["_tkinter", "tkinter"])

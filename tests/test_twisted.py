@@ -1,0 +1,401 @@
+"""Twisted: each test is a program of its own (a reactor runs once), on each kind of reactor."""
+
+import pytest
+
+from loops_help import program, without
+
+pytest.importorskip("twisted")
+
+REACTORS = ["epollreactor", "selectreactor", "pollreactor", "asyncioreactor"]
+
+# What the programs below are: `main`, a coroutine that the reactor runs to its end.
+FRAME = """
+import gc, os, sys, threading, time
+from twisted.internet import {reactor}
+{reactor}.install()
+from twisted.internet import defer, reactor, task
+from twisted.python import failure
+import wakefd
+from loops_help import RealThread, fds, later
+from wakefd import ClosedResourceError, IoEvent
+from wakefd.twisted import notified
+
+def waiting(event):
+    return int(repr(event).split(" waiting")[0].rsplit(" ", 1)[1])
+
+def sleep(seconds):
+    return task.deferLater(reactor, seconds, lambda: None)
+
+def bounded(deferred):
+    return deferred.addTimeout(20, reactor)
+
+def ours():
+    return [r for r in reactor.getReaders() if r.logPrefix() == "wakefd"]
+
+async def main(event):
+{body}
+
+def run():
+    def go():
+        done = defer.ensureDeferred(main(IoEvent()))
+        def end(result):
+            if isinstance(result, failure.Failure):
+                result.printTraceback(sys.stderr)
+            reactor.stop()
+        done.addBoth(end)
+    reactor.callWhenRunning(go)
+    reactor.callLater(30, os._exit, 3)
+    reactor.run()
+
+run()
+"""
+
+
+def indented(body):
+    return "\n".join(f"    {line[8:]}" for line in body.splitlines())
+
+
+@pytest.fixture(params=REACTORS)
+def run(request):
+    def run(body, after=""):
+        return program(FRAME.format(reactor=request.param, body=indented(body)) + after)
+
+    return run
+
+
+def test_notify_before_while_and_after(run):
+    run(
+        """
+        event.notify()
+        assert notified(event).called  # up: at once
+        assert event.is_set()
+        event.clear()
+        waits = [notified(event) for _ in range(3)]
+        assert waiting(event) == 3
+        thread = later(event.notify)
+        for wait in waits:
+            assert await bounded(wait) is None
+        event.clear()
+        thread.finish()
+        waits = [notified(event, reactor) for _ in range(100)]
+        event.notify(); event.clear()
+        for wait in waits:
+            await bounded(wait)
+        await sleep(0)
+        assert waiting(event) == 0 and not ours()
+        """
+    )
+
+
+def test_cancel_timeout_and_close(run):
+    run(
+        """
+        wait = notified(event)
+        wait.cancel()
+        try:
+            await wait
+            assert False
+        except defer.CancelledError:
+            pass
+        assert waiting(event) == 0 and not ours()
+        try:
+            await notified(event).addTimeout(0.02, reactor)
+            assert False
+        except defer.TimeoutError:
+            pass
+        assert waiting(event) == 0
+        event.notify()
+        await notified(event)
+        event.clear()
+
+        waits = [notified(event) for _ in range(3)]
+        thread = RealThread(event.close)
+        for wait in waits:
+            try:
+                await bounded(wait)
+                assert False
+            except ClosedResourceError:
+                pass
+        thread.finish()
+        try:
+            await notified(event)
+            assert False
+        except ClosedResourceError:
+            pass
+        event = IoEvent()
+        wait = notified(event)
+        event.notify(); event.close()  # the rise wins
+        await bounded(wait)
+        """
+    )
+
+
+def test_exceptions_and_reentrancy(run):
+    run(
+        """
+        def bad(_):
+            raise ZeroDivisionError
+        first, last = notified(event), notified(event)
+        first.addCallback(bad)
+        first.addErrback(lambda failure: failure.trap(ZeroDivisionError))
+        event.notify()
+        await bounded(last)
+        assert (await bounded(first)) is ZeroDivisionError
+        event.clear()
+
+        # The first that is released cancels the second and closes what the third waits for.
+        other, said = IoEvent(), []
+        def busy(_):
+            second.cancel()
+            other.close()
+            event.clear()
+            again = notified(event)
+            reactor.callInThread(event.notify)
+            return again
+        first = notified(event).addCallback(busy)
+        second = notified(event).addBoth(said.append)
+        third = notified(other).addBoth(said.append)
+        event.notify()
+        await bounded(first)
+        while len(said) < 2:
+            await sleep(0.001)
+        assert said[0].check(defer.CancelledError) and said[1].check(ClosedResourceError), said
+        await sleep(0)
+        assert waiting(event) == waiting(other) == 0 and not ours()
+        """
+    )
+
+
+def test_thousands_of_events_and_one_descriptor(run):
+    run(
+        """
+        events = [IoEvent() for _ in range(3000)]
+        waits = [notified(events[0])]
+        before = fds()
+        waits += [notified(event) for event in events[1:]]
+        assert fds() == before and len(ours()) == 1
+        thread = RealThread(lambda: [event.notify() for event in events])
+        for wait in waits:
+            await bounded(wait)
+        thread.finish()
+        await sleep(0)
+        assert not ours() and fds() == before
+        """
+    )
+
+
+def test_threads_flood_and_nobody_spins(run):
+    run(
+        """
+        items, seen = [], 0
+        def work():
+            for n in range(2000):
+                items.append(n)
+                event.notify()
+        threads = [RealThread(work) for _ in range(3)]
+        while seen < 6000:
+            await bounded(notified(event))
+            event.clear()
+            while items:
+                items.pop()
+                seen += 1
+        for thread in threads:
+            thread.finish()
+        event.notify()
+        idle, begin = notified(IoEvent()), time.process_time()
+        await sleep(0.2)
+        assert time.process_time() - begin < 0.15
+        idle.addErrback(lambda failure: failure.trap(defer.CancelledError)).cancel()
+        """
+    )
+
+
+def test_a_watcher_of_the_users_on_fileno(run):
+    run(
+        """
+        class Own:
+            seen = 0
+            def fileno(self): return event.fileno()
+            def logPrefix(self): return "own"
+            def connectionLost(self, reason): pass
+            def doRead(self):
+                self.seen += 1
+                reactor.removeReader(self)
+        own = Own()
+        reactor.addReader(own)
+        wait = notified(event)
+        thread = RealThread(event.notify)
+        await bounded(wait)
+        while not own.seen:
+            await sleep(0.001)
+        thread.finish()
+        """
+    )
+
+
+def test_thrown_out_by_somebody_else(run):
+    """As trial does after a test."""
+    run(
+        """
+        lost = notified(event)
+        assert len(ours()) == 1
+        for reader in reactor.removeAll():
+            pass
+        wait = notified(event)
+        assert len(ours()) == 1
+        event.notify()
+        await bounded(wait)
+        await bounded(lost)
+        """
+    )
+
+
+def test_the_end_of_the_reactor(run):
+    out = run(
+        """
+        global kept, wait
+        kept, wait = event, notified(event)
+        reactor.addSystemEventTrigger("before", "shutdown", sleep, 0.01)
+        """,
+        after="""
+assert waiting(kept) == 0
+assert kept.notify() and kept.clear()
+assert not wait.called
+import wakefd.twisted
+assert len(wakefd.twisted._readers) == 0
+print("over")
+""",
+    )
+    assert out == "over\n"
+
+
+def test_the_end_of_the_reactor_with_nobody_waiting(run):
+    out = run(
+        """
+        thread = later(event.notify)
+        await bounded(notified(event))
+        thread.finish()
+        """,
+        after="""
+import wakefd.twisted
+assert len(wakefd.twisted._readers) == 0
+print("over")
+""",
+    )
+    assert out == "over\n"
+
+
+def test_reactors_come_and_go():
+    out = program(
+        """
+        import gc
+        from twisted.internet.selectreactor import SelectReactor
+        from twisted.internet.epollreactor import EPollReactor
+        from loops_help import fds, later
+        from wakefd import IoEvent
+        from wakefd.twisted import notified
+        event = IoEvent()
+        def one(kind):
+            reactor = kind()
+            def go():
+                notified(event, reactor).addBoth(lambda _: reactor.stop())
+            reactor.callWhenRunning(go)
+            notified(event, reactor)
+            reactor.callLater(0.001, event.notify)
+            reactor.run(installSignalHandlers=False)
+            event.clear()
+            for reader in reactor._internalReaders:
+                reader.connectionLost(None)
+            if kind is EPollReactor:
+                reactor._poller.close()
+        for kind in (SelectReactor, EPollReactor):
+            one(kind)
+            before = fds()
+            for _ in range(30):
+                one(kind)
+            assert fds() <= before, (before, fds())
+        print(event._listeners() <= 2)
+        """
+    )
+    assert out == "True\n"
+
+
+def test_in_trial(tmp_path):
+    """It does not find our reader and call the reactor dirty."""
+    (tmp_path / "test_it.py").write_text(
+        "from twisted.trial.unittest import TestCase\n"
+        "from wakefd import IoEvent\n"
+        "from wakefd.twisted import notified\n"
+        "from loops_help import later\n"
+        "class One(TestCase):\n"
+        "    async def test_one(self):\n"
+        "        event = IoEvent()\n"
+        "        thread = later(event.notify)\n"
+        "        await notified(event)\n"
+        "        thread.finish()\n"
+        "    test_two = test_one\n"
+    )
+    out = program(
+        """
+        import os, sys
+        sys.path.insert(0, os.getcwd() if len(sys.argv) < 2 else sys.argv[1])
+        os.chdir(sys.argv[1])
+        sys.argv = ["trial", "test_it"]
+        from twisted.scripts.trial import run
+        run()
+        """,
+        str(tmp_path),
+    )
+    assert "PASSED (successes=2)" in out
+
+
+def test_after_a_fork():
+    out = program(
+        """
+        import os
+        from twisted.internet import reactor
+        from wakefd import IoEvent
+        from wakefd.twisted import notified
+        event = IoEvent()
+        wait = notified(event)
+        pid = os.fork()
+        if pid == 0:
+            failed = []
+            notified(event).addErrback(failed.append)
+            os._exit(0 if failed and failed[0].check(RuntimeError) else 1)
+        _, status = os.waitpid(pid, 0)
+        wait.addBoth(lambda _: reactor.stop())
+        event.notify()
+        reactor.callLater(20, os._exit, 3)
+        reactor.run()
+        print(status)
+        """
+    )
+    assert out == "0\n"
+
+
+def test_interpreter_exit_while_threads_notify():
+    for _ in range(3):
+        program(
+            """
+            import threading
+            from twisted.internet import defer, reactor, task
+            from wakefd import IoEvent
+            from wakefd.twisted import notified
+            event = IoEvent()
+            def work():
+                while True:
+                    event.notify()
+            threading.Thread(target=work, daemon=True).start()
+            async def main(_):
+                for _ in range(20):
+                    await notified(event)
+                    event.clear()
+                notified(IoEvent())
+            task.react(lambda _: defer.ensureDeferred(main(_)))
+            """
+        )
+
+
+def test_without_twisted():
+    assert "pip install twisted" in without("wakefd.twisted", ["twisted", "twisted.internet"])
