@@ -174,18 +174,71 @@ def test_a_notify_to_a_dead_hub_still_releases():
     except OSError:
         pass
     assert readable(hub)
-    replaced = hub.dispatch()
+    replaced = []
+    hub.dispatch(replaced.append)
     assert outcomes == [True]
-    assert replaced is not None
-    assert replaced.fileno() != hub.fileno()
+    assert replaced != [hub.fileno()]
+    assert len(replaced) == 1
     assert not readable(hub)
     event.clear()
     hub.wait(event, outcomes.append)
     assert event.notify() is True
     assert readable(hub)
-    assert hub.dispatch() is None
+    hub.dispatch(replaced.append)
+    assert len(replaced) == 1
     assert outcomes == [True, True]
     hub.close()
+
+
+@in_child
+def test_a_loop_hears_of_a_dead_descriptor_although_a_waiter_raises():
+    needs_a_pair()
+    event, replaced = IoEvent(), []
+
+    def fail(_):
+        assert replaced
+        raise ZeroDivisionError
+
+    hub = Hub()
+    hub.wait(event, fail)
+    kill(hub.fileno())
+    errno_of(event.notify)
+    try:
+        hub.dispatch(replaced.append)
+        raise AssertionError("nobody was called")
+    except ZeroDivisionError:
+        pass
+    assert len(replaced) == 1
+    assert not readable(hub)
+    hub.close()
+
+
+@in_child
+def test_the_selector_thread_survives_the_death_of_its_own_descriptor():
+    import kits
+    from wakefd._selector_thread import _thread
+
+    needs_a_pair()
+
+    class NoReaders(kits.UnknownLoop):
+        def add_reader(self, *_):
+            raise NotImplementedError
+
+    def round_trip():
+        async def main():
+            event = IoEvent()
+            task = kit.spawn(event.notified)
+            await kit.waiting(event, 1)
+            Thread(event.notify)
+            await task.join()
+
+        kit.run(main)
+
+    kit = kits.AsyncioKit("no readers", NoReaders)
+    round_trip()
+    for _ in range(3):
+        kill(_thread()._hub.fileno())
+        round_trip()
 
 
 @in_child

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from helpers import PATIENCE, Thread
+from helpers import PATIENCE, Thread, in_child
 from wakefd import IoEvent
 from wakefd._wakefd import Hub, backend
 
@@ -185,6 +185,34 @@ async def test_a_loop_does_not_spin_on_tokens_that_a_stranger_wrote_to_its_hub(a
     assert not task.done()
     event.notify()
     await task.join()
+
+
+@in_child
+def test_the_selector_thread_does_not_spin_on_tokens_that_a_stranger_wrote():
+    import kits
+    from wakefd._selector_thread import _thread
+
+    class NoReaders(kits.UnknownLoop):
+        def add_reader(self, *_):
+            raise NotImplementedError
+
+    kit = kits.AsyncioKit("no readers", NoReaders)
+
+    async def main():
+        event = IoEvent()
+        task = kit.spawn(event.notified)
+        await kit.waiting(event, 1)
+        await kit.sleep(0.05)  # it has seen what it was told by now
+        own = [key.fd for key in _thread()._selector.get_map().values() if key.data is None]
+        arrives(*own)
+        used = time.process_time()
+        await kit.sleep(0.2)
+        assert time.process_time() - used < 0.15
+        assert not task.done()
+        event.notify()
+        await task.join()
+
+    kit.run(main)
 
 
 def numbers_of_eventfds():

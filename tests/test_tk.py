@@ -377,8 +377,13 @@ def test_interpreter_exit_while_threads_notify(run):
             while True:
                 event.notify()
         threading.Thread(target=work, daemon=True).start()
-        watcher = watch(root, event, lambda: (seen.append(1), event.clear()))
-        until(lambda: len(seen) > 10)
+        def look():
+            event.clear()
+            seen.append(1)
+            if len(seen) > 10:
+                root.quit()  # update() would not return before the flood ends
+        watcher = watch(root, event, look)
+        root.mainloop()
         """
         )
 

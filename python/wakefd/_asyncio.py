@@ -7,11 +7,9 @@ from weakref import ReferenceType, ref
 
 from wakefd import _wakefd
 from wakefd._errors import ClosedResourceError
+from wakefd._loops import IMMEDIATE
 from wakefd._selector_thread import Keeper
 from wakefd._wakefd import Hub, Reader, Waiter
-
-# So many times in a row `notified` may return at once before it yields a turn of the loop.
-_IMMEDIATE = 64
 
 
 class _Loop:
@@ -77,7 +75,7 @@ def _state(loop: asyncio.AbstractEventLoop) -> _Loop:
 
 def _at_once(state: _Loop) -> Awaitable[None] | None:
     state.immediate += 1
-    if state.immediate < _IMMEDIATE:
+    if state.immediate < IMMEDIATE:
         return None
     state.immediate = 0
     return asyncio.sleep(0)

@@ -16,14 +16,14 @@ from wakefd._errors import ClosedResourceError
 from wakefd._wakefd import Hub
 
 
-def begin(event: _wakefd.IoEvent, _: object) -> Awaitable[None] | None:
-    """Begin to wait for the event. None: the flag is up."""
-    return None if event.is_set() else _notified([event])
+def begin(event: _wakefd.IoEvent, _: object) -> Awaitable[None]:
+    """Begin to wait for the event. If the flag is up, it yields a turn."""
+    return curio.sleep(0) if event.is_set() else _notified([event])
 
 
-def begin_any(events: Sequence[_wakefd.IoEvent], _: object) -> Awaitable[None] | None:
-    """Begin to wait for the first of some events. None: one is up."""
-    return None if any(event.is_set() for event in events) else _notified(events)
+def begin_any(events: Sequence[_wakefd.IoEvent], _: object) -> Awaitable[None]:
+    """Begin to wait for the first of some events. If one is up, it yields a turn."""
+    return curio.sleep(0) if any(event.is_set() for event in events) else _notified(events)
 
 
 async def _notified(events: Sequence[_wakefd.IoEvent]) -> None:

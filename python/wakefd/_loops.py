@@ -19,6 +19,11 @@ _Begin = Callable[[IoEvent, object], Awaitable[None] | None]
 _BeginAny = Callable[[Sequence[IoEvent], object], Awaitable[None] | None]
 
 
+# So many times in a row an adapter may find the flag up at once before it yields a turn of the
+# loop: a consumer whose flag is always up must not starve the others.
+IMMEDIATE = 64
+
+
 class _Library:
     """A library, and what is known of it since the program has imported it.
 

@@ -14,6 +14,7 @@ import threading
 from weakref import ref
 
 from wakefd._wakefd import Hub, IoEvent
+from wakefd._watch import Watch
 
 # Seconds. Some loops count milliseconds in 31 bits; `Keeper` renews it.
 _NEVER = 2_000_000.0
@@ -53,9 +54,9 @@ class Keeper:
                 self._watch()
 
     def _watch(self) -> None:
-        # Its number may be another one than before.
-        self._watched = self.hub.fileno()
-        _thread().watch(self._watched, self)
+        number = self.hub.fileno()  # it may be another one than before
+        _thread().watch(number, self)
+        self._watched = number
 
     def close(self) -> None:
         """The loop is gone. Harmless if it is closed."""
@@ -73,8 +74,11 @@ class _Thread:
         # Reentrant: the collector may run a `__del__` anywhere.
         self._lock = threading.RLock()
         self._selector = selectors.DefaultSelector()
+        # Not `_changed.fileno()`: a hub outlives a dead descriptor, and a stranger's token.
         self._changed = IoEvent()
-        self._selector.register(self._changed.fileno(), selectors.EVENT_READ)
+        self._hub = Hub()
+        self._watch_changes = Watch(self._hub, self._changed, self._changed.clear, _nothing)
+        self._selector.register(self._hub.fileno(), selectors.EVENT_READ)
         self._stop = False
         self._thread = threading.Thread(target=self._run, name="wakefd selector", daemon=True)
         self._thread.start()
@@ -100,9 +104,9 @@ class _Thread:
     def _run(self) -> None:
         while not self._stop:
             ready = self._selector.select()
-            self._changed.clear()
             for key, _ in ready:
                 if key.data is None:
+                    self._hub.dispatch(self._rewatch)
                     continue
                 with self._lock:
                     if self._selector.get_map().get(key.fd) is not key:
@@ -114,6 +118,15 @@ class _Thread:
                 del keeper
             del ready
         self._selector.close()
+
+    def _rewatch(self, dead: int) -> None:
+        with self._lock:
+            self._selector.unregister(dead)
+            self._selector.register(self._hub.fileno(), selectors.EVENT_READ)
+
+
+def _nothing() -> None:
+    pass
 
 
 _current: _Thread | None = None

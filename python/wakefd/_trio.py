@@ -38,10 +38,11 @@ class _Run:
         self.followers: OrderedDict[Task, None] = OrderedDict()
 
     def dispatch(self) -> None:
-        replaced = self.hub.dispatch()
-        if replaced is not None:
-            trio.lowlevel.notify_closing(replaced.fileno())
-            self.fd = self.hub.fileno()
+        self.hub.dispatch(self._rewatch)
+
+    def _rewatch(self, dead: int) -> None:
+        trio.lowlevel.notify_closing(dead)
+        self.fd = self.hub.fileno()
 
 
 _run: RunVar[_Run] = RunVar("wakefd")

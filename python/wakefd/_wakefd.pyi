@@ -6,7 +6,7 @@ from _typeshed import SupportsGetItem
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
 from typing_extensions import disjoint_base
 
-__all__ = ["VERSION", "Hub", "IoEvent", "Reader", "Replaced", "Waiter", "backend", "seconds", "wait_for_one"]
+__all__ = ["VERSION", "Hub", "IoEvent", "Reader", "Waiter", "backend", "seconds", "wait_for_one"]
 
 VERSION: Final[str]
 """
@@ -32,12 +32,13 @@ class Hub:
         """
         The loop is gone. Harmless if it is closed.
         """
-    def dispatch(self, /) -> Replaced | None:
+    def dispatch(self, /, rewatch: Any | None = None) -> None:
         """
         Call those who are to be released. To be called when the descriptor is readable, and harmless otherwise.
 
-        Return None, or the number of a dead descriptor that has been replaced: watch the new fileno() instead. All of them are
-        called; if some raised, the first exception is raised then (a loop's adapter knows a better place).
+        If the descriptor was dead and has been replaced, `rewatch(old_number)` is called first: watch the new fileno() then
+        instead of the old, which is open until `rewatch` returns. All are called; if some raised, the first exception is
+        raised then (a loop's adapter knows a better place).
         """
     def fileno(self, /) -> int:
         """
@@ -162,16 +163,6 @@ class Reader:
         """
     @property
     def hub(self, /) -> Hub: ...
-
-@final
-class Replaced:
-    """
-    The number of a descriptor that is dead, but open until this is dropped: no number is reused while it is watched.
-    """
-    def fileno(self, /) -> int:
-        """
-        Return the number of the dead descriptor.
-        """
 
 @final
 class Waiter:

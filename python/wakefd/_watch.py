@@ -23,8 +23,8 @@ class Watch:
         self,
         hub: Hub,
         event: _wakefd.IoEvent,
-        call: Callable[[], None],
-        ended: Callable[[], None],
+        call: Callable[[], object],
+        ended: Callable[[], object],
     ) -> None:
         if event.closed:
             raise ClosedResourceError("this event is closed")

@@ -9,6 +9,7 @@ from weakref import ReferenceType, ref
 
 from wakefd import _wakefd
 from wakefd._errors import ClosedResourceError
+from wakefd._loops import IMMEDIATE
 from wakefd._wakefd import Hub
 
 try:
@@ -27,9 +28,10 @@ def wait(event: _wakefd.IoEvent, timeout: float | None = None) -> bool:
 
     Returns True, or False if the time is up. None and infinity wait for ever, a negative timeout is
     0. Other greenlets run meanwhile. As gevent's own `Event.wait` it returns at once, without a
-    switch, if the flag is up. `gevent.Timeout` and `kill` work, and lose nothing: the flag stays as
-    it is. All greenlets of a thread share one descriptor; the loop counts as busy only while one of
-    them waits.
+    switch, if the flag is up (but now and then it lets the others run, so that a consumer whose
+    flag is always up does not starve them). `gevent.Timeout` and `kill` work, and lose nothing: the
+    flag stays as it is. All greenlets of a thread share one descriptor; the loop counts as busy
+    only while one of them waits.
 
     In the child of a fork it works on; greenlets that waited at the fork are not released there.
 
@@ -51,7 +53,9 @@ def wait(event: _wakefd.IoEvent, timeout: float | None = None) -> bool:
 
     ticket = loop.hub.wait(event, released)
     if ticket is None:
+        loop.at_once()
         return True
+    loop.immediate = 0
     timer = None
     loop.enter()
     try:
@@ -84,6 +88,7 @@ class _Loop:
         self.loop = owner.loop
         self.owner = ref(owner)
         self.hub = Hub()
+        self.immediate = 0
         self._waiting = 0
         self._watcher: Any = None
 
@@ -99,6 +104,12 @@ class _Loop:
             setattr(owner, _NAME, loop)
             _loops.append(ref(loop))
         return loop
+
+    def at_once(self) -> None:
+        self.immediate += 1
+        if self.immediate == IMMEDIATE:
+            self.immediate = 0
+            gevent.sleep(0)
 
     def enter(self) -> None:
         self._waiting += 1
@@ -130,10 +141,11 @@ class _Loop:
             self._watcher = None
 
     def dispatch(self) -> None:
-        replaced = self.hub.dispatch()
-        if replaced is not None:
-            self.unwatch()
-            self._watch()
+        self.hub.dispatch(self._rewatch)
+
+    def _rewatch(self, _: int) -> None:
+        self.unwatch()
+        self._watch()
 
 
 _loops: list["ReferenceType[_Loop]"] = []

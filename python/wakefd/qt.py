@@ -97,10 +97,11 @@ class EventNotifier(QObject):
         return socket
 
     def _dispatch(self) -> None:
-        replaced = self._hub.dispatch()
-        if replaced is not None:
-            self._unwatch()
-            self._socket = self._watched()
+        self._hub.dispatch(self._rewatch)
+
+    def _rewatch(self, _: int) -> None:
+        self._unwatch()
+        self._socket = self._watched()
 
     def _unwatch(self) -> None:
         self._socket.setEnabled(False)  # at once; deleted when Qt has nothing more to do with it

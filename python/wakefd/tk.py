@@ -104,10 +104,11 @@ class _Loop:
         self._tcl.createfilehandler(self._watched, tk.READABLE, self._dispatch)
 
     def _dispatch(self, _file: object, _mask: int) -> None:
-        replaced = self.hub.dispatch()
-        if replaced is not None:
-            self._tcl.deletefilehandler(replaced.fileno())
-            self._watch()
+        self.hub.dispatch(self._rewatch)
+
+    def _rewatch(self, dead: int) -> None:
+        self._tcl.deletefilehandler(dead)
+        self._watch()
 
 
 # By the id of the interpreter object, which the value keeps alive.

@@ -5,11 +5,13 @@ from weakref import WeakKeyDictionary, ref
 
 from wakefd import _wakefd
 from wakefd._errors import ClosedResourceError
+from wakefd._loops import IMMEDIATE
 from wakefd._wakefd import Hub
 
 try:
     from twisted.internet import defer
     from twisted.internet.interfaces import IReadDescriptor
+    from twisted.internet.task import deferLater
     from twisted.logger import Logger
     from zope.interface import classImplements  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 except ImportError as _error:
@@ -28,9 +30,10 @@ def notified(event: _wakefd.IoEvent, reactor: Any = None) -> "Deferred[None]":
     """Return a Deferred that fires with None once the flag is up, or rises.
 
     To be called in the reactor's thread; without a reactor given it is Twisted's own. If the flag
-    is up, the Deferred has fired already. Cancelling it loses nothing: the flag stays as it is. All
-    waits of a reactor share one descriptor, which the reactor watches only while somebody waits.
-    When the reactor stops, those who still wait are not fired any more.
+    is up, the Deferred has fired already (but now and then it fires in the next turn, so that a
+    consumer whose flag is always up does not starve its reactor). Cancelling it loses nothing: the
+    flag stays as it is. All waits of a reactor share one descriptor, which the reactor watches only
+    while somebody waits. When the reactor stops, those who still wait are not fired any more.
 
     The Deferred fails with:
         ClosedResourceError: the event is closed, or is closed before the flag rises.
@@ -56,6 +59,7 @@ class _Reader:
         self._hub = Hub()
         self._number = self._hub.fileno()
         self._reactor = ref(reactor)
+        self._immediate = 0
         self._waiting: set[defer.Deferred[None]] = set()
         reactor.addSystemEventTrigger("after", "shutdown", self.connectionLost)
 
@@ -85,10 +89,19 @@ class _Reader:
         deferred: defer.Deferred[None] = defer.Deferred(cancel)
         ticket = self._hub.wait(event, released)
         if ticket is None:
-            return defer.succeed(None)
+            return self._at_once()
+        self._immediate = 0
         self._waiting.add(deferred)
         self._add()
         return deferred
+
+    def _at_once(self) -> "Deferred[None]":
+        self._immediate += 1
+        reactor = self._reactor()
+        if self._immediate < IMMEDIATE or reactor is None:
+            return defer.succeed(None)
+        self._immediate = 0
+        return deferLater(reactor, 0)
 
     def _add(self) -> None:
         reactor = self._reactor()
@@ -109,15 +122,16 @@ class _Reader:
 
     def doRead(self) -> None:  # noqa: N802 - Twisted's name
         try:
-            replaced = self._hub.dispatch()
-            if replaced is not None:
-                self._remove()
-                self._number = self._hub.fileno()
-                self._add()
+            self._hub.dispatch(self._rewatch)
             self._remove_if_idle()  # who was released may have come back by now
         except Exception:
             # Raised from here, it would cost us our place among the readers.
             _log.failure("wakefd could not tell a Deferred")
+
+    def _rewatch(self, _: int) -> None:
+        self._remove()
+        self._number = self._hub.fileno()
+        self._add()
 
     def connectionLost(self, reason: object = None) -> None:  # noqa: ARG002, N802 - Twisted's name
         """The reactor has ended, or will have no more of us."""

@@ -82,11 +82,16 @@ impl Hub {
 
     /// Call those who are to be released. To be called when the descriptor is readable, and harmless otherwise.
     ///
-    /// Return None, or the number of a dead descriptor that has been replaced: watch the new fileno() instead. All of them are
-    /// called; if some raised, the first exception is raised then (a loop's adapter knows a better place).
-    pub(super) fn dispatch(slf: &Bound<'_, Self>) -> PyResult<Option<Replaced>> {
-        let (replaced, errors) = dispatch(slf);
-        errors.into_iter().next().map_or(Ok(replaced), Err)
+    /// If the descriptor was dead and has been replaced, `rewatch(old_number)` is called first: watch the new fileno() then
+    /// instead of the old, which is open until `rewatch` returns. All are called; if some raised, the first exception is
+    /// raised then (a loop's adapter knows a better place).
+    #[pyo3(signature = (rewatch=None))]
+    #[allow(clippy::needless_pass_by_value)] // PyO3's signature
+    fn dispatch(slf: &Bound<'_, Self>, rewatch: Option<Bound<'_, PyAny>>) -> PyResult<()> {
+        let errors = dispatch(slf, |old| {
+            rewatch.map_or(Ok(()), |rewatch| rewatch.call1((old,)).map(drop))
+        });
+        errors.into_iter().next().map_or(Ok(()), Err)
     }
 
     /// The loop is gone. Harmless if it is closed.
@@ -111,20 +116,6 @@ impl Hub {
     }
 }
 
-/// The number of a descriptor that is dead, but open until this is dropped: no number is reused while it is watched.
-#[pyclass(module = "wakefd._wakefd", frozen)]
-pub(crate) struct Replaced {
-    descriptor: Descriptor,
-}
-
-#[pymethods]
-impl Replaced {
-    /// Return the number of the dead descriptor.
-    fn fileno(&self) -> i64 {
-        number(&self.descriptor)
-    }
-}
-
 fn unusable(table: &waiters::Hub<Py<PyAny>>) -> PyErr {
     PyRuntimeError::new_err(if table.is_inherited() {
         "this event loop ran before the fork, in the parent process, and still polls the parent's descriptors: \
@@ -135,11 +126,15 @@ fn unusable(table: &waiters::Hub<Py<PyAny>>) -> PyErr {
 }
 
 /// Nobody is called while the table is borrowed: what is called may wait, cancel and close.
-fn dispatch(hub: &Bound<'_, Hub>) -> (Option<Replaced>, Vec<PyErr>) {
+fn dispatch(hub: &Bound<'_, Hub>, rewatch: impl FnOnce(i64) -> PyResult<()>) -> Vec<PyErr> {
     let py = hub.py();
     let mut released = Vec::new();
     let replaced = hub.borrow_mut().table.dispatch(&mut released);
     let mut errors = Vec::new();
+    if let Some(dead) = replaced {
+        // It is open meanwhile: its number is not given to another one while the loop still watches it.
+        errors.extend(rewatch(number(&dead)).err());
+    }
     for (who, outcome) in released {
         let result = match who.bind(py).cast::<Waiter>() {
             Ok(waiter) => Waiter::resume(waiter, outcome),
@@ -147,7 +142,7 @@ fn dispatch(hub: &Bound<'_, Hub>) -> (Option<Replaced>, Vec<PyErr>) {
         };
         errors.extend(result.err());
     }
-    (replaced.map(|descriptor| Replaced { descriptor }), errors)
+    errors
 }
 
 /// What an asyncio loop calls (`dispatch`) when its hub is readable.
@@ -173,19 +168,17 @@ impl Reader {
     fn dispatch(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let this = slf.get();
-        let (replaced, errors) = dispatch(this.hub.bind(py));
-        if replaced.is_none() && errors.is_empty() {
+        let errors = dispatch(this.hub.bind(py), |old| {
+            let event_loop = this.event_loop.call0(py)?;
+            event_loop.call_method1(py, "remove_reader", (old,))?;
+            let new = this.hub.borrow(py).fileno()?;
+            event_loop.call_method1(py, "add_reader", (new, slf.getattr("dispatch")?))?;
+            Ok(())
+        });
+        if errors.is_empty() {
             return Ok(());
         }
         let event_loop = this.event_loop.call0(py)?;
-        if let Some(replaced) = replaced {
-            event_loop.call_method1(py, "remove_reader", (replaced.fileno(),))?;
-            event_loop.call_method1(
-                py,
-                "add_reader",
-                (this.hub.borrow(py).fileno()?, slf.getattr("dispatch")?),
-            )?;
-        }
         for error in errors {
             // Raised here, the traceback would keep this callback, and so the hub, alive past the end of the loop.
             let raise = Bound::new(

@@ -35,7 +35,7 @@ mod _wakefd {
     #[pymodule_export]
     use super::{
         event::{IoEvent, seconds, wait_for_one},
-        hub::{Hub, Reader, Replaced},
+        hub::{Hub, Reader},
         waiter::Waiter,
     };
     use pyo3::prelude::*;
