@@ -17,6 +17,7 @@ from pathlib import Path
 import broadcast
 import burst
 import churn
+import first_of
 import house
 import memory
 import micro
@@ -31,6 +32,7 @@ GROUPS = {
     "memory": (memory.rows, "what idle events take"),
     "burst": (burst.rows, "10 000 events notified at once"),
     "broadcast": (broadcast.rows, "one event, 1 000 tasks"),
+    "first": (first_of.rows, "the first of many events"),
     "churn": (churn.rows, "1 000 loops in a row on one event"),
 }
 
