@@ -1,10 +1,15 @@
 import gc
 import inspect
+import signal
 
 import pytest
 
 import kits
 from wakefd import IoEvent
+
+# Of what runs in the background, shells let Ctrl-C be ignored; and it is inherited.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(params=kits.KITS)
