@@ -347,13 +347,16 @@ impl Listener {
         let _ = self.state.compare_exchange(ARMED, IDLE, AcqRel, Relaxed);
     }
 
-    /// Has the next `dispatch` look at it, as if a notify had told us. The hub's thread only.
+    /// Has the next `dispatch` look at it, as if a notify had told us: it has been armed. The hub's thread only.
+    ///
+    /// # Errors
+    /// The hub's token was refused. It is queued all the same, and the next notify tries again.
     #[cfg_attr(not(feature = "python"), allow(dead_code))]
     pub(crate) fn fire(&self, event: &Arc<Event>) -> io::Result<()> {
-        if self.state.compare_exchange(ARMED, QUEUED, AcqRel, Relaxed).is_ok() {
-            self.push(event)
-        } else {
-            Ok(()) // somebody has told us
+        match self.state.compare_exchange(ARMED, QUEUED, AcqRel, Relaxed) {
+            Ok(_) => self.push(event),
+            // Somebody has told us. If he was refused the hub sleeps, and whoever fires counts on its waking.
+            Err(_) => self.retry(),
         }
     }
 

@@ -27,6 +27,8 @@ mod pipe;
 mod refused;
 #[cfg(wakefd_steps)]
 mod steps;
+#[cfg(loom)]
+mod watch;
 
 use looper::Loop;
 
