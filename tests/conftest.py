@@ -12,22 +12,56 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.fixture(params=kits.KITS)
+def pytest_addoption(parser):
+    parser.addoption("--kit", choices=kits.KITS, help="nothing but the contract, on this kit")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "needs(*what): runs on every kit that can; see kits.py")
+
+
+def pytest_generate_tests(metafunc):
+    only = metafunc.config.getoption("kit")
+    marks = list(metafunc.definition.iter_markers("needs"))
+    needs = {what for mark in marks for what in mark.args} if marks else {"await", "reader"}
+    assert needs <= kits.CAN
+    able = kits.names(needs, only)
+    ranges = {
+        "kit": able,
+        "aio": [name for name in able if name in kits.ASYNCIO],
+        "loop_kit": [name for name in able if name in kits.LOOPS],
+    }
+    for fixture, names in ranges.items():
+        if fixture in metafunc.fixturenames:
+            metafunc.parametrize(fixture, names, indirect=True)
+
+
+def pytest_collection_modifyitems(config, items):
+    if only := config.getoption("kit"):
+        chosen = [item for item in items if only in _kits(item)]
+        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+        items[:] = chosen
+
+
+def _kits(item):
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    return [parameters.get(fixture) for fixture in ("kit", "aio", "loop_kit")]
+
+
+@pytest.fixture
 def kit(request):
     """Each kind of loop in turn."""
-    return kits.kit(request.param)
+    try:
+        return kits.kit(request.param)
+    except ImportError as error:
+        pytest.skip(str(error))
 
 
-@pytest.fixture(params=kits.ASYNCIO)
-def aio(request):
-    """Each kind of asyncio loop and task in turn."""
-    return kits.kit(request.param)
+# Each kind of asyncio loop and task in turn.
+aio = kit
 
-
-@pytest.fixture(params=kits.LOOPS)
-def loop_kit(request):
-    """One of each kind of loop, for what is slow."""
-    return kits.kit(request.param)
+# One of each kind of loop, for what is slow.
+loop_kit = kit
 
 
 @pytest.fixture

@@ -1,17 +1,20 @@
 """What the tests share: patience, children, and a look at this process."""
 
+import _thread
 import errno
 import faulthandler
 import functools
 import gc
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
-import threading
+import textwrap
 import time
 import traceback
+from contextlib import contextmanager
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -31,12 +34,27 @@ def stress(small, full):
 CHILD_LIMIT = stress(2 * PATIENCE, 3000)
 
 
+def patched():
+    """Has gevent patched the standard library?"""
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey is not None and monkey.is_module_patched("threading")
+
+
+def real(module, name):
+    """What gevent may have patched."""
+    return (
+        sys.modules["gevent.monkey"].get_original(module.__name__, name)
+        if patched()
+        else getattr(module, name)
+    )
+
+
 def until(condition, what="it", patience=PATIENCE):
-    """Block until `condition()` is true."""
+    """Block this thread until `condition()` is true."""
     deadline = time.monotonic() + patience
     while not condition():
         assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.001)
+        real(time, "sleep")(0.001)
 
 
 def waiting(event):
@@ -83,27 +101,40 @@ def numbers():
     return found
 
 
-class Thread(threading.Thread):
-    """A thread whose result or exception `finish()` hands over, within our patience."""
+class Thread:
+    """A thread of the operating system, also where gevent has patched `threading`.
+
+    `finish()` hands its result or exception over, within our patience.
+    """
 
     def __init__(self, function, *args):
-        super().__init__(daemon=True)
         self._function, self._args = function, args
         self._result = self._error = None
-        self.start()
+        self._running = real(_thread, "allocate_lock")()
+        self._running.acquire()
+        real(_thread, "start_new_thread")(self._run, ())
 
-    def run(self):
+    def _run(self):
         try:
             self._result = self._function(*self._args)
         except BaseException as error:
             self._error = error
+        self._running.release()
+
+    def is_alive(self):
+        return self._running.locked()
 
     def finish(self):
-        self.join(PATIENCE)
-        assert not self.is_alive(), f"{self._function} hangs"
+        assert self._running.acquire(timeout=PATIENCE), f"{self._function} hangs"
+        self._running.release()
         if self._error is not None:
             raise self._error
         return self._result
+
+
+def later(function, seconds=0.02):
+    """Call it in a thread, in a while."""
+    return Thread(lambda: (real(time, "sleep")(seconds), function()))
 
 
 def run_child(module, name, *args):
@@ -167,3 +198,73 @@ def reaped(pid):
             os.waitpid(pid, 0)
             raise AssertionError("the forked child hangs")
         time.sleep(0.001)
+
+
+def program(code, *args, limit=2 * PATIENCE, **environment):
+    """Run a program of its own; it must end well and silently. Return what it printed."""
+    path = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(code), *args],
+        env={**os.environ, "PYTHONPATH": path, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=limit,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), (
+        f"{done.returncode}\n{done.stdout}{done.stderr}"
+    )
+    return done.stdout
+
+
+def pytest_run(*args):
+    """Run pytest in a fresh interpreter; it must end well. Return its report."""
+    done = subprocess.run(
+        [sys.executable, *args, "-q", "-p", "no:cacheprovider"],
+        cwd=HERE.parent,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=CHILD_LIMIT,
+    )
+    assert done.returncode == 0, done.stdout[-10000:] + done.stderr[-2000:]
+    return done.stdout
+
+
+def without(module, wanted):
+    """Import a module of ours where its framework is missing; return the ImportError's words."""
+    return program(
+        f"""
+        import sys
+        for name in {wanted!r}:
+            sys.modules[name] = None
+        try:
+            import {module}
+        except ImportError as error:
+            print(error)
+        """
+    )
+
+
+@contextmanager
+def screen():
+    """An X display for Tk; skip if there is none to be had."""
+    import pytest
+
+    if "DISPLAY" in os.environ:
+        yield os.environ["DISPLAY"]
+        return
+    if shutil.which("Xvfb") is None:
+        pytest.skip("no DISPLAY, and no Xvfb to make one")
+    read, write = os.pipe()
+    command = ["Xvfb", "-displayfd", str(write), "-screen", "0", "640x480x24", "-nolisten", "tcp"]
+    with subprocess.Popen(command, pass_fds=[write], stderr=subprocess.DEVNULL) as server:
+        os.close(write)
+        with os.fdopen(read) as pipe:
+            number = pipe.readline().strip()
+        try:
+            if not number:
+                pytest.skip("Xvfb does not start here")
+            yield f":{number}"
+        finally:
+            server.terminate()

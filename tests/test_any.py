@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from loops_help import PATIENCE, RealThread, fds, later, program
+from helpers import PATIENCE, Thread, fds, later, program
 from wakefd import ClosedResourceError, IoEvent, any_notified, wait_any
 
 
@@ -101,7 +101,7 @@ def test_one_that_rose_and_was_cleared_since(first):
         a.notify()
         a.clear()
 
-    thread = RealThread(work)
+    thread = Thread(work)
     result = first(a, b, c)
     thread.finish()
     # c woke us; whether a had risen by then is a matter of luck.
@@ -283,7 +283,7 @@ def test_thousands_of_events_on_one_descriptor(first):
         before.append(fds())
         events[4000].notify()
 
-    thread = RealThread(work)
+    thread = Thread(work)
     floor = fds()
     assert first(*events) == [events[4000]]
     thread.finish()
@@ -311,7 +311,7 @@ def test_a_flood_from_threads(first):
             items[n].append(k)
             events[n].notify()
 
-    threads = [RealThread(work, n) for n in range(3)]
+    threads = [Thread(work, n) for n in range(3)]
     while total < 900:
         for event in first(*events):
             n = events.index(event)

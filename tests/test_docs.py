@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import wakefd
-from loops_help import screen
+from helpers import screen
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])

@@ -18,7 +18,7 @@ import gevent.hub
 import gevent.monkey
 
 import wakefd.gevent
-from loops_help import PATIENCE, RealThread, fds, later, program, without
+from helpers import PATIENCE, Thread, fds, later, program, without
 from wakefd import ClosedResourceError, IoEvent
 from wakefd.gevent import wait
 
@@ -154,7 +154,7 @@ def test_close(event):
         return "closed"
 
     made = greenlets(2, closed)
-    thread = RealThread(event.close)
+    thread = Thread(event.close)
     assert results(made) == ["closed"] * 2
     thread.finish()
     assert closed() == "closed"
@@ -219,7 +219,7 @@ def test_thousands_of_events_and_one_descriptor():
     made = [gevent.spawn(wait, event) for event in events]
     gevent.sleep(0)
     assert fds() == before
-    thread = RealThread(lambda: [event.notify() for event in events])
+    thread = Thread(lambda: [event.notify() for event in events])
     assert results(made) == [True] * 3000
     thread.finish()
     assert [waiting(event) for event in events] == [0] * 3000
@@ -234,7 +234,7 @@ def test_threads_flood():
             items.append(n)
             event.notify()
 
-    threads = [RealThread(work) for _ in range(3)]
+    threads = [Thread(work) for _ in range(3)]
     while seen < 6000:
         assert wait(event, PATIENCE)
         event.clear()
@@ -256,7 +256,7 @@ def test_each_thread_has_a_hub_of_its_own(event):
         finally:
             gevent.get_hub().destroy(destroy_loop=True)
 
-    threads = [RealThread(work) for _ in range(4)]
+    threads = [Thread(work) for _ in range(4)]
     while waiting(event) < 12:
         gevent.sleep(0.001)
     made = greenlets(1, wait, event)
@@ -278,7 +278,7 @@ def test_a_watcher_of_the_users_on_fileno(event):
     own.start(readable)
     try:
         made = greenlets(2, wait, event)
-        thread = RealThread(event.notify)
+        thread = Thread(event.notify)
         assert results(made) == [True] * 2
         while not seen:
             gevent.sleep(0.001)
@@ -321,13 +321,13 @@ def test_hundreds_of_gevent_hubs_leave_no_descriptor(event, left):
             gevent.sleep(0)
         gevent.get_hub().destroy(destroy_loop=True)
 
-    RealThread(work).finish()
+    Thread(work).finish()
     gc.collect()
     gc.disable()
     try:
         before = fds()
         for _ in range(200):
-            RealThread(work).finish()
+            Thread(work).finish()
         assert fds() - before <= 2
     finally:
         gc.enable()
@@ -339,7 +339,7 @@ def test_the_main_hub_destroyed_and_made_anew():
     program(
         """
         import gevent, time, wakefd, wakefd.gevent as g
-        from loops_help import later
+        from helpers import later
         event = wakefd.IoEvent()
         for _ in range(3):
             waiting = gevent.spawn(g.wait, event)
@@ -362,7 +362,7 @@ def test_after_a_fork():
     out = program(
         """
         import os, sys, gevent, gevent.os, wakefd, wakefd.gevent as g
-        from loops_help import later
+        from helpers import later
         event = wakefd.IoEvent()
         assert not g.wait(event, 0.001)
         theirs = gevent.spawn(g.wait, event)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from loops_help import PATIENCE, screen
+from helpers import PATIENCE, screen
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples" / "loops").glob("*.py"))
 

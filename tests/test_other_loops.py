@@ -5,12 +5,12 @@ import sys
 
 import pytest
 
-from loops_help import program
+from helpers import program
 
 # What each loop of asyncio's kind must do; `start(main)` runs it.
 SCENE = """
 import asyncio, gc, os, sys, time
-from loops_help import RealThread, fds, later
+from helpers import Thread, fds, later
 from wakefd import ClosedResourceError, IoEvent, any_notified
 
 def waiting(event):
@@ -45,7 +45,7 @@ async def main():
     tasks = [asyncio.ensure_future(event.notified()) for event in events]
     while not all(map(waiting, events)):
         await asyncio.sleep(0.001)
-    thread = RealThread(lambda: [event.notify() for event in events])
+    thread = Thread(lambda: [event.notify() for event in events])
     await asyncio.wait_for(asyncio.gather(*tasks), 20)
     thread.finish()
 
@@ -54,7 +54,7 @@ async def main():
         for n in range(1000):
             items.append(n)
             event.notify()
-    threads = [RealThread(work) for _ in range(3)]
+    threads = [Thread(work) for _ in range(3)]
     async for _ in event:
         for _ in range(len(items)):
             items.pop()
@@ -73,7 +73,7 @@ async def main():
     task = asyncio.ensure_future(event.notified())
     while not waiting(event):
         await asyncio.sleep(0.001)
-    thread = RealThread(event.close)
+    thread = Thread(event.close)
     try:
         await asyncio.wait_for(task, 20)
         assert False
@@ -134,7 +134,7 @@ def test_tornado_add_handler_on_fileno():
     program(
         """
         from tornado.ioloop import IOLoop
-        from loops_help import later
+        from helpers import later
         from wakefd import IoEvent
         event, seen, loop = IoEvent(), [], IOLoop(make_current=False)
 
@@ -178,7 +178,7 @@ def test_zmq_pollers(green):
     program(
         """
         import asyncio, sys, zmq, zmq.asyncio
-        from loops_help import later
+        from helpers import later
         from wakefd import IoEvent
         event, context = IoEvent(), zmq.Context()
         left, right = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
@@ -229,7 +229,7 @@ def test_curio():
             """
             import gc, logging
             import curio
-            from loops_help import RealThread, fds, later
+            from helpers import Thread, fds, later
             from wakefd import ClosedResourceError, IoEvent, any_notified
 
             def waiting(event):
@@ -267,7 +267,7 @@ def test_curio():
                 while not all(map(waiting, events)):
                     await curio.sleep(0.001)
                 assert fds() == before
-                thread = RealThread(lambda: [event.notify() for event in events])
+                thread = Thread(lambda: [event.notify() for event in events])
                 for task in tasks:
                     await curio.timeout_after(20, task.join)
                 thread.finish()
@@ -281,7 +281,7 @@ def test_curio():
                 while not waiting(event):
                     await curio.sleep(0.001)
                 logging.disable()  # it reports each task that raises
-                thread = RealThread(event.close)
+                thread = Thread(event.close)
                 try:
                     await curio.timeout_after(20, task.join)
                     assert False
@@ -315,7 +315,7 @@ def test_curio_beside_other_loops():
     program(
         """
         import asyncio, curio
-        from loops_help import later
+        from helpers import later
         from wakefd import IoEvent
         event = IoEvent()
 

@@ -8,7 +8,7 @@ import importlib.util
 
 import pytest
 
-from loops_help import program, without
+from helpers import program, without
 
 pytest.importorskip("PySide6.QtCore")
 
@@ -18,7 +18,7 @@ from PySide6.QtCore import QCoreApplication, QEvent, QEventLoop, QObject, QSocke
 from PySide6.QtCore import Qt, QThread, QTimer
 import shiboken6
 import wakefd
-from loops_help import RealThread, fds, later
+from helpers import Thread, fds, later
 from wakefd import ClosedResourceError, IoEvent
 from wakefd.qt import EventNotifier
 
@@ -131,7 +131,7 @@ def test_close_of_the_event(run):
         """
         notifier = EventNotifier(event)
         notifier.notified.connect(lambda: seen.append(1))
-        thread = RealThread(event.close)
+        thread = Thread(event.close)
         until(lambda: notifier._watch.closed)
         thread.finish()
         turn()
@@ -281,7 +281,7 @@ def test_threads_flood_and_nobody_spins(run):
             for n in range(2000):
                 items.append(n)
                 event.notify()
-        threads = [RealThread(work) for _ in range(3)]
+        threads = [Thread(work) for _ in range(3)]
         until(lambda: len(got) == 6000)
         for thread in threads:
             thread.finish()
@@ -305,7 +305,7 @@ def test_a_thousand_events(run):
         notifiers = [EventNotifier(event) for event in events]
         for notifier in notifiers:
             notifier.notified.connect(lambda: seen.append(1))
-        thread = RealThread(lambda: [event.notify() for event in events])
+        thread = Thread(lambda: [event.notify() for event in events])
         until(lambda: len(seen) == 1000)
         thread.finish()
         del notifiers, notifier
@@ -413,7 +413,7 @@ def test_with_widgets():
     program(
         """
         from PySide6.QtWidgets import QApplication, QLabel
-        from loops_help import later
+        from helpers import later
         from wakefd import IoEvent
         from wakefd.qt import EventNotifier
         app, event = QApplication([]), IoEvent()

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from loops_help import PATIENCE, RealThread, fds, later, program
+from helpers import PATIENCE, Thread, fds, later, program
 from wakefd import ClosedResourceError, IoEvent, any_notified
 
 
@@ -102,7 +102,7 @@ def test_close_while_waiting(kind):
     async def main():
         event = IoEvent()
         tasks = await begun(event.notified, count=3)
-        thread = RealThread(event.close)
+        thread = Thread(event.close)
         done = await asyncio.gather(*tasks, return_exceptions=True)
         assert [type(error) for error in done] == [ClosedResourceError] * 3
         thread.finish()
@@ -154,7 +154,7 @@ def test_thousands_of_events_on_one_descriptor(kind):
         for event in events[1:]:
             tasks += await begun(event.notified)
         assert fds() == before
-        thread = RealThread(lambda: [event.notify() for event in events])
+        thread = Thread(lambda: [event.notify() for event in events])
         await asyncio.gather(*tasks)
         thread.finish()
 
@@ -170,7 +170,7 @@ def test_a_flood(kind):
                 items.append(n)
                 event.notify()
 
-        threads = [RealThread(work) for _ in range(3)]
+        threads = [Thread(work) for _ in range(3)]
         async for _ in event:
             for _ in range(len(items)):
                 items.pop()
@@ -185,9 +185,9 @@ def test_a_flood(kind):
 
 def test_several_loops_at_once(kind):
     event, other = IoEvent(), IoEvent()
-    threads = [RealThread(run, kind, event.notified) for _ in range(5)]
-    threads.append(RealThread(run, asyncio.SelectorEventLoop, event.notified))
-    threads.append(RealThread(event.wait, PATIENCE))
+    threads = [Thread(run, kind, event.notified) for _ in range(5)]
+    threads.append(Thread(run, asyncio.SelectorEventLoop, event.notified))
+    threads.append(Thread(event.wait, PATIENCE))
     deadline = time.monotonic() + PATIENCE
     while waiting(event) < 7:
         assert time.monotonic() < deadline
@@ -239,6 +239,32 @@ def test_closed_with_the_loop_without_the_collector(kind):
     event.notify()
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_what_ends_the_loop_does_not_keep_its_hub(kind, error):
+    event, kept = IoEvent(), []
+
+    async def die():
+        await event.notified()
+        raise error
+
+    def once():
+        loop = kind()
+        task = loop.create_task(die())
+        loop.run_until_complete(asyncio.sleep(0))
+        event.notify()
+        with pytest.raises(error) as caught:
+            loop.run_until_complete(asyncio.sleep(PATIENCE))
+        loop.close()
+        event.clear()
+        kept.append((caught.value, task))
+
+    once()
+    before = fds()
+    for _ in range(10):
+        once()
+    assert fds() <= before + 2  # the selector thread may hold one for a moment
+
+
 def test_a_loop_that_is_closed_while_somebody_waits_and_notifies(kind):
     event, stop = IoEvent(), IoEvent()
 
@@ -251,7 +277,7 @@ def test_a_loop_that_is_closed_while_somebody_waits_and_notifies(kind):
         await begun(IoEvent().notified)
         await event.notified()
 
-    thread = RealThread(flood)
+    thread = Thread(flood)
     try:
         for _ in range(100):
             loop = kind()
@@ -311,7 +337,7 @@ def test_a_new_loop_while_the_thread_still_holds_the_keeper_of_a_closed_one(kind
 
 PROGRAM = """
 import asyncio, os, sys, threading, time
-from loops_help import later
+from helpers import later
 from test_selector_thread import {kind} as Loop, ours, waiting
 from wakefd import IoEvent
 event = IoEvent()

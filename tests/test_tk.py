@@ -4,7 +4,7 @@ import importlib.util
 
 import pytest
 
-from loops_help import program, screen, without
+from helpers import program, screen, without
 
 if importlib.util.find_spec("_tkinter") is None:
     pytest.skip("this Python has no tkinter", allow_module_level=True)
@@ -18,7 +18,7 @@ def display():
 
 FRAME = """
 import gc, os, sys, threading, time, tkinter
-from loops_help import RealThread, fds, later
+from helpers import Thread, fds, later
 from wakefd import ClosedResourceError, IoEvent
 from wakefd.tk import watch
 
@@ -125,7 +125,7 @@ def test_close_of_the_event(run):
         """
         before = fds()
         watcher = watch(root, event, flag)
-        thread = RealThread(event.close)
+        thread = Thread(event.close)
         until(lambda: fds() == before or not waiting(event))
         thread.finish()
         turn()
@@ -283,7 +283,7 @@ def test_threads_flood_and_nobody_spins(run):
             for n in range(2000):
                 items.append(n)
                 event.notify()
-        threads = [RealThread(work) for _ in range(3)]
+        threads = [Thread(work) for _ in range(3)]
         until(lambda: len(got) == 6000)
         for thread in threads:
             thread.finish()
@@ -307,7 +307,7 @@ def test_thousands_of_events_and_one_descriptor(run):
         before = fds()
         watchers += [watch(root, event, flag) for event in events[1:]]
         assert fds() == before
-        thread = RealThread(lambda: [event.notify() for event in events])
+        thread = Thread(lambda: [event.notify() for event in events])
         until(lambda: len(seen) == 3000)
         thread.finish()
         for watcher in watchers:

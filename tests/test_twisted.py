@@ -2,7 +2,7 @@
 
 import pytest
 
-from loops_help import program, without
+from helpers import program, without
 
 pytest.importorskip("twisted")
 
@@ -16,7 +16,7 @@ from twisted.internet import {reactor}
 from twisted.internet import defer, reactor, task
 from twisted.python import failure
 import wakefd
-from loops_help import RealThread, fds, later
+from helpers import Thread, fds, later
 from wakefd import ClosedResourceError, IoEvent
 from wakefd.twisted import notified
 
@@ -109,7 +109,7 @@ def test_cancel_timeout_and_close(run):
         event.clear()
 
         waits = [notified(event) for _ in range(3)]
-        thread = RealThread(event.close)
+        thread = Thread(event.close)
         for wait in waits:
             try:
                 await bounded(wait)
@@ -174,7 +174,7 @@ def test_thousands_of_events_and_one_descriptor(run):
         before = fds()
         waits += [notified(event) for event in events[1:]]
         assert fds() == before and len(ours()) == 1
-        thread = RealThread(lambda: [event.notify() for event in events])
+        thread = Thread(lambda: [event.notify() for event in events])
         for wait in waits:
             await bounded(wait)
         thread.finish()
@@ -192,7 +192,7 @@ def test_threads_flood_and_nobody_spins(run):
             for n in range(2000):
                 items.append(n)
                 event.notify()
-        threads = [RealThread(work) for _ in range(3)]
+        threads = [Thread(work) for _ in range(3)]
         while seen < 6000:
             await bounded(notified(event))
             event.clear()
@@ -224,7 +224,7 @@ def test_a_watcher_of_the_users_on_fileno(run):
         own = Own()
         reactor.addReader(own)
         wait = notified(event)
-        thread = RealThread(event.notify)
+        thread = Thread(event.notify)
         await bounded(wait)
         while not own.seen:
             await sleep(0.001)
@@ -291,7 +291,7 @@ def test_reactors_come_and_go():
         import gc
         from twisted.internet.selectreactor import SelectReactor
         from twisted.internet.epollreactor import EPollReactor
-        from loops_help import fds, later
+        from helpers import fds, later
         from wakefd import IoEvent
         from wakefd.twisted import notified
         event = IoEvent()
@@ -326,7 +326,7 @@ def test_in_trial(tmp_path):
         "from twisted.trial.unittest import TestCase\n"
         "from wakefd import IoEvent\n"
         "from wakefd.twisted import notified\n"
-        "from loops_help import later\n"
+        "from helpers import later\n"
         "class One(TestCase):\n"
         "    async def test_one(self):\n"
         "        event = IoEvent()\n"

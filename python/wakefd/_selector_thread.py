@@ -11,7 +11,7 @@ import atexit
 import os
 import selectors
 import threading
-from weakref import ref
+from weakref import ReferenceType, ref
 
 from wakefd._wakefd import Hub, IoEvent
 from wakefd._watch import Watch
@@ -27,7 +27,7 @@ class Keeper:
         self.hub = Hub()
         self._loop = ref(loop)
         self._watched: int | None = None
-        self._watch()
+        self.watch()
         self()
 
     def __call__(self) -> None:
@@ -42,18 +42,12 @@ class Keeper:
         loop = self._loop()
         if loop is not None and not loop.is_closed():
             try:
-                loop.call_soon_threadsafe(self._dispatch)
+                loop.call_soon_threadsafe(_dispatch, ref(self))
             except RuntimeError:
                 pass  # closed in this moment
 
-    def _dispatch(self) -> None:
-        try:
-            self.hub.dispatch()
-        finally:
-            if not self.hub.inherited:
-                self._watch()
-
-    def _watch(self) -> None:
+    def watch(self) -> None:
+        """Have the selector thread look at the hub."""
         number = self.hub.fileno()  # it may be another one than before
         _thread().watch(number, self)
         self._watched = number
@@ -67,6 +61,17 @@ class Keeper:
         self.hub.close()
 
     __del__ = close
+
+
+def _dispatch(owned: "ReferenceType[Keeper]") -> None:
+    keeper = owned()
+    if keeper is not None:
+        try:
+            keeper.hub.dispatch()
+        finally:
+            if not keeper.hub.inherited:
+                keeper.watch()
+            del keeper  # a KeyboardInterrupt's traceback must not keep it: the loop alone does
 
 
 class _Thread:
