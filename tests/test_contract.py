@@ -177,7 +177,8 @@ async def test_events_resume_in_the_order_in_which_they_were_notified(kit):
 
 
 async def test_thousands_of_events_on_one_loop(kit):
-    events = [IoEvent() for _ in range(2000)]
+    # Descriptors are few: select knows 1024.
+    events = [IoEvent() for _ in range(2000 if kit.can("hub") else 200)]
     tasks = [kit.spawn(kit.notified, event) for event in events]
     await kit.waiting(events[-1], 1)
     await kit.turn()
@@ -614,9 +615,11 @@ def test_two_loops_wait_for_one_event(kit, other):
 
     there = Thread(lambda: both[1].run(lambda: wait(1)))
     notifier = Thread(notify)
-    kit.run(lambda: wait(0))
-    notifier.finish()
-    there.finish()
+    try:
+        kit.run(lambda: wait(0))
+    finally:
+        notifier.finish()
+        there.finish()
     assert event._rises() == rounds
     assert event._listeners() == 2 or not kit.can("hub")
 
@@ -800,8 +803,7 @@ async def test_async_for_can_be_cancelled(kit, event):
 
 
 @pytest.mark.parametrize("how", ["notified", "async for"])
-@needs("fair")
-async def test_a_consumer_whose_flag_is_always_up_does_not_starve_its_loop(kit, event, how):
+async def does_not_starve(kit, consume):
     turns, stop = 0, False
 
     async def tick():
@@ -810,19 +812,6 @@ async def test_a_consumer_whose_flag_is_always_up_does_not_starve_its_loop(kit, 
             turns += 1
             await kit.turn()
 
-    async def consume():
-        event.notify()
-        if how == "notified":
-            for _ in range(2000):
-                await event.notified()
-            return
-        left = 2000
-        async for _ in event:
-            event.notify()
-            left -= 1
-            if not left:
-                return
-
     task = kit.spawn(tick)
     await kit.turn()
     before = turns
@@ -830,6 +819,30 @@ async def test_a_consumer_whose_flag_is_always_up_does_not_starve_its_loop(kit, 
     stop = True
     await task.join()
     assert turns - before >= 20
+
+
+@needs("fair")
+async def test_a_consumer_whose_flag_is_always_up_does_not_starve_its_loop(kit, event):
+    async def consume():
+        event.notify()
+        for _ in range(2000):
+            await kit.notified(event)
+
+    await does_not_starve(kit, consume)
+
+
+@needs("await")
+async def test_async_for_with_a_flag_that_is_always_up_does_not_starve_its_loop(kit, event):
+    async def consume():
+        event.notify()
+        left = 2000
+        async for _ in event:
+            event.notify()
+            left -= 1
+            if not left:
+                return
+
+    await does_not_starve(kit, consume)
 
 
 async def test_on_asyncio_it_returns_at_once_if_the_flag_is_up(aio, event):
