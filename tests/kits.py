@@ -33,13 +33,26 @@ CANCELLED = "cancelled"
 # close      whoever waits hears of the close
 # end        the loop may end while somebody waits
 # fair       a consumer whose flag is always up does not starve the others
-# hub        one descriptor, however many events there are
+# hub        it waits with a hub of ours
 # loop       one task at a time
 # order      tasks resume in the order of the waits, and of the notifications
 # reader     the loop itself watches a user's descriptors
 # remembers  a rise that is cleared at once releases whoever waited
+# shared     one descriptor, however many events there are
 
-CAN = {"await", "cancel", "close", "end", "fair", "hub", "loop", "order", "reader", "remembers"}
+CAN = {
+    "await",
+    "cancel",
+    "close",
+    "end",
+    "fair",
+    "hub",
+    "loop",
+    "order",
+    "reader",
+    "remembers",
+    "shared",
+}
 
 _NO_READER = {"reader": "add_reader raises NotImplementedError: the selector thread serves it"}
 _SHUFFLES = {"order": "trio shuffles its tasks"}
@@ -49,9 +62,10 @@ _TWISTED = {"await": "wakefd.twisted.notified", "fair": _AT_ONCE}
 _POLLER = {
     "await": "it knows fileno() alone",
     "close": "a descriptor must leave the poller before it is closed",
-    "hub": "each event has its own descriptor",
+    "hub": "it has its own way to wait",
     "order": "the kernel's own, or the descriptors'",
     "remembers": "a descriptor is readable no longer than the flag is up",
+    "shared": "each event has its own descriptor",
 }
 
 # Why a kit lacks what it lacks. The others can do it all.
@@ -70,8 +84,8 @@ LACKS = {
     "qt": {
         "await": "wakefd.qt.EventNotifier",
         "close": "the watch ends quietly: it is for those who look at every rise",
-        "hub": "each notifier has its own descriptor, so that it may be moved to another thread",
         "order": "the dispatcher's",
+        "shared": "each notifier has its own descriptor: it may be moved to another thread",
     },
     "tk": {
         "await": "wakefd.tk.watch",
@@ -82,10 +96,10 @@ LACKS = {
         "cancel": "nobody can cancel a blocked thread",
         "end": "there is no loop",
         "fair": "there is no loop",
-        "hub": "each thread has its own",
         "loop": "threads run at the same time",
         "order": "the scheduler's",
         "reader": "there is no loop",
+        "shared": "each thread has its own descriptor",
     },
     "select": _POLLER,
     "poll": _POLLER,
