@@ -1,3 +1,4 @@
+import errno
 import gc
 import inspect
 import signal
@@ -5,7 +6,9 @@ import signal
 import pytest
 
 import kits
+import seccomp
 from wakefd import IoEvent
+from wakefd._wakefd import backend
 
 # Of what runs in the background, shells let Ctrl-C be ignored; and it is inherited.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -14,10 +17,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 def pytest_addoption(parser):
     parser.addoption("--kit", choices=kits.KITS, help="nothing but the contract, on this kit")
+    parser.addoption("--refuse-eventfd", action="store_true", help="as old sandboxes do")
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "needs(*what): runs on every kit that can; see kits.py")
+    if config.getoption("refuse_eventfd"):
+        seccomp.refuse("eventfd2", errno=errno.EPERM)
 
 
 def pytest_generate_tests(metafunc):
@@ -37,10 +43,15 @@ def pytest_generate_tests(metafunc):
 
 
 def pytest_collection_modifyitems(config, items):
-    if only := config.getoption("kit"):
-        chosen = [item for item in items if only in _kits(item)]
-        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
-        items[:] = chosen
+    only, immortal = config.getoption("kit"), backend() == "eventfd"
+    chosen = {
+        item
+        for item in items
+        if (not only or only in _kits(item))
+        and not (immortal and "mortal" in getattr(item, "fixturenames", ()))
+    }
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+    items[:] = [item for item in items if item in chosen]
 
 
 def _kits(item):
@@ -67,6 +78,13 @@ loop_kit = kit
 @pytest.fixture
 def event():
     return IoEvent()
+
+
+@pytest.fixture
+def mortal(request, kit):
+    """Descriptors that may die by themselves."""
+    if request.config.getoption("refuse_eventfd") and "uvloop" in kit.name:
+        pytest.skip("uvloop itself needs an eventfd")
 
 
 @pytest.fixture

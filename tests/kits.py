@@ -5,18 +5,24 @@ A kit runs an async function and gives it `notified`, `sleep`, `turn`, `spawn`, 
 """
 
 import asyncio
+import atexit
+import contextlib
 import contextvars
+import heapq
+import itertools
 import math
 import os
 import select
+import selectors
 import sys
 import time
+import types
 from asyncio import selector_events
 from collections import Counter
 from contextlib import asynccontextmanager
-from functools import partial
+from functools import cache, partial
 
-from helpers import PATIENCE, Thread, patched, waiting
+from helpers import PATIENCE, Thread, patched, screen, waiting
 
 CANCELLED = "cancelled"
 
@@ -27,13 +33,26 @@ CANCELLED = "cancelled"
 # close      whoever waits hears of the close
 # end        the loop may end while somebody waits
 # fair       a consumer whose flag is always up does not starve the others
-# hub        one descriptor, however many events there are
+# hub        it waits with a hub of ours
 # loop       one task at a time
 # order      tasks resume in the order of the waits, and of the notifications
 # reader     the loop itself watches a user's descriptors
 # remembers  a rise that is cleared at once releases whoever waited
+# shared     one descriptor, however many events there are
 
-CAN = {"await", "cancel", "close", "end", "fair", "hub", "loop", "order", "reader", "remembers"}
+CAN = {
+    "await",
+    "cancel",
+    "close",
+    "end",
+    "fair",
+    "hub",
+    "loop",
+    "order",
+    "reader",
+    "remembers",
+    "shared",
+}
 
 _NO_READER = {"reader": "add_reader raises NotImplementedError: the selector thread serves it"}
 _SHUFFLES = {"order": "trio shuffles its tasks"}
@@ -43,9 +62,10 @@ _TWISTED = {"await": "wakefd.twisted.notified", "fair": _AT_ONCE}
 _POLLER = {
     "await": "it knows fileno() alone",
     "close": "a descriptor must leave the poller before it is closed",
-    "hub": "each event has its own descriptor",
+    "hub": "it has its own way to wait",
     "order": "the kernel's own, or the descriptors'",
     "remembers": "a descriptor is readable no longer than the flag is up",
+    "shared": "each event has its own descriptor",
 }
 
 # Why a kit lacks what it lacks. The others can do it all.
@@ -64,8 +84,8 @@ LACKS = {
     "qt": {
         "await": "wakefd.qt.EventNotifier",
         "close": "the watch ends quietly: it is for those who look at every rise",
-        "hub": "each notifier has its own descriptor, so that it may be moved to another thread",
         "order": "the dispatcher's",
+        "shared": "each notifier has its own descriptor: it may be moved to another thread",
     },
     "tk": {
         "await": "wakefd.tk.watch",
@@ -76,10 +96,10 @@ LACKS = {
         "cancel": "nobody can cancel a blocked thread",
         "end": "there is no loop",
         "fair": "there is no loop",
-        "hub": "each thread has its own",
         "loop": "threads run at the same time",
         "order": "the scheduler's",
         "reader": "there is no loop",
+        "shared": "each thread has its own descriptor",
     },
     "select": _POLLER,
     "poll": _POLLER,
@@ -88,7 +108,6 @@ LACKS = {
     "zmq": _POLLER,
     "zmq-asyncio": _POLLER,
 }
-LACKS["qt-glib"] = LACKS["qt"]
 
 
 class Kit:
@@ -523,6 +542,450 @@ class _GeventTask:
         return self._result
 
 
+# ---- Twisted
+
+
+class TwistedKit(_Deadlines):
+    """Each run has a reactor of its own, and each task a Deferred of its coroutine."""
+
+    def __init__(self, name):
+        from twisted.internet import defer, task
+
+        import wakefd.twisted
+
+        self.name = name
+        self._defer, self._task = defer, task
+        self._notified = wakefd.twisted.notified
+        self.reactor = None
+
+    def run(self, main, patience=PATIENCE):
+        ended = []
+
+        def begin():
+            done = self._defer.ensureDeferred(main()).addTimeout(patience, reactor)
+            done.addBoth(ended.append).addBoth(lambda _: reactor.stop())
+
+        with _reactor(self.name) as reactor:
+            self.reactor = reactor
+            reactor.callWhenRunning(begin)
+            reactor.run(installSignalHandlers=False)
+        if hasattr(ended[0], "raiseException"):
+            ended[0].raiseException()
+        return ended[0]
+
+    async def _bounded(self, deferred):
+        if _deadline.get() < math.inf:
+            deferred.addTimeout(max(0, _left()), self.reactor)
+        try:
+            await deferred
+        except self._defer.TimeoutError:
+            raise TimeoutError from None
+
+    async def notified(self, event):
+        await self._bounded(self._notified(event, self.reactor))
+
+    async def sleep(self, seconds):
+        await self._bounded(self._task.deferLater(self.reactor, seconds))
+
+    def spawn(self, function, *args):
+        return _TwistedTask(self, self._defer, function(*args))
+
+    def watch(self, fd, callback):
+        class Reader:
+            def fileno(self):
+                return fd
+
+            def doRead(self):  # noqa: N802 - Twisted's name
+                callback()
+
+            def logPrefix(self):  # noqa: N802
+                return "the user's"
+
+            def connectionLost(self, reason):  # noqa: N802
+                pass
+
+        reader = Reader()
+        self.reactor.addReader(reader)
+        return lambda: self.reactor.removeReader(reader)
+
+
+class _TwistedTask:
+    def __init__(self, kit, defer, coroutine):
+        self._kit, self._defer = kit, defer
+        self._ended = []
+        self._deferred = defer.ensureDeferred(coroutine)
+        self._deferred.addBoth(self._ended.append)
+
+    def done(self):
+        return bool(self._ended)
+
+    def cancel(self):
+        self._deferred.cancel()
+
+    async def join(self):
+        async with self._kit.patient("the end of a task"):
+            if not self._ended:
+                ended = self._defer.Deferred()
+                self._deferred.addBoth(lambda _: ended.called or ended.callback(None))
+                await self._kit._bounded(ended)
+        result = self._ended[0]
+        if not hasattr(result, "raiseException"):
+            return result
+        if result.check(self._defer.CancelledError):
+            return CANCELLED
+        raise result.value
+
+
+@contextlib.contextmanager
+def _reactor(name):
+    if name == "twisted-asyncio":
+        from twisted.internet.asyncioreactor import AsyncioSelectorReactor
+
+        own = asyncio.SelectorEventLoop()
+        reactor = AsyncioSelectorReactor(own)
+    elif name == "twisted-epoll":
+        from twisted.internet.epollreactor import EPollReactor
+
+        reactor = EPollReactor()
+        own = reactor._poller
+    elif name == "twisted-poll":
+        from twisted.internet.pollreactor import PollReactor
+
+        reactor, own = PollReactor(), None
+    else:
+        from twisted.internet.selectreactor import SelectReactor
+
+        reactor, own = SelectReactor(), None
+    try:
+        yield reactor
+    finally:
+        for reader in reactor._internalReaders:
+            reader.connectionLost(None)
+        if own is not None:
+            own.close()
+
+
+# ---- what calls back: Qt, Tk, and pollers with a small loop around them
+
+
+class _Cancelled(BaseException):
+    pass
+
+
+class _Expired(BaseException):
+    pass
+
+
+class CallbackKit(Kit):
+    """Runs coroutines on `call_later` and `on_rise`, which return what takes the call back."""
+
+    def run(self, main, patience=PATIENCE):
+        self._tasks, self._current, self.late = [], None, False
+        self.open()
+        try:
+            task = self.spawn(main)
+            self.call_later(patience, lambda: task.interrupt(TimeoutError("no end")))
+            self.loop(task)
+        finally:
+            self.close()
+            for other in self._tasks:
+                other.drop()
+        assert not self.late, "called after it was taken back"
+        return task.outcome()
+
+    def spawn(self, function, *args):
+        task = _CallbackTask(self, function(*args))
+        self._tasks.append(task)
+        return task
+
+    @types.coroutine
+    def suspend(self, begin):
+        self._current.suspend(begin)
+        yield
+
+    async def notified(self, event):
+        await self.suspend(lambda wake: self.on_rise(event, wake))
+
+    async def sleep(self, seconds):
+        await self.suspend(lambda wake: self.call_later(seconds, wake))
+
+    @asynccontextmanager
+    async def move_on_after(self, seconds):
+        scope, task, expired = _Scope(), self._current, _Expired()
+        take_back = self.call_later(seconds, lambda: task.interrupt(expired))
+        try:
+            yield scope
+        except _Expired as error:
+            if error is not expired:
+                raise
+            scope.expired = True
+        finally:
+            take_back()
+
+
+class _CallbackTask:
+    def __init__(self, kit, coroutine):
+        self._kit, self._coroutine = kit, coroutine
+        self._context = contextvars.copy_context()
+        self._waits = self._thrown = self._error = self._result = None
+        self._ended, self._joined = False, []
+        self._take_back = kit.call_later(0, self._step)
+
+    def suspend(self, begin):
+        waits = self._waits = object()
+
+        def wake():
+            if self._waits is waits:
+                self._step()
+            else:
+                self._kit.late = True
+
+        self._take_back = begin(wake)
+
+    def _step(self, error=None):
+        self._waits = self._thrown = None
+        before, self._kit._current = self._kit._current, self
+        try:
+            if error is None:
+                self._context.run(self._coroutine.send, None)
+            else:
+                self._context.run(self._coroutine.throw, error)
+        except StopIteration as stop:
+            self._end(stop.value)
+        except _Cancelled:
+            self._end(CANCELLED)
+        except BaseException as raised:
+            self._error = raised
+            self._end()
+        finally:
+            self._kit._current = before
+
+    def _end(self, result=None):
+        self._ended, self._result = True, result
+        while self._joined:
+            self._joined.pop()()
+
+    def interrupt(self, error):
+        """Throw this into it, from the loop."""
+        if not self._ended and self._thrown is None:
+            self._thrown = error
+            self._waits = None
+            self._take_back()
+            self._take_back = self._kit.call_later(0, lambda: self._step(error))
+
+    def cancel(self):
+        self.interrupt(_Cancelled())
+
+    def done(self):
+        return self._ended
+
+    def when_done(self, call):
+        self._joined.append(call)
+        return lambda: self._joined.remove(call)
+
+    def outcome(self):
+        assert self._ended, "it hangs"
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+    async def join(self):
+        if not self._ended:
+            async with self._kit.patient("the end of a task"):
+                await self._kit.suspend(self.when_done)
+        return self.outcome()
+
+    def drop(self):
+        self._coroutine.close()
+
+
+class QtKit(CallbackKit):
+    def __init__(self, name):
+        os.environ["QT_QPA_PLATFORM"] = "offscreen"
+        import shiboken6
+        from PySide6 import QtCore
+
+        from wakefd.qt import EventNotifier
+
+        self.name = name
+        self._qt, self._notifier = QtCore, EventNotifier
+        self._delete, self._valid = shiboken6.delete, shiboken6.isValid
+        self._app = QtCore.QCoreApplication.instance() or QtCore.QCoreApplication([])
+
+    def open(self):
+        self._loop, self._timers = self._qt.QEventLoop(), set()
+        self._owner = self._qt.QObject()
+
+    def loop(self, task):
+        task.when_done(self._loop.quit)
+        self._loop.exec()
+
+    def close(self):
+        self._delete(self._owner)
+
+    def call_later(self, seconds, call):
+        timer = self._qt.QTimer(self._owner, singleShot=True)
+        timer.timeout.connect(call)
+        timer.timeout.connect(timer.deleteLater)
+        timer.start(math.ceil(seconds * 1000))
+        return lambda: self._valid(timer) and timer.stop()
+
+    def on_rise(self, event, call):
+        notifier = self._notifier(event, self._owner)
+
+        def stop():
+            notifier.close()
+            notifier.deleteLater()
+
+        notifier.notified.connect(lambda: (stop(), call()))
+        return stop
+
+    def watch(self, fd, callback):
+        notifier = self._qt.QSocketNotifier(fd, self._qt.QSocketNotifier.Type.Read, self._owner)
+        notifier.activated.connect(lambda *_: callback())
+        return lambda: notifier.setEnabled(False)
+
+
+class TkKit(CallbackKit):
+    def __init__(self, name):
+        import tkinter as tk
+
+        import wakefd.tk
+
+        self.name = name
+        self._tk, self._watch = tk, wakefd.tk.watch
+        self._display = _display()
+
+    def open(self):
+        self._root = self._tk.Tk(self._display)
+
+    def loop(self, task):
+        task.when_done(self._root.quit)
+        self._root.mainloop()
+
+    def close(self):
+        self._root.destroy()
+        del self._root
+
+    def call_later(self, seconds, call):
+        root = self._root
+        timer = root.after(math.ceil(seconds * 1000), call)
+        return lambda: root.after_cancel(timer)
+
+    def on_rise(self, event, call):
+        watcher = self._watch(self._root, event, lambda: (watcher.close(), call()))
+        return watcher.close
+
+    def watch(self, fd, callback):
+        root = self._root
+        root.createfilehandler(fd, self._tk.READABLE, lambda *_: callback())
+        return lambda: root.deletefilehandler(fd)
+
+
+@cache
+def _display():
+    shown = screen()
+    atexit.register(shown.__exit__, None, None, None)
+    return shown.__enter__()
+
+
+class PollerKit(CallbackKit):
+    """A loop of a few lines around a poller of the standard library's, or pyzmq's."""
+
+    def __init__(self, name, poller):
+        self.name = name
+        self._new_poller = poller
+        self._calls = {}
+
+    def waits(self, event):
+        return waiting(event) + sum(
+            len(calls) for its, calls in self._calls.values() if its is event
+        )
+
+    def open(self):
+        self._register, self._unregister, self._poll, self.close = self._new_poller()
+        self._timers, self._numbers, self._calls = [], itertools.count(), {}
+
+    def loop(self, task):
+        while not task.done():
+            now, due = time.monotonic(), []
+            while self._timers and self._timers[0][0] <= now:
+                due.append(heapq.heappop(self._timers))
+            for timer in due:
+                timer[2]()
+            soon = self._timers[0][0] if self._timers and not task.done() else 0
+            for fd in self._poll(max(0, soon - time.monotonic())):
+                self._unregister(fd)
+                _, calls = self._calls.pop(fd)
+                while calls:
+                    calls.pop(0)()
+        self._calls.clear()
+
+    def call_later(self, seconds, call):
+        timer = [time.monotonic() + seconds, next(self._numbers), call]
+        heapq.heappush(self._timers, timer)
+
+        def stop():
+            timer[2] = lambda: None
+
+        return stop
+
+    def on_rise(self, event, call):
+        fd = event.fileno()
+        if fd not in self._calls:
+            self._register(fd)
+            self._calls[fd] = event, []
+        _, calls = self._calls[fd]
+        calls.append(call)
+
+        def stop():
+            calls.remove(call)
+            if not calls and fd in self._calls:
+                self._unregister(fd)
+                del self._calls[fd]
+
+        return stop
+
+
+def _select():
+    fds = set()
+    return fds.add, fds.remove, lambda left: select.select(fds, [], [], left)[0], lambda: None
+
+
+def _poller(poller, read, unit, close):
+    return (
+        lambda fd: poller.register(fd, read),
+        poller.unregister,
+        lambda left: [fd for fd, _ in poller.poll(math.ceil(left * unit) if unit > 1 else left)],
+        close,
+    )
+
+
+def _poll():
+    return _poller(select.poll(), select.POLLIN, 1000, lambda: None)
+
+
+def _epoll():
+    poller = select.epoll()
+    return _poller(poller, select.EPOLLIN, 1, poller.close)
+
+
+def _zmq():
+    import zmq
+
+    return _poller(zmq.Poller(), zmq.POLLIN, 1000, lambda: None)
+
+
+def _selectors():
+    selector = selectors.DefaultSelector()
+    return (
+        lambda fd: selector.register(fd, selectors.EVENT_READ),
+        selector.unregister,
+        lambda left: [key.fd for key, _ in selector.select(left)],
+        selector.close,
+    )
+
+
 KITS = {
     "asyncio": AsyncioKit,
     "asyncio-debug": partial(AsyncioKit, debug=True),
@@ -538,7 +1001,18 @@ KITS = {
     "anyio-trio": _anyio,
     "gevent": GeventKit,
     "gevent-patched": GeventKit,
+    "twisted-epoll": TwistedKit,
+    "twisted-poll": TwistedKit,
+    "twisted-select": TwistedKit,
+    "twisted-asyncio": TwistedKit,
+    "qt": QtKit,
+    "tk": TkKit,
     "threads": ThreadsKit,
+    "select": partial(PollerKit, poller=_select),
+    "poll": partial(PollerKit, poller=_poll),
+    "epoll": partial(PollerKit, poller=_epoll),
+    "selectors": partial(PollerKit, poller=_selectors),
+    "zmq": partial(PollerKit, poller=_zmq),
     "zmq-asyncio": ZmqAsyncioKit,
 }
 if sys.version_info >= (3, 12):
