@@ -26,7 +26,11 @@ class Keeper:
         self.hub = Hub()
         self._loop = ref(loop)
         self._watched: int | None = None
-        self._watch()
+        try:
+            self._watch()
+        except BaseException:
+            self._watched = None  # or `close` would start the thread once more
+            raise
         self()
 
     def __call__(self) -> None:
@@ -74,10 +78,27 @@ class _Thread:
         self._lock = threading.RLock()
         self._selector = selectors.DefaultSelector()
         self._changed = IoEvent()
-        self._selector.register(self._changed.fileno(), selectors.EVENT_READ)
+        self._listening = -1
+        self._listen()
         self._stop = False
         self._thread = threading.Thread(target=self._run, name="wakefd selector", daemon=True)
         self._thread.start()
+
+    def _listen(self) -> None:
+        if self._listening >= 0:
+            self._selector.unregister(self._listening)
+            self._listening = -1
+        number = self._changed.fileno()
+        self._selector.register(number, selectors.EVENT_READ)
+        self._listening = number
+
+    def _heard(self) -> None:
+        try:
+            self._changed.clear()
+        except OSError:
+            # Its connection has ended, as those of the hubs have: Windows does that on suspend.
+            with self._lock:
+                self._listen()
 
     def watch(self, fd: int, keeper: Keeper) -> None:
         """Call `keeper.post()` once, when the descriptor is readable. Does not own the keeper."""
@@ -100,7 +121,7 @@ class _Thread:
     def _run(self) -> None:
         while not self._stop:
             ready = self._selector.select()
-            self._changed.clear()
+            self._heard()
             for key, _ in ready:
                 if key.data is None:
                     continue
