@@ -56,9 +56,8 @@ CAN = {
 
 _NO_READER = {"reader": "add_reader raises NotImplementedError: the selector thread serves it"}
 _SHUFFLES = {"order": "trio shuffles its tasks"}
-_AT_ONCE = "it returns without a switch if the flag is up, as the library's own do"
-_GEVENT = {"await": "greenlets do not await: wakefd.gevent.wait", "fair": _AT_ONCE}
-_TWISTED = {"await": "wakefd.twisted.notified", "fair": _AT_ONCE}
+_GEVENT = {"await": "greenlets do not await: wakefd.gevent.wait"}
+_TWISTED = {"await": "wakefd.twisted.notified"}
 _POLLER = {
     "await": "it knows fileno() alone",
     "close": "a descriptor must leave the poller before it is closed",

@@ -333,3 +333,60 @@ def test_a_hub_in_the_pool_whose_number_became_a_log_file_leaves_the_log_alone()
         os.write(log.fileno(), b"log\n")
         test_fork.works(IoEvent())
         assert os.pread(log.fileno(), 99, 0) == b"log\n"
+
+
+@in_child
+def test_once_found_closed_a_number_is_never_written_to_or_read_again():
+    # A refused token is tried again by the next notify: not if the number is somebody's log by now.
+    import tempfile
+
+    if backend() != "eventfd":
+        return  # which number is the writing end's, nobody knows
+    event, watched, hub = IoEvent(), IoEvent(), Hub()
+    hub.wait(watched, print)
+    for one, number in ((event, event.fileno()), (watched, hub.fileno())):
+        with tempfile.TemporaryFile() as log:
+            os.close(number)
+            assert errno_of(one.notify) == errno.EBADF
+            os.dup2(log.fileno(), number)
+            os.write(number, b"the first line of the log\n")
+            os.lseek(number, 0, os.SEEK_SET)
+            for _ in range(3):
+                assert errno_of(one.notify) == errno.EBADF
+            hub.dispatch() if one is watched else errno_of(one.clear)
+            assert os.pread(number, 99, 0) == b"the first line of the log\n"
+            assert os.lseek(number, 0, os.SEEK_CUR) == 0
+            one.clear()
+            assert one.notify() is True
+            assert readable(event.fileno())
+            assert os.pread(number, 99, 0) == b"the first line of the log\n"
+            os.close(number)
+
+
+@in_child
+def test_out_of_descriptors_while_a_dead_hub_is_replaced():
+    from test_life_loops import only
+
+    needs_a_pair()
+    event, outcomes, dead, hub = IoEvent(), [], [], Hub()
+    hub.wait(event, outcomes.append)
+    kill(hub.fileno())
+    said = errnos_of_a_closed_reader()
+    with only(0):
+        for _ in range(3):
+            hub.dispatch(dead.append)
+            assert readable(hub)  # the loop comes back, and so do we
+        assert errno_of(event.notify) in said
+        hub.dispatch(dead.append)
+        assert outcomes == [True]
+        assert not dead
+    event.clear()
+    hub.wait(event, outcomes.append)
+    hub.dispatch(dead.append)
+    assert dead not in ([], [hub.fileno()])
+    assert not readable(hub)
+    assert event.notify() is True
+    assert readable(hub)
+    hub.dispatch()
+    assert outcomes == [True, True]
+    hub.close()

@@ -42,7 +42,8 @@ class Keeper:
         loop = self._loop()
         if loop is not None and not loop.is_closed():
             try:
-                loop.call_soon_threadsafe(_dispatch, ref(self))
+                me: ReferenceType[Keeper] = ref(self)
+                loop.call_soon_threadsafe(_dispatch, me)
             except RuntimeError:
                 pass  # closed in this moment
 
@@ -92,7 +93,13 @@ class _Thread:
         """Call `keeper.post()` once, when the descriptor is readable. Does not own the keeper."""
         with self._lock:
             self._selector.register(fd, selectors.EVENT_READ, ref(keeper))
-        self._changed.notify()  # select() looks at what it was given when it began
+        try:
+            self._changed.notify()  # select() looks at what it was given when it began
+        except ConnectionError:
+            pass  # our own has ended, and that wakes the thread, too
+        except OSError:
+            self.forget(fd)
+            raise
 
     def forget(self, fd: int) -> None:
         """Look at it no more. Harmless if it is not watched."""

@@ -24,28 +24,31 @@ impl EventFd {
 
     #[inline]
     pub(crate) fn signal(&self) -> io::Result<bool> {
-        loop {
+        while self.0.may_be_ours() {
             match write(&self.0, &1_u64.to_ne_bytes()) {
                 Ok(_) => return Ok(true),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Ok(false),
+                Err(Errno::BADF) => self.disown(), // closed under us, and whose it is when we try again, nobody knows
                 Err(e) => return Err(e.into()),
             }
         }
+        Err(Errno::BADF.into())
     }
 
     #[inline]
     pub(crate) fn drain(&self) -> io::Result<u64> {
         let mut count = [0; 8];
-        loop {
+        while self.0.may_be_ours() {
             match read(&self.0, &mut count) {
                 Ok(8) => return Ok(u64::from_ne_bytes(count)),
-                Ok(_) => return Err(Errno::BADF.into()), // no eventfd any more
+                Ok(_) | Err(Errno::BADF) => self.disown(), // no eventfd any more
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Ok(0),
                 Err(e) => return Err(e.into()),
             }
         }
+        Err(Errno::BADF.into())
     }
 
     pub(crate) fn renew(&mut self, in_place: bool) -> io::Result<()> {

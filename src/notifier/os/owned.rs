@@ -44,6 +44,12 @@ impl Owned {
         self.gone.store(true, Relaxed);
     }
 
+    /// Nobody has found out so far that the number is not ours. (To look each time would cost a system call.)
+    #[inline]
+    pub(crate) fn may_be_ours(&self) -> bool {
+        !self.gone.load(Relaxed)
+    }
+
     /// Is the number still ours? None: there is no telling. To be asked before a new descriptor is made, which may get the
     /// number of one that was closed.
     pub(crate) fn is_ours(&self) -> Option<bool> {

@@ -1,0 +1,526 @@
+"""Life and death on every kind of loop: what ends, what is refused, what is interrupted."""
+
+import errno
+import gc
+import os
+import resource
+import select
+import signal
+import socket
+import stat
+import sys
+import tempfile
+import time
+import weakref
+from contextlib import contextmanager
+
+import pytest
+
+import lives
+import seccomp
+from helpers import (
+    Thread,
+    errno_of,
+    fds,
+    numbers,
+    run_child,
+    stress,
+    waiting,
+)
+from lives import every, works
+from wakefd import ClosedResourceError, IoEvent
+from wakefd._wakefd import backend
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _screen():
+    with lives.on_a_screen():
+        yield
+
+
+def for_a_while(seconds=0.02):
+    """A condition: let the loop run so long."""
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() >= end
+
+
+# ---- waits, events and loops that end
+
+
+@every("threads")
+def test_a_wait_that_is_given_up_loses_nothing(name, event):
+    def scene(life):
+        for _ in range(3):
+            one, other = life.wait(event), life.wait(event) if name != "foreign" else None
+            yield life.begun(event, 2)
+            life.cancel(one)
+            yield life.begun(event, 1)
+            event.notify()
+            if other is not None:
+                yield other
+                assert other.outcome is True
+            assert not one.over or one.outcome == "cancelled" or name == "twisted"
+            assert event.is_set()
+            assert waiting(event) == 0
+            event.clear()
+
+    lives.play(name, scene)
+    works(name, event)
+
+
+@every("foreign")
+def test_close_ends_every_wait(name):
+    def scene(life):
+        event = IoEvent()
+        waits = [life.wait(event) for _ in range(3)]
+        yield life.begun(event, 3)
+        thread = Thread(event.close)
+        yield lambda: waiting(event) == 0
+        thread.finish()
+        for wait in waits if life.tells_of_close else ():
+            yield wait
+            assert isinstance(wait.outcome, ClosedResourceError), wait.outcome
+        event = IoEvent()
+        wait = life.wait(event)
+        yield life.begun(event)
+        event.notify()
+        event.close()  # the rise wins
+        yield wait
+        assert wait.outcome is True
+
+    lives.play(name, scene)
+
+
+@every("foreign")
+def test_an_event_that_is_dropped_while_a_loop_waits_lives_on(name):
+    def scene(life):
+        event = IoEvent()
+        wait = life.wait(event)
+        yield life.begun(event)
+        dropped, notify = weakref.ref(event), event.notify
+        del event
+        gc.collect()
+        yield for_a_while()
+        assert dropped() is not None
+        thread = Thread(notify)
+        del notify
+        yield wait
+        thread.finish()
+        assert wait.outcome is True
+
+    lives.play(name, scene)
+
+
+def left_behind(life, event):
+    """A scene: it ends while somebody waits."""
+    life.wait(event)
+    yield life.begun(event)
+
+
+@every("threads", "foreign")
+def test_a_loop_that_ends_while_somebody_waits_leaves_notify_legal(name, event):
+    for _ in range(3):
+        lives.play(name, left_behind, event)
+        for call in (event.notify, event.notify, event.clear):
+            Thread(call).finish()
+    works(name, event)  # gevent's hubs are found out at the latest when a new one is made
+    gc.collect()
+    assert waiting(event) == 0
+    assert event._listeners() <= 2
+
+
+@every()
+def test_thousands_of_loops_leave_no_descriptor_and_no_memory(name):
+    run_child("test_life_loops", "thousands_of_loops", name)
+
+
+def thousands_of_loops(name):
+    few = name == "tk"  # an X client each
+    event = IoEvent()
+
+    def some(count):
+        for turn in range(count):
+            ends_early = turn % 3 == 0 and name not in ("gevent", "threads", "foreign")
+            lives.play(name, left_behind if ends_early else lives.wakes_up, event)
+
+    def resident():
+        gc.collect()
+        with open("/proc/self/statm") as statm:
+            return int(statm.read().split()[1]) * resource.getpagesize()
+
+    some(20 if few else 100)
+    descriptors, memory = fds(), resident()
+    some(stress(30, 300) if few else stress(300, 5000))
+    assert fds() <= descriptors
+    grown = resident() - memory
+    # Tk keeps half a megabyte of each application and gevent 11 KB of each hub, ours or not.
+    assert name in ("gevent", "tk") or grown < stress(1_000_000, 3_000_000), grown
+    assert event._listeners() <= 2
+
+
+@every("threads", "foreign")
+def test_loops_end_while_other_threads_notify_at_full_speed(name):
+    events, stop = [IoEvent() for _ in range(3)], IoEvent()
+
+    def notify():
+        while not stop.is_set():
+            for event in events:
+                event.notify()
+                event.clear()
+
+    def scene(life):
+        for event in events:
+            for _ in range(2):
+                life.wait(event)
+        yield for_a_while(0.002)
+
+    threads = [Thread(notify) for _ in range(2)]
+    try:
+        for _ in range(stress(10 if name == "tk" else 25, 1000)):
+            lives.play(name, scene)
+    finally:
+        stop.notify()
+    for thread in threads:
+        thread.finish()
+    gc.collect()
+    assert [waiting(event) for event in events] == [0] * 3
+    for event in events:
+        works(name, event)
+
+
+class Event(IoEvent):
+    """Has attributes."""
+
+
+# Not gevent: the collector does not look into a greenlet that is suspended.
+@every("gevent", "threads")
+def test_event_waiter_and_loop_in_one_cycle_go_together(name):
+    made = []
+
+    def scene(life):
+        event = Event()
+        event.life, event.wait_of_its_own = life, life.wait(event)
+        made.append((weakref.ref(event), weakref.ref(event.wait_of_its_own)))
+        yield life.begun(event)
+
+    before = fds()
+    for _ in range(3):
+        lives.play(name, scene)
+    gc.collect()
+    gc.collect()
+    assert [[each() for each in pair] for pair in made] == [[None, None]] * 3
+    assert fds() <= before + 1
+
+
+@every()
+def test_del_and_weakref_callbacks_may_notify(name, event):
+    class Notifies:
+        def __del__(self):
+            event.notify()
+
+    other = IoEvent()
+
+    def scene(life):
+        for _ in range(3):
+            waits = [life.wait(event), life.wait(other)]
+            yield life.begun(event)
+            yield life.begun(other)
+            thing = Notifies()
+            thing.itself = thing
+            _reference = weakref.ref(thing, lambda _: other.notify())
+            del thing
+            gc.collect()
+            for wait in waits:
+                yield wait
+                assert wait.outcome is True
+            event.clear()
+            other.clear()
+
+    lives.play(name, scene)
+
+
+# ---- signals
+
+
+@every("qt", "tk")
+def test_a_python_signal_handler_wakes_a_loop_that_sleeps(name):
+    run_child("test_life_loops", "signal_handler", name)
+
+
+signalled = IoEvent()
+
+
+def asleep(life):
+    """A scene: a signal comes while the loop sleeps."""
+    for _ in range(3):
+        wait = life.wait(signalled)
+        yield life.begun(signalled)
+        signal.setitimer(signal.ITIMER_REAL, 0.03)
+        yield wait
+        assert wait.outcome is True
+        assert signalled.clear()
+
+
+def signal_handler(name, scene=asleep):
+    signal.signal(signal.SIGALRM, lambda *_: signalled.notify())
+    lives.Gevent.in_the_main_thread = True
+    before = time.monotonic()
+    lives.play(name, scene)
+    assert time.monotonic() - before < 5, "it woke for another reason"
+
+
+# While these sleep in C, Python runs no handlers, whatever they do; unless something wakes them.
+@every(only=["qt", "tk"])
+def test_a_pair_of_sockets_lets_python_run_its_handlers(name):
+    run_child("test_life_loops", "wakeup_pair", name)
+
+
+def wakeup_pair(name):
+    reader, writer = socket.socketpair()
+    for end in (reader, writer):
+        end.setblocking(False)
+
+    def watch():
+        if name == "tk":
+            import tkinter as tk
+
+            tk._default_root.createfilehandler(reader, tk.READABLE, lambda *_: reader.recv(99))
+            return None
+        from PySide6.QtCore import QSocketNotifier
+
+        watches = QSocketNotifier(reader.fileno(), QSocketNotifier.Type.Read)
+        watches.activated.connect(lambda *_: reader.recv(99))
+        return watches
+
+    def scene(life):
+        _watches = watch()
+        yield from asleep(life)
+
+    lives.LIVES[name]().prepare()
+    signal.set_wakeup_fd(writer.fileno())
+    signal_handler(name, scene)
+
+
+def test_an_event_is_no_wakeup_fd_of_signals():
+    # Python writes one byte there, and an eventfd wants eight; a pair is read, and not written.
+    said = run_child("test_life_loops", "wakeup_fd").stderr
+    assert ("OSError: [Errno 22]" in said) is (backend() == "eventfd"), said
+
+
+def wakeup_fd():
+    event = IoEvent()
+    signal.signal(signal.SIGALRM, lambda *_: None)
+    signal.set_wakeup_fd(event.fileno())
+    os.kill(os.getpid(), signal.SIGALRM)
+    time.sleep(0.02)
+    assert not event.is_set()
+    assert not event.wait(0)
+    assert not select.select([event], [], [], 0)[0]
+    signal.set_wakeup_fd(-1)
+    assert event.notify()
+    assert event.clear()
+
+
+# ---- no descriptors left
+
+
+@contextmanager
+def only(count):
+    """So many more descriptors are to be had."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    top = max(numbers()) + 1
+    resource.setrlimit(resource.RLIMIT_NOFILE, (top, hard))
+    holes = []
+    try:
+        while True:
+            holes.append(os.dup(0))
+    except OSError:
+        pass
+    resource.setrlimit(resource.RLIMIT_NOFILE, (top + count, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for hole in holes:
+            os.close(hole)
+
+
+@every()
+def test_out_of_descriptors_wherever_one_is_made(name):
+    run_child("test_life_loops", "out_of_descriptors", name)
+
+
+def out_of_descriptors(name):
+    """The first wait of a loop, when there are none, one, two ... left for it."""
+    lives.LIVES[name]().prepare()
+    refused = []
+
+    def scene(life, free):
+        yield for_a_while()  # what the loop needs for itself it has
+        event, before = IoEvent(), numbers()
+        with only(free):
+            # A thread that comes from nowhere needs some for itself, for a moment.
+            wait = life.wait(event)
+            begun = life.begun(event)
+            yield lambda: wait.over or begun()
+            if wait.over:
+                assert isinstance(wait.outcome, OSError), wait.outcome
+                assert wait.outcome.errno == errno.EMFILE
+        if wait.over:
+            refused.append(free)
+            wait = None
+            gc.collect()
+            assert waiting(event) == 0
+            assert numbers() == before, (free, before, numbers())
+            yield from lives.wakes_up(life, event)
+        else:
+            Thread(event.notify)
+            yield wait
+            assert wait.outcome is True
+        event.clear()
+        yield from lives.wakes_up(life, event)
+
+    def child(free):
+        sys.unraisablehook = lambda what: os._exit(3)
+        if name == "uvloop":  # in the main thread it needs two for itself, for signals
+            Thread(lives.play, name, scene, free).finish()
+        else:
+            lives.play(name, scene, free)
+        works(name, IoEvent())
+        os._exit(5 if refused else 4)
+
+    outcomes = []
+    for free in range(8):
+        pid = os.fork()
+        if pid == 0:
+            try:
+                child(free)
+            except BaseException:
+                import traceback
+
+                traceback.print_exc()
+            finally:
+                os._exit(1)
+        outcomes.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    needed = outcomes.count(5)
+    assert outcomes == [5] * needed + [4] * (8 - needed), outcomes
+    assert 1 <= needed <= 6, outcomes
+
+
+# ---- descriptors that go
+
+
+def eventfds(among):
+    return [fd for fd in sorted(among) if "eventfd" in os.readlink(f"/proc/self/fd/{fd}")]
+
+
+def sockets(among):
+    return [fd for fd in sorted(among) if stat.S_ISSOCK(os.fstat(fd).st_mode)]
+
+
+@every("foreign")
+def test_a_hub_whose_descriptor_was_closed_under_it(name):
+    if backend() != "eventfd":
+        pytest.skip("which of the sockets is it?")
+    run_child("test_life_loops", "closed_under_us", name)
+
+
+def closed_under_us(name):
+    event, log = IoEvent(), os.open(tempfile.gettempdir(), os.O_TMPFILE | os.O_RDWR)
+
+    def scene(life):
+        yield for_a_while()  # what the loop has for itself is there
+        before = numbers()
+        wait = life.wait(event)
+        yield life.begun(event)
+        hub = eventfds(numbers() - before)[0]
+        os.close(hub)
+        assert errno_of(event.notify) == errno.EBADF
+        assert event.is_set()
+        assert errno_of(event.notify) in (errno.EBADF, None)  # None: it has been replaced meanwhile
+        os.dup2(log, hub)  # and now it is another's
+        os.write(hub, b"log\n")
+        taken.append(hub)
+        if name == "gevent":  # what its loops leave behind goes when the next one is made
+            life.cancel(wait)
+            yield life.begun(event, 0)
+
+    taken = []
+    lives.play(name, scene)
+    event.clear()
+    gc.collect()
+    if name == "threads":
+        event = IoEvent()  # the other's thread still sleeps over the number, and notify says so
+    for _ in range(3):
+        works(name, event)
+    assert os.path.sameopenfile(taken[0], log)
+    assert os.pread(log, 99, 0) == b"log\n"
+
+
+# Not uvloop: it needs eventfds of its own, and on Linux we can only refuse them to all.
+@every("foreign", "uvloop")
+def test_a_hub_whose_connection_ends_is_replaced_and_the_loop_does_not_spin(name):
+    run_child("test_life_loops", "dead_pair", name)
+
+
+def dead_pair(name):
+    if backend() == "eventfd":
+        seccomp.refuse("eventfd2", errno=errno.EPERM)
+    assert backend() in ("socketpair", "tcp")
+    event = IoEvent()
+
+    def scene(life):
+        yield for_a_while()
+        before = numbers()
+        wait = life.wait(event)
+        yield life.begun(event)
+        for _ in range(2):
+            hub = sockets(numbers() - before)[0]
+            with socket.socket(fileno=os.dup(hub)) as end:
+                end.shutdown(socket.SHUT_RDWR)
+            used = time.process_time()
+            yield for_a_while(0.1)
+            assert time.process_time() - used < 0.08, "the loop spins"
+            assert not wait.over
+        thread = Thread(event.notify)
+        yield wait
+        thread.finish()
+        assert wait.outcome is True
+        for _ in range(3):
+            yield from lives.wakes_up(life, event)
+
+    lives.play(name, scene)
+    works(name, event)
+
+
+# ---- refused by the kernel
+
+
+@every()
+@pytest.mark.skipif(not seccomp.AVAILABLE, reason="no seccomp numbers for this CPU")
+def test_a_refused_token_is_an_error_and_the_next_notify_gets_through(name):
+    run_child("test_life_loops", "refused_token", name)
+
+
+def refused_token(name):
+    from test_refused import Refused
+
+    event = IoEvent()
+    refused = Refused()
+
+    def scene(life):
+        for _ in range(2):
+            wait = life.wait(event)
+            yield life.begun(event)
+            assert refused(event.notify) == errno.EPERM
+            assert refused(event.notify) == errno.EPERM
+            assert event.is_set()
+            yield for_a_while()
+            assert not wait.over
+            assert event.notify() is False  # the flag was up, but this one gets through
+            yield wait
+            assert wait.outcome is True
+            assert event.clear()
+            yield from lives.wakes_up(life, event)
+
+    lives.play(name, scene)
