@@ -39,6 +39,7 @@ CANCELLED = "cancelled"
 # reader     the loop itself watches a user's descriptors
 # remembers  a rise that is cleared at once releases whoever waited
 # shared     one descriptor, however many events there are
+# threads    a loop may run in any thread
 
 CAN = {
     "await",
@@ -52,6 +53,7 @@ CAN = {
     "reader",
     "remembers",
     "shared",
+    "threads",
 }
 
 _NO_READER = {"reader": "add_reader raises NotImplementedError: the selector thread serves it"}
@@ -89,6 +91,7 @@ LACKS = {
     "tk": {
         "await": "wakefd.tk.watch",
         "close": "the watch ends quietly",
+        "threads": "it must be freed in its own, and the collector runs anywhere",
     },
     "threads": {
         "await": "they block: event.wait",
@@ -689,6 +692,7 @@ class CallbackKit(Kit):
             self.close()
             for other in self._tasks:
                 other.drop()
+            self._tasks.clear()
         assert not self.late, "called after it was taken back"
         return task.outcome()
 
@@ -831,13 +835,8 @@ class QtKit(CallbackKit):
 
     def on_rise(self, event, call):
         notifier = self._notifier(event, self._owner)
-
-        def stop():
-            notifier.close()
-            notifier.deleteLater()
-
-        notifier.notified.connect(lambda: (stop(), call()))
-        return stop
+        notifier.notified.connect(lambda: (notifier.close(), call()))
+        return notifier.close
 
     def watch(self, fd, callback):
         notifier = self._qt.QSocketNotifier(fd, self._qt.QSocketNotifier.Type.Read, self._owner)
@@ -857,6 +856,7 @@ class TkKit(CallbackKit):
 
     def open(self):
         self._root = self._tk.Tk(self._display)
+        _roots.append(self._root)
 
     def loop(self, task):
         task.when_done(self._root.quit)
@@ -879,6 +879,10 @@ class TkKit(CallbackKit):
         root = self._root
         root.createfilehandler(fd, self._tk.READABLE, lambda *_: callback())
         return lambda: root.deletefilehandler(fd)
+
+
+# Tk aborts if the collector runs in another thread when it finds one.
+_roots = []
 
 
 @cache
@@ -1019,8 +1023,8 @@ if sys.version_info >= (3, 12):
 
 ASYNCIO = [name for name in KITS if name.startswith(("asyncio", "uvloop"))]
 
-# They bend their process: the contract runs in an interpreter of their own.
-ALONE = ["gevent-patched"]
+# They bend their process, or may end it: the contract runs in an interpreter of their own.
+ALONE = ["gevent-patched", "qt", "tk"]
 
 # One of each kind of loop, for what is slow.
 LOOPS = ("asyncio", "uvloop", "trio")

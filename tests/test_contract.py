@@ -601,8 +601,17 @@ async def test_a_coroutine_that_is_closed_in_mid_wait_leaves_nothing(aio, event)
 def test_two_loops_wait_for_one_event(kit, other):
     if (kit.name, other) == ("gevent-patched", "trio"):
         pytest.skip("gevent takes the epoll from trio")
+    two_loops(kit, kits.kit(other))
+
+
+@needs("threads")
+def test_two_loops_of_one_kind_wait_for_one_event(kit):
+    two_loops(kit, kits.kit(kit.name))
+
+
+def two_loops(*both):
     event, rounds = IoEvent(), 30
-    both, seen, counts = [kit, kits.kit(other)], [0, 0], [0, 0]
+    seen, counts = [0, 0], [0, 0]
 
     async def wait(index):
         for _ in range(rounds):
@@ -612,23 +621,26 @@ def test_two_loops_wait_for_one_event(kit, other):
                 await both[index].turn()
             counts[index] += 1
 
+    def both_wait():
+        return sum(each.waits(event) for each in both) - waiting(event) == 2
+
     def notify():
         for done in range(rounds):
-            until(lambda done=done: counts == [done, done] and kit.waits(event) == 2)
+            until(lambda done=done: counts == [done, done] and both_wait())
             assert event.notify() is True
-            if not kit.can("remembers"):
+            if not all(kit.can("remembers") for kit in both):
                 until(lambda done=done: seen == [done + 1, done + 1])
             assert event.clear() is True
 
     there = Thread(lambda: both[1].run(lambda: wait(1)))
     notifier = Thread(notify)
     try:
-        kit.run(lambda: wait(0))
+        both[0].run(lambda: wait(0))
     finally:
         notifier.finish()
         there.finish()
     assert event._rises() == rounds
-    assert event._listeners() == 2 or not kit.can("shared")
+    assert event._listeners() == 2 or not all(kit.can("shared") for kit in both)
 
 
 async def test_a_users_own_watcher_on_the_descriptor(kit, event):
@@ -1095,14 +1107,6 @@ async def test_a_hub_that_dies_is_replaced(kit, event, mortal):
     await task.join()
 
 
-@pytest.mark.skipif(backend() != "eventfd", reason="ran just now")
-@pytest.mark.skipif(not seccomp.AVAILABLE, reason="no seccomp")
-def test_hubs_that_die_are_replaced():
-    """An eventfd does not die."""
-    arguments = ["--refuse-eventfd", "-k", "test_a_hub_that_dies"]
-    assert " passed" in pytest_run("-m", "pytest", __file__, *arguments)
-
-
 async def test_notifications_of_a_thread_that_does_not_wait_for_answers(kit, event):
     got, items = 0, []
 
@@ -1123,17 +1127,21 @@ async def test_notifications_of_a_thread_that_does_not_wait_for_answers(kit, eve
         thread.finish()
 
 
-@pytest.mark.parametrize("alone", kits.ALONE)
-def test_all_of_it_in_an_interpreter_of_its_own(alone):
-    patched = ["-m", "gevent.monkey", "--module"] if alone == "gevent-patched" else ["-m"]
-    assert " passed" in pytest_run(*patched, "pytest", __file__, f"--kit={alone}")
+def in_a_child(*arguments, kit=None):
+    before = ["gevent.monkey", "--module"] if kit == "gevent-patched" else []
+    chosen = [f"--kit={kit}"] if kit else []
+    report = pytest_run("-m", *before, "pytest", __file__, *chosen, *arguments)
+    assert " passed" in report
 
 
-def test_binding_happens_when_something_waits():
-    made = Thread(IoEvent).finish()
+@pytest.mark.parametrize("kit_alone", kits.ALONE)
+def test_all_of_it_in_an_interpreter_of_its_own(kit_alone):
+    in_a_child(kit=kit_alone)
 
-    async def main():
-        made.notify()
-        await made.notified()
 
-    asyncio.run(main())
+@pytest.mark.skipif(backend() != "eventfd", reason="it ran above")
+@pytest.mark.skipif(not seccomp.AVAILABLE, reason="no seccomp")
+@pytest.mark.parametrize("kit_alone", [None, *kits.ALONE])
+def test_hubs_that_die_are_replaced(kit_alone):
+    """An eventfd does not die: they are refused."""
+    in_a_child("--refuse-eventfd", "-k", "test_a_hub_that_dies", kit=kit_alone)
