@@ -1,7 +1,9 @@
 """The interpreter ends while daemon threads are at it: no crash, no hang."""
 
+import _thread
 import asyncio
 import atexit
+import ctypes
 import subprocess
 import sys
 import threading
@@ -10,6 +12,7 @@ import time
 import pytest
 
 import kits
+import lives
 from helpers import HERE, PATIENCE, Thread, stress
 from wakefd import IoEvent
 
@@ -98,6 +101,27 @@ def idle():
     event.wait()
 
 
+def native(work):
+    """Begin a thread of the C library's, which comes to Python as a stranger."""
+
+    @ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)
+    def begin(_):
+        work()
+
+    kept.append(begin)
+    number = ctypes.c_ulong()
+    assert ctypes.CDLL(None).pthread_create(ctypes.byref(number), None, begin, None) == 0
+
+
+def bare(work):
+    """Begin a thread that `threading` does not know."""
+    _thread.start_new_thread(work, ())
+
+
+def daemon(work):
+    threading.Thread(target=work, daemon=True).start()
+
+
 MIXES = {
     "notifiers": [notifying, notifying, polling],
     "threads": [notifying, waiting, waiting_briefly, waiting],
@@ -117,7 +141,7 @@ def main(mix, seconds):
         atexit.register(event.notify)
         atexit.register(lambda: event.wait(0))
     for work in MIXES[mix]:
-        threading.Thread(target=work, daemon=True).start()
+        daemon(work)
     time.sleep(seconds)
     kept.extend(IoEvent() for _ in range(100))
     for each in kept:
@@ -171,3 +195,47 @@ def drop_at_the_end():
     Thread(event.wait)
     kept.append(Last())
     sys.modules["last"] = Last()
+
+
+@pytest.mark.parametrize("begin", ["native", "bare"])
+def test_the_interpreter_ends_although_threads_that_it_has_not_made_are_at_it(begin):
+    # They attach to the interpreter for each call. (Threads that never do: tests/rust/exit.rs.)
+    for run in range(stress(6, 1000)):
+        exits_well(f"main_of_strangers(test_exit.{begin}, {0.02 + run * 0.013 % 0.1})")
+
+
+def main_of_strangers(begin, seconds):
+    sys.stderr = None
+    for work in (notifying, notifying, polling, waiting, waiting_briefly, making):
+        begin(work)
+    time.sleep(seconds)
+
+
+@lives.every()
+def test_the_interpreter_ends_in_the_middle_of_a_loop(name):
+    with lives.on_a_screen():
+        for run in range(stress(3, 200)):
+            begin = ("native", "bare", "daemon")[run % 3]
+            exits_well(f"in_the_middle({name!r}, test_exit.{begin}, {run % 2})")
+
+
+def in_the_middle(name, begin, whole):
+    """The loop is left where it is, or ends first (whole); the threads go on in any case."""
+    lives.Gevent.in_the_main_thread = True
+    for work in (notifying, polling):
+        begin(work)
+
+    def scene(life):
+        for _ in range(5):
+            wait = life.wait(event)
+            yield wait
+            assert wait.outcome is True
+        life.wait(IoEvent())
+        kept.append(life.wait(event))
+        if not whole:
+            sys.exit()
+
+    try:
+        lives.play(name, scene)
+    except* SystemExit:  # trio wraps it up
+        pass

@@ -143,10 +143,13 @@ def _nothing() -> None:
 
 _current: _Thread | None = None
 _starting = threading.RLock()
+_process = os.getpid()
 
 
 def _thread() -> _Thread:
     global _current  # noqa: PLW0603 - one per process
+    if _process != os.getpid():
+        _forked()  # by native code: Python's handlers have not run
     with _starting:
         if _current is None:
             _current = _Thread()
@@ -156,7 +159,8 @@ def _thread() -> _Thread:
 
 def _forked() -> None:
     """The thread stayed in the parent, and with it whoever held the lock."""
-    global _current, _starting  # noqa: PLW0603 - one per process
+    global _current, _process, _starting  # noqa: PLW0603 - one per process
+    _process = os.getpid()
     if _current is not None:
         atexit.unregister(_current.stop)
     _current = None

@@ -1,0 +1,223 @@
+"""Forks, clones, other processes and exec, on every kind of loop, each in a process of its own."""
+
+import ctypes
+import multiprocessing
+import os
+import sys
+import time
+import traceback
+
+import pytest
+
+import lives
+from helpers import PATIENCE, Thread, forked, numbers, reaped, run_child, waiting
+from lives import every, works
+from test_fork import clone
+from wakefd import IoEvent
+
+# Not Tk: an X connection cannot be shared with a child.
+
+
+def works_anew(name, event):
+    """A loop of this kind in this process, which may be in the middle of one."""
+    if name == "qt":  # its loops nest, and the main thread's is the one that is sure to be there
+        works(name, event)
+    else:
+        Thread(works, name, event).finish()
+
+
+def ends(status):
+    sys.stderr.flush()
+    os._exit(status)
+
+
+@every("tk")
+def test_a_fork_while_a_loop_waits(name):
+    run_child("test_life_processes", "forks", name)
+
+
+def forks(name):
+    """The child neither wakes the parent nor robs it; the parent's loop says what it is there."""
+    event, up, new = IoEvent(), IoEvent(), IoEvent()
+    up.notify()
+    readable = up.fileno()
+    lives.Gevent.in_the_main_thread = True
+
+    def scene(life):
+        wait = life.wait(event)
+        yield life.begun(event)
+        rises = event._rises()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                yield from child(life)
+            except BaseException:
+                traceback.print_exc()
+                ends(1)
+            ends(0)
+        reaped(pid)
+        yield lambda: True
+        assert not wait.over
+        assert event._rises() == rises
+        assert waiting(event) == (name != "foreign")
+        assert up.is_set()
+        assert up.clear() is True
+        Thread(event.notify).finish()
+        yield wait
+        assert wait.outcome is True
+        event.clear()
+        yield from lives.wakes_up(life, event)
+
+    def child(life):
+        life.after_fork()
+        assert up.is_set()
+        assert up.fileno() == readable
+        assert up.clear() is True
+        event.notify()
+        event.clear()
+        event.notify()
+        event.clear()
+        for each in (up, new):
+            works_anew(name, each)
+        wait = life.wait(new)
+        begun = life.begun(new)
+        yield lambda: wait.over or begun()
+        if wait.over:
+            assert life.in_a_forked_child in ("refuses", "either")
+            assert isinstance(wait.outcome, RuntimeError)
+            assert "fork" in str(wait.outcome)
+            assert "new" in str(wait.outcome)
+            assert waiting(new) == 0
+        else:
+            assert life.in_a_forked_child in ("works", "either")
+            Thread(new.notify).finish()
+            yield wait
+            assert wait.outcome is True
+        works_anew(name, IoEvent())
+
+    lives.play(name, scene)
+    works(name, up)
+
+
+@every("tk")
+@pytest.mark.parametrize("how", ["clone", "fork"])
+def test_native_code_forks(name, how):
+    run_child("test_life_processes", "native", name, how)
+
+
+def native(name, how):
+    """Python's own handlers do not run in the child; those of the C library only after fork(3)."""
+    event, other = IoEvent(), IoEvent()
+    fd = event.fileno()
+    lives.Gevent.in_the_main_thread = name != "gevent"
+    works(name, event)
+    works(name, event)
+
+    def child():
+        assert event.notify() is True
+        assert event.clear() is True
+        for each in (event, other, IoEvent()):
+            works(name, each)
+
+    fork = clone if how == "clone" else ctypes.PyDLL(None).fork
+    threads_are_gone()
+    forked(child, fork)
+    assert not event.is_set()
+    assert event.fileno() == fd
+    works(name, event)
+
+
+def threads_are_gone():
+    """What the C library locks in a thread that is on its way out, nobody unlocks in the child."""
+    end = time.monotonic() + 0.3
+    while len(os.listdir("/proc/self/task")) > 2 and time.monotonic() < end:
+        time.sleep(0.005)
+
+
+shared = IoEvent()
+
+
+def in_another_process(name):
+    works(name, shared)
+    works(name, IoEvent())
+
+
+@every("tk")
+def test_multiprocessing(name):
+    run_child("test_life_processes", "processes", name)
+
+
+def processes(name):
+    shared.fileno()
+    if name not in ("gevent", "qt"):  # which must not have run before a fork, by their own rules
+        works(name, shared)
+    for method in ("fork", "forkserver", "spawn"):
+        context = multiprocessing.get_context(method)
+        if method == "forkserver":
+            context.set_forkserver_preload(["test_life_processes"])
+        process = context.Process(target=in_another_process, args=(name,))
+        process.start()
+        process.join(2 * PATIENCE)
+        assert process.exitcode == 0, (method, process.exitcode)
+    if name != "qt":
+        works(name, shared)
+
+
+@every()
+def test_exec_in_the_middle_of_a_loop_leaves_no_descriptor(name):
+    said = run_child("test_life_processes", "executes", name).stdout
+    assert said == "[]\n"
+
+
+def executes(name):
+    event, own = IoEvent(), numbers()
+    event.fileno()
+    code = f"""if True:
+        import os
+        found = []
+        for fd in os.listdir("/proc/self/fd"):
+            try:
+                found.append((fd, os.readlink(f"/proc/self/fd/{{fd}}")))
+            except OSError:
+                pass  # the listing's own
+        print([each for each in found if int(each[0]) not in {own!r} and "/proc/" not in each[1]])
+    """
+
+    def scene(life):
+        life.wait(event)
+        yield life.begun(event)
+        Thread(event.wait)
+        yield lambda: waiting(event) == 2 - (name == "foreign")
+        os.execve(sys.executable, [sys.executable, "-c", code], os.environ)
+
+    lives.play(name, scene)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _screen():
+    with lives.on_a_screen():
+        yield
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="it does not tell")
+def test_a_second_interpreter_is_told_that_it_cannot_have_it():
+    run_child("test_life_processes", "second_interpreter")
+
+
+def second_interpreter():
+    try:
+        import _interpreters as interpreters
+    except ImportError:
+        import _xxsubinterpreters as interpreters
+    code = """if True:
+        import os
+        try:
+            import wakefd
+        except ImportError as error:
+            if "wakefd" in str(error):
+                os._exit(0)  # CPython 3.12 does not survive the end of an interpreter
+        os._exit(1)
+    """
+    run = getattr(interpreters, "exec", None) or interpreters.run_string
+    run(interpreters.create(), code)
+    os._exit(1)

@@ -1,0 +1,40 @@
+"""Every promise of docs/lifecycle.md names the tests that hold it, and there are such tests."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+PAGE = (HERE.parent / "docs" / "lifecycle.md").read_text("utf-8")
+
+PROMISES = re.findall(r"^\| (?!what happens|---)(.*?) \| .* \|$", PAGE, re.MULTILINE)
+HELD = {
+    promise: re.findall(r"`(\S+)::(\w+)`", tests)
+    for promise, tests in re.findall(r"^- (.*):\n((?:  - .*\n)+)", PAGE, re.MULTILINE)
+}
+
+
+def functions(file):
+    if file.endswith(".rs"):
+        return re.findall(r"#\[test\]\s*fn (\w+)", (HERE / file).read_text("utf-8"))
+    module = ast.parse((HERE / f"test_{file}.py").read_text("utf-8"))
+    return [
+        node.name
+        for node in module.body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+
+
+def test_every_promise_has_its_tests_and_every_test_its_promise():
+    assert len(PROMISES) >= 20
+    assert list(HELD) == PROMISES
+    assert all(HELD.values())
+
+
+@pytest.mark.parametrize("promise", HELD)
+def test_they_exist(promise):
+    for file, name in HELD[promise]:
+        assert name in functions(file), f"{file}::{name}"
+        assert name.startswith("test_") or file.endswith(".rs")
