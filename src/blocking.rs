@@ -4,12 +4,8 @@ use crate::{
     fork,
     hub::Event,
     self_pipe::Descriptor,
-    sync::Arc,
+    sync::{Arc, local},
     waiters::{Begun, Hub, Outcome, Ticket},
-};
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    io::Errno,
 };
 use std::{
     cell::RefCell,
@@ -20,9 +16,9 @@ use std::{
 
 type ThreadHub = Hub<Arc<OnceLock<Outcome>>>;
 
-thread_local! {
+local! {
     // Borrowed for moments only: a signal handler of Python's may wait in the middle of a wait.
-    static HUB: RefCell<Option<ThreadHub>> = const { RefCell::new(None) };
+    static HUB: RefCell<Option<ThreadHub>> = RefCell::new(None);
 }
 
 /// A wait for the first of some events that has begun and not ended; dropping it ends it.
@@ -45,7 +41,8 @@ impl Wait {
     /// # Errors
     /// No descriptor to be had for this thread's hub.
     pub(crate) fn begin(events: Vec<Arc<Event>>) -> io::Result<Started> {
-        HUB.with_borrow_mut(|slot| {
+        HUB.with(|slot| {
+            let slot = &mut *slot.borrow_mut();
             let epoch = fork::epoch();
             if !slot.as_ref().is_some_and(Hub::is_usable) {
                 *slot = Some(Hub::new(true)?); // the first wait, or the first one after a fork
@@ -97,28 +94,21 @@ impl Wait {
                 }
             }
             let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-            let ready = poll(
-                &mut [PollFd::new(&self.descriptor, PollFlags::IN)],
-                left.map(timespec).as_ref(),
-            );
-            match ready {
-                Err(Errno::INTR) => return Err(io::ErrorKind::Interrupted.into()),
-                Err(e) => return Err(e.into()),
-                Ok(0) if self.outcome.get().is_none() => return Ok(None),
-                Ok(_) => {
-                    self.dispatch()?;
-                    // Whatever keeps it readable must not keep us beyond the deadline.
-                    if left == Some(Duration::ZERO) && self.outcome.get().is_none() {
-                        return Ok(None);
-                    }
-                }
+            if !poll(&self.descriptor, left)? {
+                return Ok(self.outcome.get().copied());
+            }
+            self.dispatch()?;
+            // Whatever keeps it readable must not keep us beyond the deadline.
+            if left == Some(Duration::ZERO) {
+                return Ok(self.outcome.get().copied());
             }
         }
     }
 
     fn dispatch(&mut self) -> io::Result<()> {
         let mut released = Vec::new();
-        HUB.with_borrow_mut(|slot| {
+        HUB.with(|slot| {
+            let mut slot = slot.borrow_mut();
             let hub = slot
                 .as_mut()
                 .filter(|hub| hub.is_usable())
@@ -150,9 +140,41 @@ impl Drop for Wait {
     }
 }
 
+/// What the end of a thread does by itself, though to loom only when its globals may be gone.
+#[cfg(loom)]
+pub(crate) fn thread_ends() {
+    drop(HUB.with(|slot| slot.borrow_mut().take()));
+}
+
+/// Sleeps until it is readable; false if the time is up.
+#[cfg(not(loom))]
+fn poll(descriptor: &Descriptor, left: Option<Duration>) -> io::Result<bool> {
+    use rustix::{
+        event::{PollFd, PollFlags, poll},
+        io::Errno,
+    };
+
+    match poll(
+        &mut [PollFd::new(descriptor, PollFlags::IN)],
+        left.map(timespec).as_ref(),
+    ) {
+        Ok(ready) => Ok(ready > 0),
+        Err(Errno::INTR) => Err(io::ErrorKind::Interrupted.into()),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// No time passes in a model: it is up at once, or never.
+#[cfg(loom)]
+#[allow(clippy::unnecessary_wraps)] // as above
+fn poll(descriptor: &Descriptor, left: Option<Duration>) -> io::Result<bool> {
+    Ok(descriptor.notifier().poll(left.is_none()))
+}
+
+#[cfg(not(loom))]
 #[allow(clippy::cast_possible_wrap, clippy::cast_lossless)] // below 10^9; the type differs between systems
-fn timespec(duration: Duration) -> Timespec {
-    Timespec {
+fn timespec(duration: Duration) -> rustix::event::Timespec {
+    rustix::event::Timespec {
         tv_sec: duration.as_secs().try_into().unwrap_or(i64::MAX),
         tv_nsec: duration.subsec_nanos() as _,
     }

@@ -57,7 +57,7 @@ mod fork {
 
 #[cfg(all(feature = "async-io", not(any(loom, wakefd_steps))))]
 mod async_io;
-#[cfg(not(any(loom, wakefd_steps)))]
+#[cfg(not(wakefd_steps))]
 mod blocking;
 #[cfg(not(any(loom, wakefd_steps)))]
 mod io_event;

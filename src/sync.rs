@@ -36,6 +36,22 @@ macro_rules! global {
 }
 pub(crate) use global;
 
+/// A value for each thread.
+#[cfg(not(any(loom, wakefd_steps)))]
+macro_rules! local {
+    (static $name:ident: $type:ty = $init:expr;) => {
+        thread_local! { static $name: $type = const { $init }; }
+    };
+}
+#[cfg(loom)]
+macro_rules! local {
+    (static $name:ident: $type:ty = $init:expr;) => {
+        loom::thread_local! { static $name: $type = $init; }
+    };
+}
+#[cfg(not(wakefd_steps))]
+pub(crate) use local;
+
 /// `std::cell::UnsafeCell` with loom's interface, so that loom can watch who touches it when.
 #[cfg(not(loom))]
 pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);

@@ -15,6 +15,8 @@ use std::{
 pub(crate) struct Notifier {
     state: Mutex<State>,
     #[cfg(loom)]
+    changed: loom::sync::Condvar,
+    #[cfg(loom)]
     life: loom::cell::UnsafeCell<()>,
     log: Arc<Log>,
 }
@@ -26,6 +28,9 @@ struct State {
     refuse: usize,
     /// How many fit; more is "would block".
     room: Option<u64>,
+    /// Does a thread sleep in `poll`?
+    #[cfg(loom)]
+    polled: bool,
     dead: bool,
     closed: bool,
 }
@@ -47,6 +52,8 @@ impl Notifier {
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             state: Mutex::default(),
+            #[cfg(loom)]
+            changed: loom::sync::Condvar::new(),
             #[cfg(loom)]
             life: loom::cell::UnsafeCell::new(()),
             log: Arc::default(),
@@ -71,6 +78,10 @@ impl Notifier {
             }
             let fits = s.room.is_none_or(|room| s.tokens < room);
             s.tokens += u64::from(fits);
+            #[cfg(loom)]
+            if s.polled {
+                self.changed.notify_all();
+            }
             Ok(fits)
         })
     }
@@ -139,6 +150,19 @@ impl Notifier {
 
     pub(crate) fn refuse(&self, writes: usize) {
         self.state.lock().unwrap().refuse = writes;
+    }
+
+    /// poll(2), by one thread. Asleep for ever is a deadlock to loom.
+    #[cfg(loom)]
+    pub(crate) fn poll(&self, forever: bool) -> bool {
+        self.life.with(|_| ());
+        let mut s = self.state.lock().unwrap();
+        while forever && s.tokens == 0 && !s.dead {
+            s.polled = true;
+            s = self.changed.wait(s).unwrap();
+            s.polled = false;
+        }
+        s.tokens > 0 || s.dead
     }
 
     #[cfg(loom)]

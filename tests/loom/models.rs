@@ -15,6 +15,8 @@ use crate::{
 use std::sync::atomic::Ordering::Relaxed;
 
 #[cfg(loom)]
+mod blocking;
+#[cfg(loom)]
 mod ends;
 #[cfg(loom)]
 mod event;

@@ -1,0 +1,145 @@
+//! Threads that sleep until the first of several events. Asleep for ever is a deadlock.
+
+use super::{model, together};
+use crate::{
+    blocking::{Started, Wait, thread_ends},
+    hub::Event,
+    waiters::Outcome,
+};
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Instant,
+};
+
+fn begin(events: &[Arc<Event>]) -> Result<Wait, Outcome> {
+    match Wait::begin(events.to_vec()).unwrap() {
+        Started::Up => Err(Outcome::Rose),
+        Started::Closed => Err(Outcome::Closed),
+        Started::Waiting(wait) => Ok(wait),
+    }
+}
+
+/// Nothing of this thread's wait is left, whichever event ended it.
+fn nobody_waits(events: &[Arc<Event>]) {
+    for event in events {
+        assert_eq!(event.waiting.load(Relaxed), 0, "LEFT: somebody still waits");
+        assert!(
+            !event.wakes_a_thread(),
+            "LEFT: a notify would wake a thread that does not wait"
+        );
+    }
+}
+
+fn wait(events: &[Arc<Event>], deadline: Option<Instant>) -> Option<Outcome> {
+    let outcome = match begin(events) {
+        Ok(mut wait) => wait.sleep(deadline).unwrap(),
+        Err(outcome) => Some(outcome),
+    };
+    nobody_waits(events);
+    outcome
+}
+
+/// Waits, clears and looks, until it has seen a rise of each.
+fn collect(events: &[Arc<Event>; 2]) {
+    let mut seen = [false; 2];
+    while seen != [true; 2] {
+        assert_eq!(wait(events, None), Some(Outcome::Rose));
+        for (event, seen) in events.iter().zip(&mut seen) {
+            *seen |= event.clear().unwrap();
+        }
+    }
+    thread_ends();
+}
+
+#[test]
+fn a_thread_waits_for_the_first_of_two_events() {
+    model(2, || {
+        let events = [Event::new(), Event::new()];
+        together!(|| drop(events[0].notify()), || drop(events[1].notify()), || collect(
+            &events
+        ));
+    });
+}
+
+/// Both rise in either order, and the first one is lowered before the thread looks: it has risen all the same.
+#[test]
+fn a_third_party_clears_one_of_two_events() {
+    for risen in 0..2 {
+        model(2, move || {
+            let events = [Event::new(), Event::new()];
+            together!(
+                || {
+                    for index in [risen, 1 - risen] {
+                        events[index].notify().unwrap();
+                    }
+                },
+                || drop(events[risen].clear()),
+                || {
+                    assert_eq!(wait(&events, None), Some(Outcome::Rose));
+                    thread_ends();
+                }
+            );
+        });
+    }
+}
+
+/// The second one is up: no wait for the first one has begun, and the next one is as good as any.
+#[test]
+fn one_of_two_events_is_up_already() {
+    model(3, || {
+        let events = [Event::new(), Event::new()];
+        events[1].notify().unwrap();
+        together!(|| _ = events[0].notify(), || {
+            assert_eq!(wait(&events, None), Some(Outcome::Rose));
+            assert_eq!(wait(&events[..1], None), Some(Outcome::Rose));
+            thread_ends();
+        });
+    });
+}
+
+#[test]
+fn one_of_two_events_is_closed() {
+    model(2, || {
+        let events = [Event::new(), Event::new()];
+        together!(|| events[0].close().unwrap(), || drop(events[1].notify()), || {
+            assert!(wait(&events, None).is_some());
+            events[1].close().unwrap();
+            assert_eq!(wait(&events, None), Some(Outcome::Closed));
+            thread_ends();
+        });
+    });
+}
+
+/// Whose time is up has left nothing behind, and has lost nothing.
+#[test]
+fn a_wait_for_two_events_times_out() {
+    model(3, || {
+        let events = [Event::new(), Event::new()];
+        let past = Instant::now();
+        together!(|| _ = events[1].notify(), || {
+            let outcome = wait(&events, Some(past));
+            assert!(outcome.is_none_or(|outcome| outcome == Outcome::Rose));
+            assert_eq!(wait(&events, None), Some(Outcome::Rose));
+            thread_ends();
+        });
+    });
+}
+
+/// A signal handler of Python's waits in the middle of a wait, and its dispatch takes what the outer one waits for.
+#[test]
+fn a_wait_in_the_middle_of_a_wait() {
+    model(2, || {
+        let [outer, inner] = [[Event::new()], [Event::new()]];
+        together!(|| drop(outer[0].notify()), || drop(inner[0].notify()), || {
+            let mut waits = begin(&outer);
+            assert_eq!(wait(&inner, None), Some(Outcome::Rose));
+            if let Ok(waits) = &mut waits {
+                outer[0].clear().unwrap();
+                assert_eq!(waits.sleep(None).unwrap(), Some(Outcome::Rose));
+            }
+            drop(waits);
+            nobody_waits(&outer);
+            thread_ends();
+        });
+    });
+}
