@@ -26,34 +26,19 @@ from helpers import PATIENCE, Thread, patched, screen, waiting
 
 CANCELLED = "cancelled"
 
-# ---- what they can do
-#
-# await      `await event.notified()` and `async for` themselves
-# cancel     a waiting task can be cancelled
-# close      whoever waits hears of the close
-# end        the loop may end while somebody waits
-# fair       a consumer whose flag is always up does not starve the others
-# hub        it waits with a hub of ours
-# loop       one task at a time
-# order      tasks resume in the order of the waits, and of the notifications
-# reader     the loop itself watches a user's descriptors
-# remembers  a rise that is cleared at once releases whoever waited
-# shared     one descriptor, however many events there are
-# threads    a loop may run in any thread
-
 CAN = {
-    "await",
-    "cancel",
-    "close",
-    "end",
-    "fair",
-    "hub",
-    "loop",
-    "order",
-    "reader",
-    "remembers",
-    "shared",
-    "threads",
+    "await": "`await event.notified()` and `async for` themselves",
+    "cancel": "a waiting task can be cancelled",
+    "close": "whoever waits hears of the close",
+    "end": "the loop may end while somebody waits",
+    "fair": "a consumer whose flag is always up does not starve the others",
+    "hub": "it waits with a hub of ours",
+    "loop": "one task at a time",
+    "order": "tasks resume in the order of the waits, and of the notifications",
+    "reader": "the loop itself watches a user's descriptors",
+    "remembers": "a rise that is cleared at once releases whoever waited",
+    "shared": "one descriptor, however many events there are",
+    "threads": "a loop may run in any thread",
 }
 
 _NO_READER = {"reader": "add_reader raises NotImplementedError: the selector thread serves it"}
@@ -69,8 +54,14 @@ _POLLER = {
     "remembers": "a descriptor is readable no longer than the flag is up",
     "shared": "each event has its own descriptor",
 }
+_QT = {
+    "await": "wakefd.qt.EventNotifier",
+    "close": "the watch ends quietly: it is for those who look at every rise",
+    "order": "the dispatcher's",
+    "shared": "each notifier has its own descriptor: it may be moved to another thread",
+}
 
-# Why a kit lacks what it lacks. The others can do it all.
+# What a kit cannot do, and why. All else they can, all of them.
 LACKS = {
     "asyncio-thread": _NO_READER,
     "asyncio-thread-future": _NO_READER,
@@ -83,12 +74,8 @@ LACKS = {
     "twisted-poll": _TWISTED,
     "twisted-select": _TWISTED,
     "twisted-asyncio": _TWISTED,
-    "qt": {
-        "await": "wakefd.qt.EventNotifier",
-        "close": "the watch ends quietly: it is for those who look at every rise",
-        "order": "the dispatcher's",
-        "shared": "each notifier has its own descriptor: it may be moved to another thread",
-    },
+    "qt": _QT,
+    "qt-glib": _QT,
     "tk": {
         "await": "wakefd.tk.watch",
         "close": "the watch ends quietly",
@@ -806,15 +793,16 @@ class _CallbackTask:
 class QtKit(CallbackKit):
     def __init__(self, name):
         os.environ["QT_QPA_PLATFORM"] = "offscreen"
+        os.environ["QT_NO_GLIB"] = "" if name == "qt-glib" else "1"
         import shiboken6
-        from PySide6 import QtCore
+        from PySide6 import QtCore, QtGui
 
         from wakefd.qt import EventNotifier
 
         self.name = name
         self._qt, self._notifier = QtCore, EventNotifier
         self._delete, self._valid = shiboken6.delete, shiboken6.isValid
-        self._app = QtCore.QCoreApplication.instance() or QtCore.QCoreApplication([])
+        self._app = QtGui.QGuiApplication.instance() or QtGui.QGuiApplication([])
 
     def open(self):
         self._loop, self._timers = self._qt.QEventLoop(), set()
@@ -1010,6 +998,7 @@ KITS = {
     "twisted-select": TwistedKit,
     "twisted-asyncio": TwistedKit,
     "qt": QtKit,
+    "qt-glib": QtKit,
     "tk": TkKit,
     "threads": ThreadsKit,
     "select": partial(PollerKit, poller=_select),
@@ -1025,7 +1014,10 @@ if sys.version_info >= (3, 12):
 ASYNCIO = [name for name in KITS if name.startswith(("asyncio", "uvloop"))]
 
 # They bend their process, or may end it: the contract runs in an interpreter of their own.
-ALONE = ["gevent-patched", "qt", "tk"]
+ALONE = ["gevent-patched", "qt", "qt-glib", "tk"]
+
+# Themselves they cannot do without an eventfd.
+NEED_EVENTFD = ["uvloop", "uvloop-debug", "qt"]
 
 # One of each kind of loop, for what is slow.
 LOOPS = ("asyncio", "uvloop", "trio")
@@ -1036,7 +1028,7 @@ def kit(name):
 
 
 def names(needs, only=None):
-    """Of the kits that can do all that, those that run here."""
+    """Of the kits that can do all that, those that run in this process."""
     return [
         name
         for name in KITS
