@@ -278,6 +278,10 @@ def test_a_thousand_events(run):
         number = fds()
         for _ in range(2000):
             EventNotifier(event)  # pooled
+        kept = []
+        for _ in range(100):
+            kept.append(EventNotifier(event))
+            kept[-1].close()
         assert fds() <= number
         """
     )
