@@ -23,15 +23,22 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     config.addinivalue_line("markers", "needs(*what): runs on every kit that can; see kits.py")
     if config.getoption("refuse_eventfd"):
-        seccomp.refuse("eventfd2", errno=errno.EPERM)
+        seccomp.refuse("eventfd2", errno=errno.ENOSYS)
+
+
+def pytest_report_header(config):
+    only = config.getoption("kit")
+    return [f"{only} lacks {what}: {why}" for what, why in kits.LACKS.get(only, {}).items()]
 
 
 def pytest_generate_tests(metafunc):
     only = metafunc.config.getoption("kit")
     marks = list(metafunc.definition.iter_markers("needs"))
     needs = {what for mark in marks for what in mark.args} if marks else {"await", "reader"}
-    assert needs <= kits.CAN
+    assert needs <= kits.CAN.keys()
     able = kits.names(needs, only)
+    if metafunc.config.getoption("refuse_eventfd"):
+        able = [name for name in able if name not in kits.NEED_EVENTFD]
     ranges = {
         "kit": able,
         "aio": [name for name in able if name in kits.ASYNCIO],
@@ -81,10 +88,8 @@ def event():
 
 
 @pytest.fixture
-def mortal(request, kit):
-    """Descriptors that may die by themselves."""
-    if request.config.getoption("refuse_eventfd") and "uvloop" in kit.name:
-        pytest.skip("uvloop itself needs an eventfd")
+def mortal():
+    """This test is for descriptors that may die by themselves."""
 
 
 @pytest.fixture

@@ -98,10 +98,6 @@ def scene(start, **environment):
     assert program(SCENE + start, **environment).endswith("done\n")
 
 
-def test_asyncio():
-    scene("asyncio.run(main())")
-
-
 def test_rloop():
     need("rloop")
     scene(

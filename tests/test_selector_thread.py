@@ -13,7 +13,7 @@ import time
 import pytest
 
 from helpers import PATIENCE, Thread, fds, later, program
-from wakefd import ClosedResourceError, IoEvent, any_notified
+from wakefd import IoEvent, any_notified
 
 
 class Loop(asyncio.SelectorEventLoop):
@@ -61,60 +61,6 @@ async def begun(function, *args, count=1):
     return tasks
 
 
-def test_notify_before_while_and_after(kind):
-    async def main():
-        event = IoEvent()
-        event.notify()
-        await event.notified()
-        event.clear()
-        for _ in range(20):
-            thread = later(event.notify, 0.001)
-            await event.notified()
-            assert event.clear()
-            thread.finish()
-        tasks = await begun(event.notified, count=50)
-        event.notify()
-        event.clear()
-        await asyncio.gather(*tasks)
-        return waiting(event)
-
-    assert run(kind, main) == 0
-    assert len(ours()) == 1
-
-
-def test_cancel_and_timeout(kind):
-    async def main():
-        event = IoEvent()
-        (task,) = await begun(event.notified)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        with pytest.raises(asyncio.TimeoutError):
-            await asyncio.wait_for(event.notified(), 0.02)
-        assert waiting(event) == 0
-        event.notify()
-        await event.notified()
-
-    run(kind, main)
-
-
-def test_close_while_waiting(kind):
-    async def main():
-        event = IoEvent()
-        tasks = await begun(event.notified, count=3)
-        thread = Thread(event.close)
-        done = await asyncio.gather(*tasks, return_exceptions=True)
-        assert [type(error) for error in done] == [ClosedResourceError] * 3
-        thread.finish()
-        event = IoEvent()
-        (task,) = await begun(event.notified)
-        event.notify()
-        event.close()
-        await task
-
-    run(kind, main)
-
-
 def test_any_notified(kind):
     async def main():
         events = [IoEvent() for _ in range(100)]
@@ -124,80 +70,6 @@ def test_any_notified(kind):
         assert sum(map(waiting, events)) == 0
 
     run(kind, main)
-
-
-def test_an_exception_in_a_task(kind):
-    async def main():
-        event = IoEvent()
-
-        async def raising():
-            await event.notified()
-            raise ZeroDivisionError
-
-        bad, good = await begun(raising, count=2), await begun(event.notified, count=2)
-        event.notify()
-        done = await asyncio.gather(*bad, *good, return_exceptions=True)
-        assert [type(result) for result in done] == [ZeroDivisionError] * 2 + [type(None)] * 2
-        event.clear()
-        thread = later(event.notify)
-        await event.notified()
-        thread.finish()
-
-    run(kind, main)
-
-
-def test_thousands_of_events_on_one_descriptor(kind):
-    async def main():
-        events = [IoEvent() for _ in range(3000)]
-        tasks = await begun(events[0].notified)
-        before = fds()
-        for event in events[1:]:
-            tasks += await begun(event.notified)
-        assert fds() == before
-        thread = Thread(lambda: [event.notify() for event in events])
-        await asyncio.gather(*tasks)
-        thread.finish()
-
-    run(kind, main)
-
-
-def test_a_flood(kind):
-    async def main():
-        event, items, seen = IoEvent(), [], 0
-
-        def work():
-            for n in range(2000):
-                items.append(n)
-                event.notify()
-
-        threads = [Thread(work) for _ in range(3)]
-        async for _ in event:
-            for _ in range(len(items)):
-                items.pop()
-                seen += 1
-            if seen == 6000:
-                break
-        for thread in threads:
-            thread.finish()
-
-    run(kind, main)
-
-
-def test_several_loops_at_once(kind):
-    event, other = IoEvent(), IoEvent()
-    threads = [Thread(run, kind, event.notified) for _ in range(5)]
-    threads.append(Thread(run, asyncio.SelectorEventLoop, event.notified))
-    threads.append(Thread(event.wait, PATIENCE))
-    deadline = time.monotonic() + PATIENCE
-    while waiting(event) < 7:
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-    event.notify()
-    event.clear()
-    for thread in threads:
-        thread.finish()
-    assert len(ours()) == 1
-    assert not other.is_set()
 
 
 def test_nobody_spins_while_a_loop_is_busy(kind):

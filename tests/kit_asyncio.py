@@ -1,0 +1,124 @@
+"""asyncio: its own loop, uvloop, loops that cannot watch, and the poller of pyzmq."""
+
+import asyncio
+import os
+from asyncio import selector_events
+from collections import Counter
+from contextlib import asynccontextmanager
+
+from helpers import PATIENCE, waiting
+from kit_base import CANCELLED, Kit, Scope
+
+
+class UnknownLoop(selector_events.BaseSelectorEventLoop):
+    """Works like asyncio's own, but is none that wakefd knows to bear a step in a callback."""
+
+
+class _CannotWatch:
+    """Has `call_soon_threadsafe` and `call_later`, and no more: as the Proactor loop of Windows."""
+
+    def add_reader(self, fd, callback, *args):
+        raise NotImplementedError
+
+    def remove_reader(self, fd):
+        raise NotImplementedError
+
+
+class ThreadedLoop(_CannotWatch, asyncio.SelectorEventLoop):
+    """The selector thread serves it."""
+
+
+class UnknownThreadedLoop(_CannotWatch, UnknownLoop):
+    """The same, with futures."""
+
+
+def python_task(loop, coro, **kwargs):
+    return asyncio.tasks._PyTask(coro, loop=loop, **kwargs)
+
+
+class AsyncioKit(Kit):
+    is_asyncio = True
+
+    def __init__(self, name, loop=asyncio.SelectorEventLoop, debug=False, task_factory=None):
+        self.name = name
+        self._loop, self._debug, self._task_factory = loop, debug, task_factory
+        self.sleep = asyncio.sleep
+
+    def new_loop(self):
+        loop = self._loop()
+        loop.set_task_factory(self._task_factory)
+        loop.set_debug(self._debug)
+        return loop
+
+    def run(self, main, patience=PATIENCE):
+        async def bounded():
+            async with asyncio.timeout(patience):
+                return await main()
+
+        with asyncio.Runner(debug=self._debug, loop_factory=self.new_loop) as runner:
+            return runner.run(bounded())
+
+    def spawn(self, function, *args):
+        return _AsyncioTask(asyncio.get_running_loop().create_task(function(*args)))
+
+    @asynccontextmanager
+    async def move_on_after(self, seconds):
+        scope = Scope()
+        try:
+            async with asyncio.timeout(seconds):
+                yield scope
+        except TimeoutError:
+            scope.expired = True
+
+    def watch(self, fd, callback):
+        if not self.can("reader"):
+            return super().watch(fd, callback)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(fd, callback)
+        return lambda: loop.remove_reader(fd)
+
+
+class _AsyncioTask:
+    def __init__(self, task):
+        self.task = task
+        self.cancel = task.cancel
+        self.done = task.done
+
+    async def join(self):
+        """Return the result or CANCELLED, or raise what the task raised."""
+        await asyncio.wait([self.task], timeout=PATIENCE)
+        assert self.task.done(), f"{self.task} hangs"
+        return CANCELLED if self.task.cancelled() else self.task.result()
+
+
+def uvloop_kit(name, debug=False):
+    import uvloop
+
+    return AsyncioKit(name, uvloop.new_event_loop, debug)
+
+
+class ZmqAsyncioKit(AsyncioKit):
+    """asyncio, but waits with pyzmq's poller."""
+
+    def __init__(self, name):
+        import zmq.asyncio  # noqa: F401 - if there is none, there is no kit
+
+        super().__init__(name)
+        self._waits = Counter()
+
+    def waits(self, event):
+        return waiting(event) + self._waits[event]
+
+    async def notified(self, event):
+        import zmq.asyncio
+
+        fd = os.dup(event.fileno())  # asyncio has one reader per number
+        poller = zmq.asyncio.Poller()
+        poller.register(fd, zmq.POLLIN)
+        self._waits[event] += 1
+        try:
+            await poller.poll()
+        finally:
+            self._waits[event] -= 1
+            await asyncio.sleep(0)  # the poller lets go of it
+            os.close(fd)

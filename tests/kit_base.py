@@ -1,0 +1,66 @@
+"""What all kits have in common."""
+
+import select
+from contextlib import asynccontextmanager
+
+from helpers import PATIENCE, Thread, waiting
+
+CANCELLED = "cancelled"
+
+
+class Kit:
+    name: str
+    lacks = ()  # kits.py says what
+    is_asyncio = False
+
+    def __repr__(self):
+        return self.name
+
+    def can(self, *what):
+        return not {*self.lacks} & {*what}
+
+    def notified(self, event):
+        return event.notified()
+
+    def waits(self, event):
+        """How many wait for the event."""
+        return waiting(event)
+
+    async def waiting(self, event, count):
+        """Until so many wait for the event."""
+        async with self.patient(f"{count} waiters of {event}"):
+            while self.waits(event) != count:
+                await self.sleep(0.0005)
+
+    async def turn(self):
+        await self.sleep(0)
+
+    @asynccontextmanager
+    async def patient(self, what="it"):
+        async with self.move_on_after(PATIENCE) as scope:
+            yield
+        assert not scope.expired, f"waited in vain for {what}"
+
+    def watch(self, fd, callback):
+        """Call it over and over while the descriptor is readable, as long as we are not stopped.
+
+        Where the loop itself cannot, or is ours to begin with: a selector in another thread.
+        """
+        stopped = []
+
+        def look():
+            while not stopped:
+                if select.select([fd], [], [], 0.005)[0]:
+                    callback()
+
+        thread = Thread(look)
+
+        def stop():
+            stopped.append(True)
+            thread.finish()
+
+        return stop
+
+
+class Scope:
+    expired = False
