@@ -104,6 +104,20 @@ class Asyncio(Life):
         wait.task.cancel()
 
 
+class Futures(Asyncio):
+    """asyncio as it is served where a task's step cannot be run from a reader callback."""
+
+    def __init__(self):
+        super().__init__(self._new_loop)
+
+    def _new_loop(self):
+        from wakefd import _asyncio
+
+        loop = asyncio.SelectorEventLoop()
+        _asyncio._state(loop).direct = False
+        return loop
+
+
 class SelectorThread(Asyncio):
     """asyncio without add_reader."""
 
@@ -478,7 +492,7 @@ kept = set()
 
 LIVES = {
     "asyncio": Asyncio,
-    "futures": lambda: Asyncio(kits.UnknownLoop),
+    "futures": Futures,
     "uvloop": Uvloop,
     "selector thread": SelectorThread,
     "trio": Trio,
