@@ -9,11 +9,14 @@
 //! then an old number may belong to somebody else: fork, closerange, open a log, notify turned the log into an eventfd.)
 
 use crate::{hub, process::GATE};
-use std::sync::{
-    Once,
-    atomic::{
-        AtomicU32,
-        Ordering::{AcqRel, Acquire},
+use std::{
+    cell::RefCell,
+    sync::{
+        Once,
+        atomic::{
+            AtomicU32,
+            Ordering::{AcqRel, Acquire},
+        },
     },
 };
 
@@ -52,32 +55,35 @@ fn repair_raw_clone() {
 }
 
 /// All that a child of a fork must do, with the lock in hand.
-pub(crate) fn in_child(registry: hub::Locked, in_place: bool) {
+fn in_child(registry: hub::Locked, in_place: bool) {
     EPOCH.fetch_add(1, AcqRel);
     GATE.reset(); // before the repair: that may raise it
     hub::reset_after_fork(registry, in_place);
 }
 
+thread_local! {
+    // One thread forks, and it is this one in the parent and in the child.
+    static HELD: RefCell<Vec<hub::Locked>> = const { RefCell::new(Vec::new()) };
+}
+
+pub(crate) extern "C" fn prepare() {
+    repaired(); // in a raw clone, a thread that is not there may hold the lock
+    let registry = hub::lock();
+    HELD.with_borrow_mut(|held| held.push(registry));
+}
+
+pub(crate) extern "C" fn parent() {
+    drop(HELD.with_borrow_mut(Vec::pop));
+}
+
+pub(crate) extern "C" fn child() {
+    if let Some(registry) = HELD.with_borrow_mut(Vec::pop) {
+        in_child(registry, true);
+    }
+}
+
 #[cfg(not(wakefd_steps))]
 fn install() {
-    use std::cell::RefCell;
-
-    thread_local! {
-        // One thread forks, and it is this one in the parent and in the child.
-        static HELD: RefCell<Vec<hub::Locked>> = const { RefCell::new(Vec::new()) };
-    }
-    extern "C" fn prepare() {
-        let registry = hub::lock();
-        HELD.with_borrow_mut(|held| held.push(registry));
-    }
-    extern "C" fn parent() {
-        drop(HELD.with_borrow_mut(Vec::pop));
-    }
-    extern "C" fn child() {
-        if let Some(registry) = HELD.with_borrow_mut(Vec::pop) {
-            in_child(registry, true);
-        }
-    }
     #[cfg(target_os = "linux")]
     wipe_the_gate_on_fork();
     // SAFETY: the three are plain functions that live as long as the library, which is never unloaded. It fails only when
@@ -85,6 +91,7 @@ fn install() {
     unsafe { libc::pthread_atfork(Some(prepare), Some(parent), Some(child)) };
 }
 
+/// Who forks there calls the handlers himself.
 #[cfg(wakefd_steps)]
 fn install() {}
 

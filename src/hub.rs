@@ -293,8 +293,9 @@ impl Event {
     pub(crate) fn close(self: &Arc<Self>) -> io::Result<()> {
         {
             let mut registry = lock();
-            registry.exposed.remove(&Arc::as_ptr(self));
-            if !self.pipe.close() {
+            let closed = self.pipe.close();
+            registry.exposed.remove(&Arc::as_ptr(self)); // not before: a raw clone repairs what it finds there
+            if !closed {
                 return Ok(());
             }
         }
@@ -477,7 +478,6 @@ impl HubCore {
     fn attach<'a>(&'static self, event: &'a Event) -> &'a Listener {
         let _lock = lock();
         let me = ptr::from_ref(self).cast_mut();
-        self.refs.fetch_add(1, Relaxed);
         let recycled = event
             .listeners()
             .find(|listener| listener.state.compare_exchange(FREE, CLAIMED, Acquire, Relaxed).is_ok());
@@ -495,6 +495,7 @@ impl HubCore {
             // SAFETY: the event frees it, when it goes.
             unsafe { &*fresh }
         });
+        self.refs.fetch_add(1, Relaxed); // what counts is in `own`, wherever a raw clone begins
         // SAFETY: under the lock.
         self.own.with_mut(|own| unsafe {
             let own = &mut *own;

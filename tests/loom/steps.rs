@@ -14,7 +14,9 @@ use std::{
     collections::BTreeSet,
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering::Relaxed},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering::Relaxed, mpsc},
+    thread,
+    time::Duration,
 };
 
 /// An event with a loop that waits for it, and a second event that may lie before or behind it in the loop's stack.
@@ -30,7 +32,7 @@ struct World {
 
 /// What leads to a state. What is interrupted is one of these too, or one of `ENDS`.
 const LETTERS: &str = "xwncdRHkm";
-const ENDS: &str = "qoD";
+const ENDS: &str = "aqoD";
 
 impl World {
     fn new(letters: &str) -> Self {
@@ -67,6 +69,7 @@ impl World {
                 }
                 _ = other.notify();
             }
+            'a' => self.watch(),
             'q' => _ = self.event.close(),
             // Its descriptor dies, and `clear` finds it dead.
             'D' => {
@@ -92,6 +95,16 @@ impl World {
             self.next += 1;
             self.tickets.push(ticket);
         }
+    }
+
+    fn watch(&mut self) {
+        let event = self.event.clone();
+        let word = event.pipe.word();
+        let seen = word.rises() - u64::from(word.is_set());
+        let ticket = self.lp.hub.wait_after(&event, None, 300).unwrap();
+        let now = if word.is_set() { seen } else { event.pipe.word().rises() };
+        self.lp.waits.push((300, event, [seen, now]));
+        self.tickets.push(ticket);
     }
 
     fn refused(&mut self, by: Option<Descriptor>) {
@@ -255,6 +268,15 @@ enum Child {
     Denied,
     /// No handler runs; the gate reads 0.
     RawClone,
+    /// It forks, before it has done anything else.
+    ForkOfRawClone,
+}
+
+impl Child {
+    /// Is a raw clone, which finds the lock as it is.
+    fn is_raw(self) -> bool {
+        matches!(self, Self::RawClone | Self::ForkOfRawClone)
+    }
 }
 
 /// In the child, where the thread that was at work is no more.
@@ -271,7 +293,7 @@ fn child(world: &mut World, how: Child, all: bool) {
             fd.notifier().refuse(refuse);
         }
     }
-    if how == Child::RawClone {
+    if how.is_raw() {
         while GATE.read() > 0 {
             GATE.lower();
         }
@@ -292,9 +314,14 @@ fn child(world: &mut World, how: Child, all: bool) {
         }
         assert_eq!(writes(), before, "the parent was woken");
         assert_eq!(GATE.read(), 0, "no raw clone any more, and not repaired");
-        fork::ready();
-    } else {
-        fork::in_child(hub::lock(), true);
+    }
+    match how {
+        Child::Fork | Child::Denied => fork::child(),
+        Child::RawClone => fork::ready(),
+        Child::ForkOfRawClone => {
+            fork::prepare();
+            fork::child();
+        }
     }
     if let Some(fd) = &own {
         fd.notifier().refuse(0);
@@ -341,7 +368,7 @@ fn in_a_fork(f: impl FnOnce()) -> bool {
     unsafe {
         match libc::fork() {
             0 => {
-                libc::alarm(10); // a child that hangs is a failure too
+                libc::alarm(5); // a child that hangs is a failure too
                 libc::_exit(i32::from(catch_unwind(AssertUnwindSafe(f)).is_err()))
             }
             pid => {
@@ -365,14 +392,18 @@ fn forks(op: char, between: &str, states: &[String], how: &[Child]) -> usize {
                 let (forked, well) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(true)));
                 let (set_forked, set_well) = (forked.clone(), well.clone());
                 steps::interrupt_at(step, move || {
-                    if steps::locked() {
+                    if steps::locked() && !how.is_raw() {
                         return; // `prepare` would wait for it
                     }
                     // SAFETY: what is under way has no reference into the part that is touched here: it is another thread's.
                     let world = unsafe { &mut *this };
                     done.chars().for_each(|letter| world.act(letter));
                     set_forked.set(true);
+                    if !how.is_raw() {
+                        fork::prepare();
+                    }
                     set_well.set(in_a_fork(|| child(world, how, all)));
+                    fork::parent();
                 });
                 world.act(op);
                 let ran = steps::finish();
@@ -397,7 +428,7 @@ fn count(cases: impl IntoIterator<Item = usize>) {
 fn a_fork_at_every_step_of_another_thread() {
     let _alone = alone();
     let states = states();
-    count("nRHcdxkqoD".chars().map(|op| forks(op, "", &states, &[Child::Fork])));
+    count("nRHcdxwkqoD".chars().map(|op| forks(op, "", &states, &[Child::Fork])));
 }
 
 /// Three threads: one is stopped in `notify`, one has done something since, one forks.
@@ -414,8 +445,67 @@ fn a_fork_whose_childs_tokens_are_refused() {
     count("nRc".chars().map(|op| forks(op, "", &states(), &[Child::Denied])));
 }
 
+/// Another thread is stopped wherever it holds the lock. `prepare` waits for it, so the child finds nothing half-made.
+#[test]
+fn a_fork_waits_for_whoever_holds_the_lock() {
+    let _alone = alone();
+    let mut cases = 0;
+    for op in "xwqo".chars() {
+        for step in 0.. {
+            let (stopped, stops) = mpsc::channel();
+            let (forked, is_forked) = mpsc::channel::<()>();
+            let thread = thread::spawn(move || {
+                let mut world = World::new("");
+                steps::interrupt_at(step, move || {
+                    let _ = stopped.send(steps::locked());
+                    if steps::locked() {
+                        let _ = is_forked.recv_timeout(Duration::from_millis(20)); // in vain, unless the fork does not wait
+                    }
+                });
+                world.act(op);
+                steps::finish();
+            });
+            let stopped = stops.recv();
+            if stopped == Ok(true) {
+                fork::prepare();
+                let well = in_a_fork(|| {
+                    fork::child();
+                    let (mut lp, events) = (Loop::new(), [Event::new(), Event::new()]);
+                    serves(&mut lp, &events[0], &events[1]);
+                    drop(events[0].expose());
+                });
+                fork::parent();
+                assert!(well, "in the case {op} stopped at step {step}");
+                cases += 1;
+            }
+            drop(forked);
+            thread.join().unwrap();
+            if stopped.is_err() {
+                break;
+            }
+        }
+    }
+    println!("{cases} cases");
+}
+
 #[test]
 fn a_raw_clone_only_raises_the_flag_until_it_is_repaired() {
     let _alone = alone();
-    count("nRHcdo".chars().map(|op| forks(op, "", &states(), &[Child::RawClone])));
+    let states = states();
+    count(
+        "nRHcdxwqoD"
+            .chars()
+            .map(|op| forks(op, "", &states, &[Child::RawClone])),
+    );
+}
+
+#[test]
+fn a_raw_clone_forks() {
+    let _alone = alone();
+    let states = states();
+    count(
+        "nxwo"
+            .chars()
+            .map(|op| forks(op, "", &states, &[Child::ForkOfRawClone])),
+    );
 }
