@@ -2,16 +2,20 @@
 
 import asyncio
 import os
-from asyncio import selector_events
 from collections import Counter
 from contextlib import asynccontextmanager
 
 from helpers import PATIENCE, waiting
 from kit_base import CANCELLED, Kit, Scope
+from wakefd import _asyncio
 
 
-class UnknownLoop(selector_events.BaseSelectorEventLoop):
-    """Works like asyncio's own, but is none that wakefd knows to bear a step in a callback."""
+class UnknownLoop(asyncio.SelectorEventLoop):
+    """As one that wakefd does not know to bear a step in a callback: with futures."""
+
+    def __init__(self):
+        super().__init__()
+        _asyncio._state(self).direct = False
 
 
 class _CannotWatch:

@@ -17,7 +17,6 @@ from contextlib import contextmanager
 
 import pytest
 
-import kits
 from helpers import PATIENCE, Thread, until, waiting
 
 TICK = 0.001

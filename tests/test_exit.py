@@ -214,8 +214,8 @@ def main_of_strangers(begin, seconds):
 @lives.every()
 def test_the_interpreter_ends_in_the_middle_of_a_loop(name):
     with lives.on_a_screen():
-        for run in range(stress(3, 200)):
-            begin = ("native", "bare", "daemon")[run % 3]
+        for run in range(stress(2, 200)):
+            begin = ("native", "daemon", "bare")[run % 3]
             exits_well(f"in_the_middle({name!r}, test_exit.{begin}, {run % 2})")
 
 

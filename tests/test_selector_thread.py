@@ -13,27 +13,11 @@ import time
 import pytest
 
 from helpers import PATIENCE, Thread, fds, later, program
+from kits import ThreadedLoop, UnknownThreadedLoop
 from wakefd import IoEvent, any_notified
 
 
-class Loop(asyncio.SelectorEventLoop):
-    """With `call_soon_threadsafe` and `call_later`, and no more."""
-
-    def add_reader(self, fd, callback, *args):
-        raise NotImplementedError
-
-    def remove_reader(self, fd):
-        raise NotImplementedError
-
-
-class Foreign(asyncio.selector_events.BaseSelectorEventLoop):
-    """The same, and none that is known to bear a step in a callback."""
-
-    def add_reader(self, fd, callback, *args):
-        raise NotImplementedError
-
-
-@pytest.fixture(params=[Loop, Foreign], ids=["task steps", "futures"])
+@pytest.fixture(params=[ThreadedLoop, UnknownThreadedLoop], ids=["task steps", "futures"])
 def kind(request):
     return request.param
 
@@ -298,7 +282,7 @@ else:
 
 def test_it_starts_at_the_first_use_only():
     program(
-        PROGRAM.format(kind="Loop")
+        PROGRAM.format(kind="ThreadedLoop")
         + """
 assert not ours()
 asyncio.run(main())
@@ -314,7 +298,7 @@ assert len(ours()) == 1 and ours()[0].daemon
 def test_a_loop_that_goes_after_the_thread_has_ended():
     """TypeError in `__del__` at the exit of the interpreter: a closed selector has no map."""
     program(
-        PROGRAM.format(kind="Loop")
+        PROGRAM.format(kind="ThreadedLoop")
         + """
 from wakefd import _selector_thread
 loop = Loop()
