@@ -359,6 +359,19 @@ impl SelfPipe {
         }
     }
 
+    /// As if so many others were in the middle of a write, and so many tokens were promised that never come.
+    #[cfg(loom)]
+    pub(crate) fn crowd(&self, users: u64, owed: u64) {
+        self.word.fetch_add(users * USER + owed * TOKEN, AcqRel);
+    }
+
+    /// So many of those leave.
+    #[cfg(loom)]
+    pub(crate) fn disperse(&self, users: u64) {
+        self.word.fetch_sub((users - 1) * USER, AcqRel);
+        self.leave(|word| word);
+    }
+
     /// The notifier, kept open while the answer lives. None if there is none.
     ///
     /// The caller keeps others from retiring or closing the pipe meanwhile.

@@ -271,3 +271,66 @@ fn a_dead_notifier_is_replaced() {
         at_rest(&pipe, &pipe.hold().unwrap());
     });
 }
+
+/// No room for one more user: whoever comes waits until somebody leaves. One too many, and there would seem to be none.
+fn crowded(comes: fn(&SelfPipe)) {
+    const FULL: u64 = 0xfff;
+    model(2, move || {
+        let (pipe, fd) = exposed();
+        let log = fd.notifier().log();
+        drop(fd);
+        pipe.notify();
+        pipe.clear().unwrap();
+        pipe.crowd(FULL, 0);
+        together!(|| comes(&pipe), || pipe.disperse(1), || assert!(pipe.close()));
+        assert_eq!(log.closes.load(Relaxed), 0, "closed under its users");
+        assert!(pipe.word().owed() <= 1, "OVERFLOW");
+        pipe.disperse(FULL - 1);
+        assert_eq!(log.closes.load(Relaxed), 1, "LEAK: never closed");
+    });
+}
+
+#[test]
+fn a_notify_comes_to_a_crowded_pipe() {
+    crowded(|pipe| _ = pipe.notify());
+}
+
+#[test]
+fn a_clear_comes_to_a_crowded_pipe() {
+    crowded(|pipe| {
+        pipe.crowd(0, 1); // so that there is something to take
+        drop(pipe.clear());
+    });
+}
+
+/// Somebody reads the descriptor himself, and has done so for long: what is owed stops at its maximum.
+#[test]
+fn more_is_owed_than_can_be_counted() {
+    const FULL: u64 = 0x3fff;
+    model(3, || {
+        let (pipe, fd) = exposed();
+        pipe.crowd(0, FULL - 1);
+        let rose = Cell::new(0);
+        let notify = || {
+            if matches!(pipe.notify(), Raised::Rose(Ok(()))) {
+                rose.set(rose.get() + 1);
+            }
+        };
+        let steal = || {
+            let _ = fd.notifier().drain();
+            let _ = pipe.clear();
+        };
+        together!(notify, notify, steal);
+        let _ = fd.notifier().drain();
+        let _ = pipe.clear();
+        for _ in 0..3 {
+            notify();
+            let word = pipe.word();
+            assert!(word.is_set() && fd.notifier().readable(), "LOST WAKE");
+            assert_eq!(word.rises(), rose.get(), "OVERFLOW: into RISES");
+            assert!(word.owed() + 3 > FULL, "OVERFLOW");
+            let _ = fd.notifier().drain();
+            assert!(pipe.clear().unwrap());
+        }
+    });
+}
