@@ -125,6 +125,41 @@ def test_a_hubs_token_is_refused_and_the_next_notify_releases_its_waiters():
     assert thread.finish() is True
 
 
+@pytest.mark.parametrize("closes", [False, True])
+@in_child
+def test_a_watch_that_its_own_hub_refuses_misses_nothing(closes):
+    from wakefd._watch import Watch
+
+    class Busy(IoEvent):
+        """Rises, or closes, just after the watch has looked."""
+
+        def _rises(self):
+            rises = super()._rises()
+            if self in busy:
+                busy.remove(self)
+                if closes:
+                    self.close()
+                else:
+                    self.clear()
+                    self.notify()
+            return rises
+
+    event, hub, seen = Busy(), Hub(), []
+    watch = Watch(hub, event, lambda: seen.append("rose"), lambda: seen.append("ended"))
+    Thread(event.notify).finish()
+    busy = [event]
+    Refused()(hub.dispatch)  # nothing of it raises
+    if closes:
+        assert seen == ["rose", "ended"]
+        return
+    assert seen == ["rose", "rose"]
+    event.clear()
+    Thread(event.notify).finish()
+    hub.dispatch()
+    assert seen == ["rose", "rose", "rose"]
+    watch.close()
+
+
 @in_child
 def test_a_refused_hub_is_woken_by_any_event_that_is_waited_for_there():
     first, second, third = IoEvent(), IoEvent(), IoEvent()

@@ -44,8 +44,14 @@ class Watch:
         if rose:
             # First this, then the call: what rises from here on makes another one.
             seen = self._event._rises()
-            self._ticket = self._hub.wait_after(self._event, seen, self._released)
-            self._call()
+            try:
+                self._ticket = self._hub.wait_after(self._event, seen, self._released)
+            except OSError:
+                # The hub's token for what has happened since was refused; but here we are.
+                self._call()
+                self._released(not self._event.closed)
+            else:
+                self._call()
         else:
             self.closed = True
             self._ended()

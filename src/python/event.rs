@@ -165,7 +165,11 @@ impl IoEvent {
 #[pyo3(signature = (events, timeout=None))]
 #[allow(clippy::needless_pass_by_value)] // PyO3's signature
 pub(super) fn wait_for_one(py: Python<'_>, events: Vec<PyRef<'_, IoEvent>>, timeout: Option<f64>) -> PyResult<bool> {
-    wait(py, events.iter().map(|event| event.inner.event.clone()).collect(), timeout)
+    wait(
+        py,
+        events.iter().map(|event| event.inner.event.clone()).collect(),
+        timeout,
+    )
 }
 
 /// Read a timeout as wait() does: seconds, at least 0, or None for ever. For adapters.
