@@ -2,6 +2,7 @@
 
 import gc
 import queue
+import select
 import time
 import weakref
 
@@ -9,7 +10,15 @@ import pytest
 
 import kits
 from helpers import PATIENCE, Thread, fds, until
-from wakefd import LifoQueue, PriorityQueue, Queue, QueueShutDown
+from wakefd import (
+    IoEvent,
+    LifoQueue,
+    PriorityQueue,
+    Queue,
+    QueueShutDown,
+    any_notified,
+    wait_any,
+)
 from wakefd._wakefd import turn_ended
 
 KINDS = {"fifo": Queue, "lifo": LifoQueue, "priority": PriorityQueue}
@@ -475,6 +484,64 @@ def test_no_loop(q):
     coroutine = q.async_get()
     with pytest.raises(RuntimeError, match="no event loop"):
         coroutine.send(None)
+
+
+# ---- as one of several, and for selectors that are not ours ----
+
+
+def readable(q):
+    return bool(select.select([q], [], [], 0)[0])
+
+
+def test_fileno_is_readable_while_there_is_something_to_get(kind):
+    q = kind()
+    q.put(1)
+    assert q.fileno() == q.fileno() and readable(q)
+    q.get()
+    assert not readable(q)
+    q.put_many([1, 2])
+    assert readable(q)
+    q.get()
+    assert readable(q)
+    q.get_many(9)
+    assert not readable(q)
+    q.shutdown()
+    assert readable(q)
+
+
+def test_the_descriptor_goes_with_the_queue():
+    before = fds()
+    q = Queue()
+    q.fileno()
+    assert fds() > before
+    del q
+    assert fds() == before
+
+
+def test_wait_any(q):
+    other, event = Queue(), IoEvent()
+    assert wait_any(q, other, event, timeout=0.01) == []
+    other.put(1)
+    assert wait_any(q, other, event) == [other]
+    event.notify()
+    assert wait_any(q, event, other, q) == [event, other]
+    other.get()
+    event.clear()
+    thread = Thread(wait_any, q, other, event)
+    time.sleep(0.01)
+    q.put(1)
+    assert thread.finish() == [q]
+    assert q.qsize() == 1
+    other.shutdown()
+    assert wait_any(q, other) == [q, other]
+
+
+async def test_any_notified(kit, q):
+    event = IoEvent()
+    task = kit.spawn(any_notified, event, q)
+    await kit.sleep(0.005)
+    Thread(q.put, 1).finish()
+    assert await task.join() == [q]
 
 
 # ---- what it costs, and its end ----

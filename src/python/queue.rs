@@ -12,7 +12,7 @@ use super::{
 use crate::queue::{self, Number, Refusal, Side};
 use pyo3::{
     PyTraverseError, PyVisit,
-    exceptions::{PyOSError, PyTypeError, PyValueError},
+    exceptions::{PyTypeError, PyValueError},
     ffi,
     prelude::*,
     types::PyList,
@@ -76,28 +76,30 @@ struct State {
     finished: Option<Py<IoEvent>>,
     /// Those whose wake-up the system refused. It is tried again at each operation.
     refused: Vec<Py<IoEvent>>,
+    /// What the system said to that, until it is reported.
+    error: Option<io::Error>,
     reported: bool,
 }
 
 impl State {
     #[inline]
-    fn settle(&self) {
+    fn settle(&mut self) {
         if self.readable.is_some() || self.finished.is_some() {
             self.show();
         }
     }
 
     /// Under `Exclusive`, so that the last word is true. A system call at most each, and nothing of Python.
-    fn show(&self) {
+    fn show(&mut self) {
         let readable = !self.queue.items().is_empty() || self.queue.is_shut();
         let finished = self.queue.unfinished() == 0;
         for (event, up) in [(&self.readable, readable), (&self.finished, finished)] {
             if let Some(event) = event {
                 let event = &event.get().inner;
-                if up {
-                    let _ = event.notify(); // refused: the next one tries again
-                } else {
+                if !up {
                     let _ = event.clear().or_else(|_| event.clear()); // a dead descriptor is given up by the first
+                } else if let Err(error) = event.notify() {
+                    self.error = Some(error); // the next one tries again
                 }
             }
         }
@@ -163,6 +165,7 @@ impl Queue {
                 readable: None,
                 finished: None,
                 refused: Vec::new(),
+                error: None,
                 reported: false,
             }),
             heap: kind == "priority",
@@ -455,7 +458,7 @@ impl Queue {
         mut spot: Option<&mut Spot>,
         attempt: impl FnOnce(&mut Core) -> Result<(T, W), Refusal>,
     ) -> PyResult<Step<T>> {
-        let (result, refused) = self.state.with(|state| {
+        let (result, trouble) = self.state.with(|state| {
             if let Some(spot) = spot.as_deref_mut() {
                 spot.is_back(&mut state.queue);
             }
@@ -470,10 +473,10 @@ impl Queue {
                 (Err(Refusal::NotNow), Some(spot)) => spot.enlist(py, &mut state.queue),
                 _ => {}
             }
-            (result, mem::take(&mut state.refused))
+            (result, state.error.is_some() || !state.refused.is_empty())
         });
-        if !refused.is_empty() {
-            self.wake(py, Side::Get, refused);
+        if trouble {
+            self.try_again(py);
         }
         match result {
             Ok((value, woken)) => {
@@ -690,7 +693,11 @@ impl Queue {
             let deaf = core.waiting.load(Relaxed) == 0;
             // With the GIL, also if a thread sleeps there: let go of it, and the two would take turns item by item.
             if let Err(error) = core.notify() {
-                self.refused(py, event, error);
+                self.state.with(|state| {
+                    state.refused.push(event);
+                    state.error = Some(error);
+                });
+                self.report(py);
             }
             if deaf {
                 next = self.state.with(|state| state.queue.baton(side));
@@ -699,18 +706,23 @@ impl Queue {
     }
 
     #[cold]
-    fn refused(&self, py: Python<'_>, event: Py<IoEvent>, error: io::Error) {
-        let report = self.state.with(|state| {
-            state.refused.push(event);
-            !mem::replace(&mut state.reported, true)
+    fn try_again(&self, py: Python<'_>) {
+        for event in self.state.with(|state| mem::take(&mut state.refused)) {
+            self.wake_one(py, Side::Get, event);
+        }
+        self.report(py);
+    }
+
+    #[cold]
+    fn report(&self, py: Python<'_>) {
+        let error = self.state.with(|state| {
+            let error = state.error.take();
+            error.filter(|_| !mem::replace(&mut state.reported, true))
         });
-        if report {
+        if let Some(error) = error {
             let error = super::os_error(error);
-            debug_assert!(error.is_instance_of::<PyOSError>(py));
-            let reported = py
-                .import("wakefd._queue")
-                .and_then(|module| module.call_method1("report", (error.value(py),)));
-            if let Err(error) = reported {
+            let report = || py.import("wakefd._queue")?.call_method1("report", (error.value(py),));
+            if let Err(error) = report() {
                 error.write_unraisable(py, None);
             }
         }
