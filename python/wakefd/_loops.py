@@ -80,6 +80,7 @@ _TABLE = (
     _Library("asyncio", "_get_running_loop", "wakefd._asyncio", at_once=True),
     _Library("curio", "meta.curio_running", "wakefd._curio", at_once=True),
 )
+_TRIO, _ASYNCIO = _TABLE[:2]
 
 
 def begin(event: IoEvent) -> Awaitable[None] | None:
@@ -96,6 +97,10 @@ def begin_any(events: Sequence[IoEvent]) -> Awaitable[None] | None:
 
 def at_once() -> bool:
     """May what need not wait end without a checkpoint, by the habits of the loop that runs here?"""
+    # A shortcut for each and every item. Half imported, a library takes the long way.
+    in_trio, in_asyncio = _TRIO.runs_here, _ASYNCIO.runs_here
+    if (not in_trio() if in_trio else "trio" not in sys.modules) and in_asyncio and in_asyncio():
+        return True
     return _running()[0].at_once
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, SupportsFloat, SupportsInd
 
 from wakefd import _loops, _wakefd
 from wakefd._errors import QueueShutDown
-from wakefd._wakefd import Items, turn_ended, within_turn
+from wakefd._wakefd import Items, turn_ended
 
 _T = TypeVar("_T")
 
@@ -52,7 +52,9 @@ class Queue(_wakefd.Queue, Generic[_T]):
             RuntimeError: no supported loop runs here; or it ran before a fork, in the parent.
             OSError: there is no descriptor to be had for this loop.
         """
-        if not (_loops.at_once() and within_turn()) and not self.full():
+        if _loops.at_once() and self._give(item):
+            return
+        if not self.full():
             await _pause()
         place = self._place(True)
         try:

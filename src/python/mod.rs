@@ -42,7 +42,7 @@ mod _wakefd {
         hub::{Hub, Reader},
         queue::Queue,
         task::{Items, Place, Ready},
-        turn::{turn_ended, within_turn},
+        turn::turn_ended,
         waiter::Waiter,
     };
     use pyo3::prelude::*;

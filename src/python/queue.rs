@@ -385,6 +385,11 @@ impl Queue {
         Ok(Place::new(slf.clone().unbind(), spot))
     }
 
+    /// Put the item if there is room and this turn's time is not used up. Return True if it is in.
+    fn _give(&self, py: Python<'_>, item: Py<PyAny>) -> PyResult<bool> {
+        Ok(turn::within(false) && self.put_step(py, None, &mut Some(item))?)
+    }
+
     /// Take an item if there is one and this turn's time is not used up, else return `default`.
     fn _take(&self, py: Python<'_>, default: Py<PyAny>) -> PyResult<Py<PyAny>> {
         if turn::within(false) {

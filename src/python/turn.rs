@@ -67,12 +67,6 @@ pub(super) fn ended() {
     TURN.set(FRESH);
 }
 
-/// Count one more operation that ends at once. False: the time budget of this turn is used up, let others run.
-#[pyfunction]
-pub(super) fn within_turn() -> bool {
-    within(false)
-}
-
 /// Whoever asks suspends now: the next operation begins a new turn.
 #[pyfunction]
 pub(super) fn turn_ended() {
