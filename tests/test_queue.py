@@ -1,15 +1,17 @@
 """What a queue promises, in threads and on every kind of loop."""
 
+import asyncio
 import gc
 import queue
 import select
 import time
 import weakref
+from contextlib import suppress
 
 import pytest
 
 import kits
-from helpers import PATIENCE, Thread, fds, until
+from helpers import PATIENCE, Thread, fds, stress, until
 from wakefd import (
     IoEvent,
     LifoQueue,
@@ -542,6 +544,74 @@ async def test_any_notified(kit, q):
     await kit.sleep(0.005)
     Thread(q.put, 1).finish()
     assert await task.join() == [q]
+
+
+# ---- fairness ----
+
+
+async def eat(q):
+    async for _ in q:
+        pass
+
+
+async def eat_one_by_one(q):
+    with suppress(QueueShutDown):
+        while True:
+            await q.async_get()
+
+
+async def eat_batches(q):
+    with suppress(QueueShutDown):
+        while True:
+            await q.async_get_many(100)
+
+
+async def feed(q):
+    with suppress(QueueShutDown):
+        while True:
+            await q.async_put(None)
+
+
+@pytest.mark.parametrize("how", [eat, eat_one_by_one, eat_batches, feed])
+async def test_others_on_the_loop_have_their_turn(loop_kit, how, q):
+    if how is not feed:
+        q.put_many(range(stress(200_000, 2_000_000)))
+        q.shutdown()
+    task = loop_kit.spawn(how, q)
+    shares, before = [], time.thread_time()
+    while not task.done() and len(shares) < 50:
+        await loop_kit.turn()
+        shares.append((now := time.thread_time()) - before)
+        before = now
+    q.close()
+    await task.join()
+    # All but the first, which imports, and those in which the garbage collector ran.
+    assert len(shares) > 5 and sorted(shares)[len(shares) * 3 // 4] < 0.005, shares
+
+
+def test_slow_bodies_count(q):
+    """The clock is looked at more often when they are slow."""
+
+    async def main():
+        q.put_many(range(1000))
+        turns, n = 0, 0
+
+        async def tick():
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        ticker = asyncio.create_task(tick())
+        async for _ in q:
+            n += 1
+            time.sleep(0.002)
+            if n == 50:
+                break
+        ticker.cancel()
+        return turns
+
+    assert asyncio.run(main()) > 20
 
 
 # ---- what it costs, and its end ----
