@@ -11,7 +11,7 @@ from functools import partial
 import house
 from house import Row, answer, column, interleave
 
-BATCH = 100_000
+BATCH = 1000
 NEAREST = ("janus", "culsans", "aiologic")
 SIZES = {"many": 1_000_000, "for": 300_000, "thread": 300_000, "SimpleQueue": 300_000}
 

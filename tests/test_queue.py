@@ -2,8 +2,11 @@
 
 import asyncio
 import gc
+import os
 import queue
 import select
+import signal
+import threading
 import time
 import weakref
 from contextlib import suppress
@@ -11,7 +14,7 @@ from contextlib import suppress
 import pytest
 
 import kits
-from helpers import PATIENCE, Thread, fds, stress, until
+from helpers import PATIENCE, Thread, fds, forked, in_child, stress, until
 from wakefd import (
     IoEvent,
     LifoQueue,
@@ -612,6 +615,78 @@ def test_slow_bodies_count(q):
         return turns
 
     assert asyncio.run(main()) > 20
+
+
+# ---- signals and forks ----
+
+
+@in_child
+def test_ctrl_c_ends_a_blocked_get_and_takes_nothing():
+    q = Queue()
+    threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        q.get()
+    assert counts(q) == (0, 0)
+    q.put(1)
+    assert q.get() == 1
+    full = Queue(1)
+    full.put(1)
+    threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        full.put(2)
+    assert full.get_many(9) == [1] and counts(full) == (0, 0)
+
+
+@in_child
+def test_a_signal_handler_puts_what_its_own_thread_waits_for():
+    q = Queue()
+    signal.signal(signal.SIGALRM, lambda *_: q.put_nowait("it"))
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    assert q.get(timeout=PATIENCE) == "it"
+
+
+@in_child
+def test_the_child_of_a_fork_has_the_items_and_nobody_who_waits():
+    q, full = Queue(), Queue(1)
+    full.put("full")
+    getters = [Thread(q.get) for _ in range(2)]
+    putter = Thread(full.put, "more")
+    until(lambda: counts(q) == (2, 0) and counts(full) == (0, 1))
+
+    def child():
+        thread = Thread(q.get)  # the parent's two are not in its way
+        until(lambda: counts(q) == (1, 0))
+        q.put(1)
+        assert thread.finish() == 1
+        assert full.get() == "full" and full.empty()
+        full.put(2)
+
+        async def main():
+            task = asyncio.create_task(q.async_get())
+            await asyncio.sleep(0)
+            await q.async_put(2)
+            return await task
+
+        assert asyncio.run(main()) == 2
+
+    forked(child)
+    q.put_many("ab")
+    assert {thread.finish() for thread in getters} == {"a", "b"}
+    assert full.get() == "full"
+    putter.finish()
+
+
+def test_a_getter_whose_loop_was_closed_keeps_nobody_waiting(q):
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(q.async_get())
+    loop.run_until_complete(asyncio.sleep(0))
+    assert counts(q) == (1, 0)
+    loop.close()
+    thread = Thread(q.get)
+    until(lambda: counts(q) == (2, 0))
+    q.put("it")
+    assert thread.finish() == "it"
+    task._log_destroy_pending = False
 
 
 # ---- what it costs, and its end ----
