@@ -6,7 +6,7 @@ from _typeshed import SupportsGetItem
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
 from typing_extensions import disjoint_base
 
-__all__ = ["VERSION", "Hub", "IoEvent", "Items", "Place", "Queue", "Reader", "Ready", "Waiter", "backend", "seconds", "turn_ended", "wait_for_one", "within_turn"]
+__all__ = ["VERSION", "Hub", "IoEvent", "Items", "Place", "Queue", "Reader", "Ready", "Waiter", "backend", "seconds", "turn_ended", "wait_for_one"]
 
 VERSION: Final[str]
 """
@@ -214,6 +214,10 @@ class Queue:
         """
         The event that is up while nothing is unfinished. Only the queue may clear it.
         """
+    def _give(self, /, item: Any) -> bool:
+        """
+        Put the item if there is room and this turn's time is not used up. Return True if it is in.
+        """
     def _place(self, /, putter: bool) -> Place:
         """
         A place in the getters' line, or in the putters'.
@@ -251,7 +255,7 @@ class Queue:
         """
         Return True if there is no room, for this instant.
         """
-    def get(self, /, block: bool = True, timeout: SupportsFloat | SupportsIndex | None = None) -> Any:
+    def get(self, /, block: bool = ..., timeout: SupportsFloat | SupportsIndex | None = None) -> Any:
         """
         Take the next item and return it; wait for one, at most `timeout` seconds, and not at all unless `block`.
 
@@ -297,7 +301,7 @@ class Queue:
         """
     @maxsize.setter
     def maxsize(self, /, maxsize: SupportsIndex) -> None: ...
-    def put(self, /, item: Any, block: bool = True, timeout: SupportsFloat | SupportsIndex | None = None) -> None:
+    def put(self, /, item: Any, block: bool = ..., timeout: SupportsFloat | SupportsIndex | None = None) -> None:
         """
         Put an item; wait for room if the queue is full, at most `timeout` seconds, and not at all unless `block`.
 
@@ -324,7 +328,7 @@ class Queue:
         """
         Return how many items are in there, for this instant.
         """
-    def shutdown(self, /, immediate: bool = False) -> None:
+    def shutdown(self, /, immediate: bool = ...) -> None:
         """
         Take no more items: from now on, and for those who wait, put() raises QueueShutDown, and get() does once it is empty.
 
@@ -426,9 +430,4 @@ def turn_ended() -> None:
 def wait_for_one(events: SupportsGetItem[int, IoEvent], timeout: SupportsFloat | SupportsIndex | None = None) -> bool:
     """
     Block this thread until one of `events` is up or rises. For `wakefd.wait_any`.
-    """
-
-def within_turn() -> bool:
-    """
-    Count one more operation that ends at once. False: the time budget of this turn is used up, let others run.
     """

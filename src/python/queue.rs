@@ -11,7 +11,7 @@ use super::{
 };
 use crate::queue::{self, Number, Refusal, Side};
 use pyo3::{
-    PyTraverseError, PyVisit,
+    Borrowed, PyTraverseError, PyVisit,
     exceptions::{PyTypeError, PyValueError},
     ffi,
     prelude::*,
@@ -142,6 +142,21 @@ enum Step<T> {
     Changed,
 }
 
+/// Whatever Python takes for a condition, as the standard library's queues do.
+#[derive(Clone, Copy)]
+struct Truth(bool);
+
+impl FromPyObject<'_, '_> for Truth {
+    type Error = PyErr;
+
+    #[cfg(feature = "stubs")]
+    const INPUT_TYPE: pyo3::inspect::PyStaticExpr = <bool as FromPyObject<'_, '_>>::INPUT_TYPE;
+
+    fn extract(it: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        it.is_truthy().map(Self)
+    }
+}
+
 /// What moves items between threads and tasks.
 ///
 /// The base class of `wakefd.Queue`, which adds what needs an event loop.
@@ -179,16 +194,16 @@ impl Queue {
     ///
     /// Raise queue.Full if there was no room in time, QueueShutDown if the queue is shut down, or is meanwhile; ValueError if
     /// the timeout is negative. Never because a wake-up was refused: the item is in, and the refusal is logged.
-    #[pyo3(signature = (item, block=true, timeout=None))]
-    fn put(&self, py: Python<'_>, item: Py<PyAny>, block: bool, timeout: Option<f64>) -> PyResult<()> {
+    #[pyo3(signature = (item, block=Truth(true), timeout=None))]
+    fn put(&self, py: Python<'_>, item: Py<PyAny>, block: Truth, timeout: Option<f64>) -> PyResult<()> {
+        let deadline = deadline(timeout)?;
         let mut item = Some(item);
         if self.put_step(py, None, &mut item)? {
             return Ok(());
         }
-        if !block {
+        if !block.0 {
             return Err(full());
         }
-        let deadline = deadline(timeout)?;
         self.block(py, Side::Put, deadline, |spot| {
             Ok(self.put_step(py, spot, &mut item)?.then_some(()))
         })?
@@ -235,15 +250,15 @@ impl Queue {
     ///
     /// Raise queue.Empty if there was none in time, QueueShutDown if the queue is shut down and empty; ValueError if the timeout
     /// is negative.
-    #[pyo3(signature = (block=true, timeout=None))]
-    fn get(&self, py: Python<'_>, block: bool, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+    #[pyo3(signature = (block=Truth(true), timeout=None))]
+    fn get(&self, py: Python<'_>, block: Truth, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+        let deadline = deadline(timeout)?;
         if let Some(item) = self.get_step(py, None)? {
             return Ok(item);
         }
-        if !block {
+        if !block.0 {
             return Err(empty());
         }
-        let deadline = deadline(timeout)?;
         self.block(py, Side::Get, deadline, |spot| self.get_step(py, spot))?
             .ok_or_else(empty)
     }
@@ -341,10 +356,10 @@ impl Queue {
     /// Take no more items: from now on, and for those who wait, put() raises QueueShutDown, and get() does once it is empty.
     ///
     /// `immediate`: what is in there is thrown away, and counts as done. Callable from any thread; again does no harm.
-    #[pyo3(signature = (immediate=false))]
-    fn shutdown(&self, py: Python<'_>, immediate: bool) {
+    #[pyo3(signature = (immediate=Truth(false)))]
+    fn shutdown(&self, py: Python<'_>, immediate: Truth) {
         let (woken, gone) = self.state.with(|state| {
-            let all = state.queue.shut(immediate);
+            let all = state.queue.shut(immediate.0);
             state.settle();
             all
         });
@@ -354,7 +369,7 @@ impl Queue {
 
     /// The same as `shutdown(immediate=True)`.
     fn close(&self, py: Python<'_>) {
-        self.shutdown(py, true);
+        self.shutdown(py, Truth(true));
     }
 
     /// Return a descriptor that is readable while a get_nowait() would not raise queue.Empty, for a poller of your own.
@@ -802,7 +817,11 @@ pub(super) fn at_least_one(max: i64) -> PyResult<usize> {
     }
 }
 
+#[inline]
 fn deadline(timeout: Option<f64>) -> PyResult<Option<Instant>> {
+    if timeout.is_none() {
+        return Ok(None);
+    }
     if timeout.is_some_and(|seconds| seconds < 0.0) {
         return Err(PyValueError::new_err("'timeout' must be a non-negative number"));
     }
