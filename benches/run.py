@@ -22,6 +22,7 @@ import house
 import memory
 import micro
 import pingpong
+import queues
 from house import Row, middle
 
 GROUPS = {
@@ -33,6 +34,7 @@ GROUPS = {
     "burst": (burst.rows, "10 000 events notified at once"),
     "broadcast": (broadcast.rows, "one event, 1 000 tasks"),
     "first": (first_of.rows, "the first of many events"),
+    "queue": (queues.rows, "items from threads to a coroutine, and whether the loop has its turn"),
     "churn": (churn.rows, "1 000 loops in a row on one event"),
 }
 

@@ -63,6 +63,8 @@ mod blocking;
 mod io_event;
 #[cfg(all(feature = "python", not(any(loom, wakefd_steps))))]
 mod python;
+#[cfg(all(feature = "python", not(any(loom, wakefd_steps))))]
+mod queue;
 
 #[cfg(not(any(loom, wakefd_steps)))]
 pub use io_event::IoEvent;

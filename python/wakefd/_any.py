@@ -1,4 +1,4 @@
-"""Waiting for the first of several events."""
+"""Waiting for the first of several events and queues."""
 
 from collections.abc import Sequence
 from typing import Generic, TypeVar
@@ -6,12 +6,13 @@ from typing import Generic, TypeVar
 from wakefd import _loops, _wakefd
 from wakefd._errors import ClosedResourceError
 
-_E = TypeVar("_E", bound=_wakefd.IoEvent)
+_E = TypeVar("_E", bound=_wakefd.IoEvent | _wakefd.Queue)
 
 
 def wait_any(*events: _E, timeout: float | None = None) -> list[_E]:
     """Block this thread until one of the events is up, or rises; at most `timeout` seconds.
 
+    A queue counts as up while a get_nowait() would not raise queue.Empty. No item is taken.
     Returns those that are up, or rose meanwhile (also if they were cleared since), once each, in
     the order given; an empty list if the time is up. Nothing is cleared. It takes one descriptor
     for this thread, however many events there are; each call costs a look at every event.
@@ -36,6 +37,7 @@ def wait_any(*events: _E, timeout: float | None = None) -> list[_E]:
 async def any_notified(*events: _E) -> list[_E]:
     """Wait until one of the events is up, or rises, on the loop that runs here.
 
+    A queue counts as up while a get_nowait() would not raise queue.Empty. No item is taken.
     Returns those that are up, or rose meanwhile (also if they were cleared since), once each, in
     the order given. Nothing is cleared. As `IoEvent.notified` it returns at once on asyncio if one
     is up, and is always a checkpoint on trio. If the task is cancelled, nothing is lost.
@@ -59,19 +61,22 @@ async def any_notified(*events: _E) -> list[_E]:
 class _Watch(Generic[_E]):
     """Some events, and the generation of each when the wait began."""
 
-    __slots__ = ("_rises", "events")
+    __slots__ = ("_given", "_rises", "events")
 
-    def __init__(self, events: Sequence[_E]) -> None:
-        if not events:
+    def __init__(self, given: Sequence[_E]) -> None:
+        if not given:
             raise ValueError("name at least one event to wait for")
-        self.events = list(dict.fromkeys(events))
+        self._given = list(dict.fromkeys(given))
+        self.events = [
+            one._readable() if isinstance(one, _wakefd.Queue) else one for one in self._given
+        ]
         self._rises = [event._rises() for event in self.events]
         if any(event.closed for event in self.events):
             raise ClosedResourceError("one of these events is closed")
 
     def risen(self) -> list[_E]:
-        pairs = zip(self.events, self._rises, strict=True)
-        return [event for event, rises in pairs if event.is_set() or event._rises() != rises]
+        watched = zip(self._given, self.events, self._rises, strict=True)
+        return [one for one, event, rises in watched if event.is_set() or event._rises() != rises]
 
     def risen_before_close(self) -> list[_E]:
         """The rise wins. To be called while ClosedResourceError is handled."""

@@ -66,6 +66,11 @@ def begin_any(
     return _future(hub, loop, events)
 
 
+def pause() -> Awaitable[None]:
+    """Let the others have their turn."""
+    return asyncio.sleep(0)
+
+
 def _state(loop: asyncio.AbstractEventLoop) -> _Loop:
     state = _loops.get(id(loop))
     if state is None or state.loop() is not loop:

@@ -26,6 +26,11 @@ def begin_any(events: Sequence[_wakefd.IoEvent], _: object) -> Awaitable[None]:
     return curio.sleep(0) if any(event.is_set() for event in events) else _notified(events)
 
 
+async def pause() -> None:
+    """Let the others have their turn."""
+    await curio.sleep(0)
+
+
 async def _notified(events: Sequence[_wakefd.IoEvent]) -> None:
     kernel = await _get_kernel()
     pump = _pumps.get(kernel)

@@ -1,10 +1,11 @@
 """Which event loop runs here?
 
 A library is asked only if the program has imported it; wakefd imports none by itself. To add a
-loop: one adapter file with `begin` and `begin_any`, and one line in `_TABLE`.
+loop: one adapter file with `begin`, `begin_any` and `pause`, and one line in `_TABLE`.
 
 `begin(event, here)` begins to wait for the event, and returns None if there is no need to, else an
-awaitable; `begin_any(events, here)` does so for the first of several. `here` is what the library
+awaitable; `begin_any(events, here)` does so for the first of several; `pause()` is an awaitable
+that lets the others have their turn. `here` is what the library
 said when it was asked whether it runs. They hold no algorithm: that is in the compiled `Hub`.
 """
 
@@ -31,12 +32,23 @@ class _Library:
     for all.
     """
 
-    __slots__ = ("adapter", "begin", "begin_any", "name", "question", "runs_here")
+    __slots__ = (
+        "adapter",
+        "at_once",
+        "begin",
+        "begin_any",
+        "name",
+        "pause",
+        "question",
+        "runs_here",
+    )
 
-    def __init__(self, name: str, question: str, adapter: str) -> None:
+    def __init__(self, name: str, question: str, adapter: str, *, at_once: bool) -> None:
         self.name = name  # as sniffio calls it, and its module
         self.question = question  # what in it tells: a true value is handed to the adapter
         self.adapter = adapter
+        self.at_once = at_once
+        self.pause: Callable[[], Awaitable[object]] = self._import_pause
         self.runs_here: Callable[[], object] | None = None
         self.begin: _Begin = self._import
         self.begin_any: _BeginAny = self._import_any
@@ -56,14 +68,19 @@ class _Library:
         self.begin_any = import_module(self.adapter).begin_any
         return self.begin_any(events, here)
 
+    def _import_pause(self) -> Awaitable[object]:
+        self.pause = import_module(self.adapter).pause
+        return self.pause()
+
 
 # Where several say yes (trio in guest mode, trio-asyncio), sniffio decides if it is loaded, else
 # the first.
 _TABLE = (
-    _Library("trio", "lowlevel.in_trio_task", "wakefd._trio"),
-    _Library("asyncio", "_get_running_loop", "wakefd._asyncio"),
-    _Library("curio", "meta.curio_running", "wakefd._curio"),
+    _Library("trio", "lowlevel.in_trio_task", "wakefd._trio", at_once=False),
+    _Library("asyncio", "_get_running_loop", "wakefd._asyncio", at_once=True),
+    _Library("curio", "meta.curio_running", "wakefd._curio", at_once=True),
 )
+_TRIO, _ASYNCIO = _TABLE[:2]
 
 
 def begin(event: IoEvent) -> Awaitable[None] | None:
@@ -76,6 +93,20 @@ def begin_any(events: Sequence[IoEvent]) -> Awaitable[None] | None:
     """Begin to wait for the first of some events. None: no need to wait."""
     library, here = _running()
     return library.begin_any(events, here)
+
+
+def at_once() -> bool:
+    """May what need not wait end without a checkpoint, by the habits of the loop that runs here?"""
+    # A shortcut for each and every item. Half imported, a library takes the long way.
+    in_trio, in_asyncio = _TRIO.runs_here, _ASYNCIO.runs_here
+    if (not in_trio() if in_trio else "trio" not in sys.modules) and in_asyncio and in_asyncio():
+        return True
+    return _running()[0].at_once
+
+
+def pause() -> Awaitable[object]:
+    """Let the others on the loop that runs here have their turn: an awaitable."""
+    return _running()[0].pause()
 
 
 def _running() -> tuple[_Library, object]:

@@ -58,6 +58,11 @@ def begin_any(events: Sequence[_wakefd.IoEvent], _: object) -> Awaitable[None]:
     return _notified(events)
 
 
+async def pause() -> None:
+    """Let the others have their turn."""
+    await trio.lowlevel.checkpoint()
+
+
 @trio.lowlevel.enable_ki_protection
 async def _notified(events: Sequence[_wakefd.IoEvent]) -> None:
     try:

@@ -6,7 +6,7 @@ from _typeshed import SupportsGetItem
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
 from typing_extensions import disjoint_base
 
-__all__ = ["VERSION", "Hub", "IoEvent", "Reader", "Waiter", "backend", "seconds", "wait_for_one"]
+__all__ = ["VERSION", "Hub", "IoEvent", "Items", "Place", "Queue", "Reader", "Ready", "Waiter", "backend", "seconds", "turn_ended", "wait_for_one"]
 
 VERSION: Final[str]
 """
@@ -150,6 +150,203 @@ class IoEvent:
         """
 
 @final
+class Items:
+    """
+    The items one by one, for `async for`.
+    """
+    def __aiter__(self, /) -> Items: ...
+    def __anext__(self, /) -> Any: ...
+    def __new__(cls, /, queue: Queue, wait: Any) -> Items: ...
+    @property
+    def at_once(self, /) -> bool:
+        """
+        Need not wait where there is an item: what `wait` has found out about the loop.
+        """
+    @at_once.setter
+    def at_once(self, /, value: bool) -> None:
+        """
+        Need not wait where there is an item: what `wait` has found out about the loop.
+        """
+
+@final
+class Place:
+    """
+    A task's place in line.
+    """
+    @property
+    def event(self, /) -> IoEvent:
+        """
+        What to wait for after an attempt that came to nothing.
+        """
+    def get(self, /, default: Any) -> Any:
+        """
+        Take an item. Return `default` if there is none.
+        """
+    def get_many(self, /, max: SupportsIndex) -> Any | None:
+        """
+        Take up to `max` items. Return None if there are none.
+        """
+    def leave(self, /) -> None:
+        """
+        Served or not. To be called in any case.
+        """
+    def put(self, /, item: Any) -> bool:
+        """
+        Put the item. Return False if there is no room.
+        """
+
+@disjoint_base
+class Queue:
+    """
+    What moves items between threads and tasks.
+
+    The base class of `wakefd.Queue`, which adds what needs an event loop.
+    """
+    def __copy__(self, /) -> None: ...
+    def __deepcopy__(self, /, _memo: Any) -> None: ...
+    def __new__(cls, /, maxsize: SupportsIndex = 0, kind: str = "fifo") -> Queue:
+        """
+        `kind`: "fifo", "lifo" or "priority".
+        """
+    def __reduce__(self, /) -> str: ...
+    def __repr__(self, /) -> str: ...
+    def _finished(self, /) -> IoEvent:
+        """
+        The event that is up while nothing is unfinished. Only the queue may clear it.
+        """
+    def _give(self, /, item: Any) -> bool:
+        """
+        Put the item if there is room and this turn's time is not used up. Return True if it is in.
+        """
+    def _place(self, /, putter: bool) -> Place:
+        """
+        A place in the getters' line, or in the putters'.
+        """
+    def _readable(self, /) -> IoEvent:
+        """
+        The event that is up while there is something to get, or the queue is shut down. Only the queue may clear it.
+        """
+    def _take(self, /, default: Any) -> Any:
+        """
+        Take an item if there is one and this turn's time is not used up, else return `default`.
+        """
+    def _take_many(self, /, max: SupportsIndex) -> Any | None:
+        """
+        Take up to `max` items if there are some and this turn's time is not used up.
+        """
+    def close(self, /) -> None:
+        """
+        The same as `shutdown(immediate=True)`.
+        """
+    def empty(self, /) -> bool:
+        """
+        Return True if nothing is in there, for this instant.
+        """
+    def fileno(self, /) -> int:
+        """
+        Return a descriptor that is readable while a get_nowait() would not raise queue.Empty, for a poller of your own.
+
+        The queue makes it at the first call, keeps it, and closes it when it is collected. Watch it for reading, and take items;
+        never read it yourself. After shutdown() it is readable for ever. Callable from any thread.
+
+        Raise OSError if no descriptor is to be had.
+        """
+    def full(self, /) -> bool:
+        """
+        Return True if there is no room, for this instant.
+        """
+    def get(self, /, block: bool = ..., timeout: SupportsFloat | SupportsIndex | None = None) -> Any:
+        """
+        Take the next item and return it; wait for one, at most `timeout` seconds, and not at all unless `block`.
+
+        Callable from any thread; blocks it, lets other threads run meanwhile, and Ctrl-C works. Not for a thread that runs an
+        event loop: it would stop the loop; `await queue.async_get()` there. None and infinity wait for ever.
+
+        Raise queue.Empty if there was none in time, QueueShutDown if the queue is shut down and empty; ValueError if the timeout
+        is negative.
+        """
+    def get_many(self, /, max: SupportsIndex, timeout: SupportsFloat | SupportsIndex | None = None) -> Any:
+        """
+        Wait for an item as get() does; then return a list of it and what else is there, up to `max` items.
+
+        Raise what get() raises; ValueError if `max` is less than 1.
+        """
+    def get_many_nowait(self, /, max: SupportsIndex) -> Any:
+        """
+        Return a list of what is there, up to `max` items; it may be empty. Callable from any thread and signal handlers.
+
+        Raise QueueShutDown if the queue is shut down and empty; ValueError if `max` is less than 1.
+        """
+    def get_nowait(self, /) -> Any:
+        """
+        Take the next item and return it, at once. Callable from any thread and signal handlers.
+
+        Raise queue.Empty if there is none, QueueShutDown if there will be none.
+        """
+    @property
+    def is_shutdown(self, /) -> bool:
+        """
+        True once shutdown() or close() was called.
+        """
+    def join(self, /) -> None:
+        """
+        Block this thread until every item that was put is done with: task_done() was called for each.
+
+        Lets other threads run meanwhile; Ctrl-C works. Not for a thread that runs an event loop: `await queue.async_join()`.
+        """
+    @property
+    def maxsize(self, /) -> int:
+        """
+        How many items there may be; 0 and less: any number. Can be set at any time.
+        """
+    @maxsize.setter
+    def maxsize(self, /, maxsize: SupportsIndex) -> None: ...
+    def put(self, /, item: Any, block: bool = ..., timeout: SupportsFloat | SupportsIndex | None = None) -> None:
+        """
+        Put an item; wait for room if the queue is full, at most `timeout` seconds, and not at all unless `block`.
+
+        Callable from any thread; blocks it, lets other threads run meanwhile, and Ctrl-C works. Not for a thread that runs an
+        event loop, if there is a maxsize: `await queue.async_put(item)` there.
+
+        Raise queue.Full if there was no room in time, QueueShutDown if the queue is shut down, or is meanwhile; ValueError if
+        the timeout is negative. Never because a wake-up was refused: the item is in, and the refusal is logged.
+        """
+    def put_many(self, /, items: Any, timeout: SupportsFloat | SupportsIndex | None = None) -> None:
+        """
+        Put all items of an iterable, which is read to its end first; wait for room item by item, at most `timeout` seconds in
+        all.
+
+        Raise what put() raises. The attribute `accepted` of a Full or QueueShutDown tells how many went in; they are the first.
+        """
+    def put_nowait(self, /, item: Any) -> None:
+        """
+        Put an item at once. Callable from any thread, from `__del__`, weakref callbacks and signal handlers.
+
+        Raise queue.Full if there is no room, QueueShutDown if the queue is shut down.
+        """
+    def qsize(self, /) -> int:
+        """
+        Return how many items are in there, for this instant.
+        """
+    def shutdown(self, /, immediate: bool = ...) -> None:
+        """
+        Take no more items: from now on, and for those who wait, put() raises QueueShutDown, and get() does once it is empty.
+
+        `immediate`: what is in there is thrown away, and counts as done. Callable from any thread; again does no harm.
+        """
+    def task_done(self, /) -> None:
+        """
+        Say that an item that was taken is done with. Callable from any thread and signal handlers.
+
+        Raise ValueError if it is said more often than items were put.
+        """
+    @property
+    def unfinished_tasks(self, /) -> int:
+        """
+        How many items were put for which task_done() was not called yet.
+        """
+
+@final
 class Reader:
     """
     What an asyncio loop calls (`dispatch`) when its hub is readable.
@@ -163,6 +360,15 @@ class Reader:
         """
     @property
     def hub(self, /) -> Hub: ...
+
+@final
+class Ready:
+    """
+    An item that is there. If nobody awaits it, it goes back.
+    """
+    def __await__(self, /) -> Ready: ...
+    def __iter__(self, /) -> Ready: ...
+    def __next__(self, /) -> tuple[()]: ...
 
 @final
 class Waiter:
@@ -214,6 +420,11 @@ def backend() -> str:
 def seconds(timeout: SupportsFloat | SupportsIndex | None = None) -> float | None:
     """
     Read a timeout as wait() does: seconds, at least 0, or None for ever. For adapters.
+    """
+
+def turn_ended() -> None:
+    """
+    Whoever asks suspends now: the next operation begins a new turn.
     """
 
 def wait_for_one(events: SupportsGetItem[int, IoEvent], timeout: SupportsFloat | SupportsIndex | None = None) -> bool:

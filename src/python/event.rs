@@ -95,7 +95,7 @@ impl IoEvent {
     /// yourself. Callable from any thread.
     ///
     /// Raise ClosedResourceError if the event is closed; OSError if no descriptor is to be had.
-    fn fileno(&self) -> PyResult<i64> {
+    pub(super) fn fileno(&self) -> PyResult<i64> {
         crate::fork::ready();
         let descriptor = self.inner.event.expose().map_err(os_error)?.ok_or_else(closed)?;
         Ok(super::hub::number(&descriptor))
@@ -160,6 +160,12 @@ impl IoEvent {
     }
 }
 
+impl IoEvent {
+    pub(super) fn fresh(py: Python<'_>) -> PyResult<Py<Self>> {
+        Py::new(py, Self::new())
+    }
+}
+
 /// Block this thread until one of `events` is up or rises. For `wakefd.wait_any`.
 #[pyfunction]
 #[pyo3(signature = (events, timeout=None))]
@@ -180,7 +186,10 @@ pub(super) fn seconds(timeout: Option<f64>) -> PyResult<Option<f64>> {
 }
 
 fn wait(py: Python<'_>, events: Vec<Arc<Event>>, timeout: Option<f64>) -> PyResult<bool> {
-    let deadline = deadline(timeout)?;
+    wait_until(py, events, deadline(timeout)?)
+}
+
+pub(super) fn wait_until(py: Python<'_>, events: Vec<Arc<Event>>, deadline: Option<Instant>) -> PyResult<bool> {
     let mut wait = match Wait::begin(events).map_err(os_error)? {
         Started::Up => return Ok(true),
         Started::Closed => return Err(closed()),
@@ -205,7 +214,7 @@ fn not_copyable() -> PyErr {
 }
 
 /// `None` and infinity: no deadline.
-fn deadline(timeout: Option<f64>) -> PyResult<Option<Instant>> {
+pub(super) fn deadline(timeout: Option<f64>) -> PyResult<Option<Instant>> {
     let Some(seconds) = timeout.filter(|seconds| *seconds != f64::INFINITY) else {
         return Ok(None);
     };

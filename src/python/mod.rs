@@ -1,7 +1,11 @@
 //! The Python extension `wakefd._wakefd`: classes around the core. No algorithm lives here.
 
 mod event;
+mod heap;
 mod hub;
+mod queue;
+mod task;
+mod turn;
 mod waiter;
 
 use pyo3::prelude::*;
@@ -36,6 +40,9 @@ mod _wakefd {
     use super::{
         event::{IoEvent, seconds, wait_for_one},
         hub::{Hub, Reader},
+        queue::Queue,
+        task::{Items, Place, Ready},
+        turn::turn_ended,
         waiter::Waiter,
     };
     use pyo3::prelude::*;

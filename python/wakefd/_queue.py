@@ -1,0 +1,201 @@
+"""`Queue`: the compiled one, and what needs an event loop."""
+
+import logging
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, Self, SupportsFloat, SupportsIndex, TypeVar
+
+from wakefd import _loops, _wakefd
+from wakefd._errors import QueueShutDown
+from wakefd._wakefd import Items, turn_ended
+
+_T = TypeVar("_T")
+
+_Seconds = SupportsFloat | SupportsIndex | None
+_NOTHING: Any = object()
+
+
+class Queue(_wakefd.Queue, Generic[_T]):
+    """First in, first out, between any threads and any tasks on any event loops.
+
+    The words are those of `queue.Queue`, and mean the same; with `async_` before them they are for
+    coroutines. One queue may have many producers and many consumers, in threads and in loops of
+    any kind. It is made anywhere: it is bound to no loop, and has no descriptor.
+
+    No item is lost or delivered twice, whoever is cancelled or runs out of time. Items of one
+    producer arrive in their order; those who wait are served in the order in which they came.
+    A consumer that never has to wait lets the rest of its loop have a turn every few milliseconds.
+
+    `maxsize`: at most so many items, then `put` waits for room; 0 and less: any number.
+    """
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:  # the compiled half does not know the type of the items
+
+        def __new__(cls, maxsize: int = 0) -> Self: ...
+        def put(self, item: _T, block: bool = True, timeout: _Seconds = None) -> None: ...
+        def put_nowait(self, item: _T) -> None: ...
+        def put_many(self, items: Iterable[_T], timeout: _Seconds = None) -> None: ...
+        def get(self, block: bool = True, timeout: _Seconds = None) -> _T: ...
+        def get_nowait(self) -> _T: ...
+        def get_many(self, max: SupportsIndex, timeout: _Seconds = None) -> list[_T]: ...  # noqa: A002
+        def get_many_nowait(self, max: SupportsIndex) -> list[_T]: ...  # noqa: A002
+
+    async def async_put(self, item: _T) -> None:
+        """Put an item; wait for room if the queue is full.
+
+        If the task is cancelled meanwhile, the item is not in.
+
+        Raises:
+            QueueShutDown: the queue is shut down, or is meanwhile.
+            RuntimeError: no supported loop runs here; or it ran before a fork, in the parent.
+            OSError: there is no descriptor to be had for this loop.
+        """
+        if _loops.at_once() and self._give(item):
+            return
+        if not self.full():
+            await _pause()
+        place = self._place(True)
+        try:
+            while not place.put(item):
+                await _wait(place)
+        finally:
+            place.leave()
+
+    async def async_get(self) -> _T:
+        """Take the next item and return it; wait for one if there is none.
+
+        If the task is cancelled meanwhile, nothing is lost: the item stays in, for the next one.
+
+        Raises:
+            QueueShutDown: the queue is shut down and empty.
+            RuntimeError: no supported loop runs here; or it ran before a fork, in the parent.
+            OSError: there is no descriptor to be had for this loop.
+        """
+        if _loops.at_once() and (item := self._take(_NOTHING)) is not _NOTHING:
+            return item  # type: ignore[no-any-return]
+        if not self.empty():
+            await _pause()
+        place = self._place(False)
+        try:
+            while (item := place.get(_NOTHING)) is _NOTHING:
+                await _wait(place)
+        finally:
+            place.leave()
+        return item  # type: ignore[no-any-return]
+
+    async def async_get_many(self, max: SupportsIndex) -> list[_T]:  # noqa: A002
+        """Wait for an item; then return a list of it and what else is there, up to `max` items.
+
+        Many at a time are many times as fast as one by one. If the task is cancelled meanwhile,
+        nothing is lost.
+
+        Raises:
+            ValueError: `max` is less than 1.
+            QueueShutDown: the queue is shut down and empty.
+            RuntimeError: no supported loop runs here; or it ran before a fork, in the parent.
+            OSError: there is no descriptor to be had for this loop.
+        """
+        if _loops.at_once() and (items := self._take_many(max)) is not None:
+            return items  # type: ignore[no-any-return]
+        if not self.empty():
+            await _pause()
+        place = self._place(False)
+        try:
+            while (items := place.get_many(max)) is None:
+                await _wait(place)
+        finally:
+            place.leave()
+        return items  # type: ignore[no-any-return]
+
+    async def async_join(self) -> None:
+        """Wait until every item that was put is done with: task_done() was called for each.
+
+        Raises:
+            RuntimeError: no supported loop runs here; or it ran before a fork, in the parent.
+            OSError: there is no descriptor to be had for this loop.
+        """
+        wait = _loops.begin(self._finished())
+        if wait is not None:
+            await wait
+
+    def __iter__(self) -> Iterator[_T]:
+        """Take item by item, blocking this thread while there is none. Ends at shutdown."""
+        while True:
+            try:
+                item = self.get()
+            except QueueShutDown:
+                return
+            yield item
+
+    def __aiter__(self) -> "Items":
+        """Take item by item, waiting while there is none. Ends at shutdown.
+
+        What the loop's body does not get to, because it breaks or is cancelled, stays in.
+        """
+        return Items(self, self._next)
+
+    async def _next(self, items: Items) -> _T:
+        """For `Items`: the next one is not there yet, or the loop must have its turn first."""
+        items.at_once = _loops.at_once()
+        try:
+            return await self.async_get()
+        except QueueShutDown:
+            raise StopAsyncIteration from None
+
+    def __enter__(self) -> Self:
+        """Return the queue itself."""
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the queue."""
+        self.close()
+
+
+class LifoQueue(Queue[_T]):
+    """A `Queue` where the last item in is the first one out."""
+
+    __slots__ = ()
+
+    def __new__(cls, maxsize: int = 0) -> Self:
+        """Make one."""
+        return _wakefd.Queue.__new__(cls, maxsize, "lifo")  # type: ignore[return-value]
+
+
+class PriorityQueue(Queue[_T]):
+    """A `Queue` where the least item is the first one out.
+
+    An item whose comparison raises is not accepted: `put` raises what the comparison raised.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, maxsize: int = 0) -> Self:
+        """Make one."""
+        return _wakefd.Queue.__new__(cls, maxsize, "priority")  # type: ignore[return-value]
+
+
+async def _pause() -> None:
+    turn_ended()
+    await _loops.pause()
+
+
+async def _wait(place: _wakefd.Place) -> None:
+    turn_ended()
+    wait = _loops.begin(place.event)
+    if wait is not None:
+        await wait
+
+
+def report(error: OSError) -> None:
+    """Of a wake-up that the system refused, once for each queue."""
+    logging.getLogger("wakefd").error(
+        "a queue's wake-up was refused; its items stay in, and the next operation tries again: %s",
+        error,
+    )

@@ -1,0 +1,752 @@
+"""What a queue promises, in threads and on every kind of loop."""
+
+import asyncio
+import gc
+import os
+import queue
+import select
+import signal
+import threading
+import time
+import weakref
+from contextlib import suppress
+
+import pytest
+
+import kits
+from helpers import PATIENCE, Thread, fds, forked, in_child, stress, until
+from wakefd import (
+    IoEvent,
+    LifoQueue,
+    PriorityQueue,
+    Queue,
+    QueueShutDown,
+    any_notified,
+    wait_any,
+)
+from wakefd._wakefd import turn_ended
+
+KINDS = {"fifo": Queue, "lifo": LifoQueue, "priority": PriorityQueue}
+
+
+@pytest.fixture(params=KINDS)
+def kind(request):
+    return KINDS[request.param]
+
+
+@pytest.fixture
+def q():
+    return Queue()
+
+
+def counts(q):
+    """How many wait to get, and how many to put."""
+    words = repr(q).split(",")[1].split()
+    return int(words[0]), int(words[3])
+
+
+async def getting(kit, q, count):
+    async with kit.patient(f"{count} getters of {q}"):
+        while counts(q)[0] != count:
+            await kit.sleep(0.0005)
+
+
+async def putting(kit, q, count):
+    async with kit.patient(f"{count} putters of {q}"):
+        while counts(q)[1] != count:
+            await kit.sleep(0.0005)
+
+
+# ---- threads ----
+
+
+def test_order(kind):
+    q = kind()
+    for item in (2, 3, 1):
+        q.put(item)
+    expected = {Queue: [2, 3, 1], LifoQueue: [1, 3, 2], PriorityQueue: [1, 2, 3]}[kind]
+    assert [q.get() for _ in range(3)] == expected
+    q.put_many((2, 3, 1))
+    assert q.get_many(2) == expected[:2]
+    assert q.get_many_nowait(9) == expected[2:]
+    assert q.get_many_nowait(9) == []
+
+
+def test_empty_and_full(kind):
+    q = kind(2)
+    assert q.empty() and not q.full() and q.qsize() == 0 and q.maxsize == 2
+    for get in (q.get_nowait, lambda: q.get(False), lambda: q.get(timeout=0.01)):
+        with pytest.raises(queue.Empty):
+            get()
+    with pytest.raises(queue.Empty):
+        q.get_many(1, 0.01)
+    q.put(1)
+    q.put_nowait(2)
+    assert q.full() and not q.empty() and q.qsize() == 2
+    for put in (q.put_nowait, lambda x: q.put(x, False), lambda x: q.put(x, timeout=0.01)):
+        with pytest.raises(queue.Full):
+            put(3)
+    assert q.qsize() == 2
+    assert counts(q) == (0, 0)
+
+
+def test_wrong_arguments(q):
+    for most in (0, -1):
+        for call in (q.get_many, q.get_many_nowait):
+            with pytest.raises(ValueError, match="at least 1"):
+                call(most)
+    for call in (lambda: q.get(timeout=-1), lambda: q.get(timeout=float("nan"))):
+        with pytest.raises(ValueError, match="timeout"):
+            call()
+    with pytest.raises(ValueError, match="timeout"):
+        Queue(1).put_many([1, 2], timeout=-1)
+
+
+def test_get_waits_for_a_put(q):
+    thread = Thread(q.get)
+    until(lambda: counts(q) == (1, 0))
+    q.put("it")
+    assert thread.finish() == "it"
+    assert counts(q) == (0, 0)
+
+
+def test_put_waits_for_room():
+    q = Queue(1)
+    q.put(1)
+    thread = Thread(q.put, 2)
+    until(lambda: counts(q) == (0, 1))
+    assert q.get() == 1
+    thread.finish()
+    assert q.get() == 2
+
+
+def test_more_room_lets_putters_in():
+    q = Queue(1)
+    q.put(0)
+    threads = [Thread(q.put, 1), Thread(q.put, 2)]
+    until(lambda: counts(q) == (0, 2))
+    q.maxsize = 2
+    until(lambda: counts(q) == (0, 1))
+    q.maxsize = 0
+    for thread in threads:
+        thread.finish()
+    assert q.get() == 0
+    assert set(q.get_many(9)) == {1, 2}
+
+
+def test_waiting_getters_are_served_in_order(q):
+    served = []
+    threads = []
+    for n in range(3):
+        threads.append(Thread(lambda n=n: served.append((n, q.get()))))
+        until(lambda n=n: counts(q) == (n + 1, 0))
+    for item in "abc":
+        q.put(item)
+        until(lambda item=item: len(served) == "abc".index(item) + 1)
+    assert served == [(0, "a"), (1, "b"), (2, "c")]
+
+
+def test_put_many_tells_how_many_were_accepted():
+    q = Queue(3)
+    with pytest.raises(queue.Full) as caught:
+        q.put_many(range(5), timeout=0.01)
+    assert caught.value.accepted == 3
+    assert q.get_many(9) == [0, 1, 2]
+    thread = Thread(q.put_many, range(5))
+    until(lambda: counts(q) == (0, 1))
+    q.shutdown()
+    with pytest.raises(QueueShutDown) as caught:
+        thread.finish()
+    assert caught.value.accepted == 3
+    with pytest.raises(QueueShutDown) as caught:
+        q.put_many([1])
+    assert caught.value.accepted == 0
+
+
+def test_put_many_waits_for_room_item_by_item():
+    q = Queue(2)
+    thread = Thread(q.put_many, range(10))
+    assert [q.get(timeout=PATIENCE) for _ in range(10)] == list(range(10))
+    thread.finish()
+
+
+def test_put_many_of_an_iterable_that_raises_puts_nothing(q):
+    def items():
+        yield 1
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        q.put_many(items())
+    assert q.empty()
+
+
+def test_for_ends_at_shutdown(q):
+    q.put_many([1, 2, 3])
+    thread = Thread(lambda: list(q))
+    until(lambda: counts(q) == (1, 0))
+    q.put(4)
+    q.shutdown()
+    assert thread.finish() == [1, 2, 3, 4]
+
+
+def test_shutdown(kind):
+    q = kind()
+    q.put(1)
+    q.shutdown()
+    q.shutdown()
+    assert q.is_shutdown
+    for put in (q.put, q.put_nowait):
+        with pytest.raises(QueueShutDown):
+            put(2)
+    assert q.get() == 1
+    for get in (q.get, q.get_nowait, lambda: q.get_many(1), lambda: q.get_many_nowait(1)):
+        with pytest.raises(QueueShutDown):
+            get()
+
+
+def test_shutdown_releases_everybody():
+    empty, full = Queue(), Queue(1)
+    full.put(0)
+    threads = [Thread(empty.get) for _ in range(2)] + [Thread(full.put, 1) for _ in range(2)]
+    until(lambda: counts(empty) == (2, 0) and counts(full) == (0, 2))
+    empty.shutdown()
+    full.shutdown()
+    for thread in threads:
+        with pytest.raises(QueueShutDown):
+            thread.finish()
+    assert full.get() == 0
+
+
+def test_immediate_shutdown_throws_away(q):
+    q.put_many([1, 2])
+    assert q.get() == 1
+    q.shutdown(immediate=True)
+    assert q.empty() and q.unfinished_tasks == 1
+    with pytest.raises(QueueShutDown):
+        q.get()
+    q.task_done()
+    q.join()
+
+
+def test_close_is_an_immediate_shutdown():
+    with Queue() as q:
+        q.put(1)
+    assert q.is_shutdown and q.empty()
+
+
+def test_join(q):
+    q.join()
+    q.put_many([1, 2])
+    assert q.unfinished_tasks == 2
+    thread = Thread(q.join)
+    for _ in range(2):
+        time.sleep(0.01)
+        assert thread.is_alive()
+        q.get()
+        q.task_done()
+    thread.finish()
+    with pytest.raises(ValueError, match="too many times"):
+        q.task_done()
+    q.put(3)
+    thread = Thread(q.join)
+    time.sleep(0.01)
+    assert thread.is_alive()
+    q.close()
+    thread.finish()
+
+
+def test_maxsize_can_be_anything():
+    for maxsize in (0, -1):
+        q = Queue(maxsize)
+        q.put_many(range(100))
+        assert q.maxsize == maxsize and not q.full()
+
+
+def test_what_it_cannot(q):
+    import copy
+    import pickle
+
+    for call in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="multiprocessing"):
+            call(q)
+
+
+def test_repr(q):
+    assert repr(q).startswith("<wakefd.Queue 0 items, 0 getting and 0 putting at 0x")
+    q.put(1)
+    assert "Queue 1 item, 0" in repr(q)
+    q.shutdown()
+    assert "shut down" in repr(q)
+    assert "<wakefd.LifoQueue 0 of 3 items, " in repr(LifoQueue(3))
+
+
+def test_generic_and_weakref(q):
+    assert isinstance(Queue[int](3), Queue)
+    assert weakref.ref(q)() is q
+
+
+# ---- priority ----
+
+
+class Odd:
+    """Comparison raises, or does what it is told."""
+
+    def __init__(self, rank, act=None):
+        self.rank, self.act = rank, act
+
+    def __lt__(self, other):
+        if self.act is not None:
+            self.act()
+        return self.rank < other.rank
+
+
+def test_an_item_whose_comparison_raises_is_not_accepted():
+    q = PriorityQueue()
+    q.put_many([3, 1, 2])
+    for put in (q.put, q.put_nowait):
+        with pytest.raises(TypeError):
+            put("x")
+    with pytest.raises(TypeError):
+        q.put_many([0, "x"])
+    assert q.unfinished_tasks == 4
+    assert [q.get() for _ in range(4)] == [0, 1, 2, 3]
+
+
+def test_a_comparison_that_raises_at_get_loses_nothing():
+    q = PriorityQueue()
+    q.put_many(items := [Odd(n) for n in range(5)])
+
+    def fail():
+        raise ZeroDivisionError
+
+    for item in items:
+        item.act = fail
+    with pytest.raises(ZeroDivisionError):
+        q.get()
+    for item in items:
+        item.act = None
+    assert q.get_many(9) == items
+
+
+def test_a_comparison_may_use_the_queue():
+    q = PriorityQueue()
+    todo = [Odd(7), Odd(0)]
+    q.put_many([Odd(n) for n in (3, 1, 2)])
+    q.put(Odd(0.5, lambda: q.put(todo.pop()) if todo else None))
+    assert [q.get().rank for _ in range(6)] == [0, 0.5, 1, 2, 3, 7]
+
+
+def test_priorities_beside_heapq():
+    import random
+
+    chance = random.Random(5)
+    q = PriorityQueue()
+    inside = []
+    for _ in range(3000):
+        if chance.random() < 0.55:
+            q.put(item := chance.randrange(100))
+            inside.append(item)
+        elif inside:
+            inside.remove(least := min(inside))
+            assert q.get() == least
+    assert q.get_many(9999) == sorted(inside)
+
+
+# ---- loops ----
+
+
+async def test_async_put_and_get(kit, q):
+    await q.async_put(1)
+    assert await q.async_get() == 1
+    task = kit.spawn(q.async_get)
+    await getting(kit, q, 1)
+    Thread(q.put, 2).finish()
+    assert await task.join() == 2
+    assert counts(q) == (0, 0)
+
+
+async def test_async_get_many(kit, q):
+    q.put_many(range(5))
+    assert await q.async_get_many(3) == [0, 1, 2]
+    assert await q.async_get_many(3) == [3, 4]
+    task = kit.spawn(q.async_get_many, 3)
+    await getting(kit, q, 1)
+    Thread(q.put_many, range(5)).finish()
+    assert await task.join() == [0, 1, 2]
+    with pytest.raises(ValueError, match="at least 1"):
+        await q.async_get_many(0)
+
+
+async def test_async_put_waits_for_room(kit):
+    q = Queue(1)
+    q.put(1)
+    task = kit.spawn(q.async_put, 2)
+    await putting(kit, q, 1)
+    assert q.get() == 1
+    await task.join()
+    assert q.get() == 2
+
+
+async def test_async_for(kit, q):
+    async def consume():
+        return [item async for item in q]
+
+    items = [None, (1, 2), (), StopIteration(3), KeyError, ValueError("x"), q, 7]
+    q.put_many(items)
+    task = kit.spawn(consume)
+    await getting(kit, q, 1)
+    Thread(q.put_many, items).finish()
+    await getting(kit, q, 1)
+    q.shutdown()
+    assert await task.join() == 2 * items
+
+
+async def test_a_break_leaves_the_rest_in(kit, q):
+    q.put_many(range(10))
+    for n in range(3):
+        async for item in q:
+            assert item == n
+            break
+    assert q.get_many(99) == list(range(3, 10))
+
+
+async def test_an_item_that_nobody_awaits_goes_back(aio, q):
+    q.put_many(range(4))
+    items = aiter(q)
+    assert await anext(items) == 0
+    turn_ended()
+    first, second = items.__anext__(), items.__anext__()
+    assert q.qsize() == 1
+    assert await second == 2
+    del first, second, items
+    assert q.get_many(9) == [1, 3]
+
+
+async def test_cancelled(kit, q):
+    tasks = [kit.spawn(q.async_get) for _ in range(3)]
+    await getting(kit, q, 3)
+    tasks[1].cancel()
+    assert await tasks[1].join() == kits.CANCELLED
+    assert counts(q) == (2, 0)
+    q.put_many("ab")
+    assert sorted([await tasks[0].join(), await tasks[2].join()]) == ["a", "b"]
+
+
+async def test_a_getter_that_is_woken_and_cancelled_passes_the_baton(kit, q):
+    tasks = [kit.spawn(q.async_get) for _ in range(2)]
+    await getting(kit, q, 2)
+    q.put("it")  # wakes the first
+    tasks[0].cancel()
+    results = [await tasks[0].join(), None]
+    if results[0] == "it":  # it was quicker
+        tasks[1].cancel()
+    results[1] = await tasks[1].join()
+    assert set(results) == {"it", kits.CANCELLED}
+    assert q.empty() and counts(q) == (0, 0)
+
+
+async def test_a_putter_that_is_woken_and_cancelled_passes_the_baton(kit):
+    q = Queue(1)
+    q.put(0)
+    tasks = [kit.spawn(q.async_put, n) for n in (1, 2)]
+    await putting(kit, q, 2)
+    assert q.get() == 0
+    tasks[0].cancel()
+    cancelled = await tasks[0].join() == kits.CANCELLED
+    if not cancelled:
+        assert await q.async_get() == 1
+    assert await q.async_get() == 2
+    await tasks[1].join()
+    assert q.empty() and counts(q) == (0, 0)
+
+
+async def test_shutdown_releases_tasks(kit):
+    empty, full = Queue(), Queue(1)
+    full.put(0)
+    tasks = [kit.spawn(empty.async_get), kit.spawn(empty.async_get_many, 9)]
+    tasks.append(kit.spawn(full.async_put, 1))
+    await getting(kit, empty, 2)
+    await putting(kit, full, 1)
+    empty.shutdown()
+    full.shutdown()
+    for task in tasks:
+        with pytest.raises(QueueShutDown):
+            await task.join()
+
+
+async def test_async_join(kit, q):
+    await q.async_join()
+    q.put(1)
+    task = kit.spawn(q.async_join)
+    await kit.sleep(0.01)
+    assert not task.done()
+    q.get()
+    q.task_done()
+    await task.join()
+
+
+def test_no_loop(q):
+    coroutine = q.async_get()
+    with pytest.raises(RuntimeError, match="no event loop"):
+        coroutine.send(None)
+
+
+# ---- as one of several, and for selectors that are not ours ----
+
+
+def readable(q):
+    return bool(select.select([q], [], [], 0)[0])
+
+
+def test_fileno_is_readable_while_there_is_something_to_get(kind):
+    q = kind()
+    q.put(1)
+    assert q.fileno() == q.fileno() and readable(q)
+    q.get()
+    assert not readable(q)
+    q.put_many([1, 2])
+    assert readable(q)
+    q.get()
+    assert readable(q)
+    q.get_many(9)
+    assert not readable(q)
+    q.shutdown()
+    assert readable(q)
+
+
+def test_the_descriptor_goes_with_the_queue():
+    before = fds()
+    q = Queue()
+    q.fileno()
+    assert fds() > before
+    del q
+    assert fds() == before
+
+
+def test_wait_any(q):
+    other, event = Queue(), IoEvent()
+    assert wait_any(q, other, event, timeout=0.01) == []
+    other.put(1)
+    assert wait_any(q, other, event) == [other]
+    event.notify()
+    assert wait_any(q, event, other, q) == [event, other]
+    other.get()
+    event.clear()
+    thread = Thread(wait_any, q, other, event)
+    time.sleep(0.01)
+    q.put(1)
+    assert thread.finish() == [q]
+    assert q.qsize() == 1
+    other.shutdown()
+    assert wait_any(q, other) == [q, other]
+
+
+async def test_any_notified(kit, q):
+    event = IoEvent()
+    task = kit.spawn(any_notified, event, q)
+    await kit.sleep(0.005)
+    Thread(q.put, 1).finish()
+    assert await task.join() == [q]
+
+
+# ---- fairness ----
+
+
+async def eat(q):
+    async for _ in q:
+        pass
+
+
+async def eat_one_by_one(q):
+    with suppress(QueueShutDown):
+        while True:
+            await q.async_get()
+
+
+async def eat_batches(q):
+    with suppress(QueueShutDown):
+        while True:
+            await q.async_get_many(100)
+
+
+async def feed(q):
+    with suppress(QueueShutDown):
+        while True:
+            await q.async_put(None)
+
+
+@pytest.mark.parametrize("how", [eat, eat_one_by_one, eat_batches, feed])
+async def test_others_on_the_loop_have_their_turn(loop_kit, how, q):
+    if how is not feed:
+        q.put_many(range(stress(200_000, 2_000_000)))
+        q.shutdown()
+    task = loop_kit.spawn(how, q)
+    shares, before = [], time.thread_time()
+    while not task.done() and len(shares) < 50:
+        await loop_kit.turn()
+        shares.append((now := time.thread_time()) - before)
+        before = now
+    q.close()
+    await task.join()
+    # All but the first, which imports, and those in which the garbage collector ran.
+    assert len(shares) > 5 and sorted(shares)[len(shares) * 3 // 4] < 0.005, shares
+
+
+def test_slow_bodies_count(q):
+    """The clock is looked at more often when they are slow."""
+
+    async def main():
+        q.put_many(range(1000))
+        turns, n = 0, 0
+
+        async def tick():
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        ticker = asyncio.create_task(tick())
+        async for _ in q:
+            n += 1
+            time.sleep(0.002)
+            if n == 50:
+                break
+        ticker.cancel()
+        return turns
+
+    assert asyncio.run(main()) > 20
+
+
+# ---- signals and forks ----
+
+
+@in_child
+def test_ctrl_c_ends_a_blocked_get_and_takes_nothing():
+    q = Queue()
+    threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        q.get()
+    assert counts(q) == (0, 0)
+    q.put(1)
+    assert q.get() == 1
+    full = Queue(1)
+    full.put(1)
+    threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        full.put(2)
+    assert full.get_many(9) == [1] and counts(full) == (0, 0)
+
+
+@in_child
+def test_a_signal_handler_puts_what_its_own_thread_waits_for():
+    q = Queue()
+    signal.signal(signal.SIGALRM, lambda *_: q.put_nowait("it"))
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    assert q.get(timeout=PATIENCE) == "it"
+
+
+@in_child
+def test_the_child_of_a_fork_has_the_items_and_nobody_who_waits():
+    q, full = Queue(), Queue(1)
+    full.put("full")
+    getters = [Thread(q.get) for _ in range(2)]
+    putter = Thread(full.put, "more")
+    until(lambda: counts(q) == (2, 0) and counts(full) == (0, 1))
+
+    def child():
+        thread = Thread(q.get)  # the parent's two are not in its way
+        until(lambda: counts(q) == (1, 0))
+        q.put(1)
+        assert thread.finish() == 1
+        assert full.get() == "full" and full.empty()
+        full.put(2)
+
+        async def main():
+            task = asyncio.create_task(q.async_get())
+            await asyncio.sleep(0)
+            await q.async_put(2)
+            return await task
+
+        assert asyncio.run(main()) == 2
+
+    forked(child)
+    q.put_many("ab")
+    assert {thread.finish() for thread in getters} == {"a", "b"}
+    assert full.get() == "full"
+    putter.finish()
+
+
+def test_a_getter_whose_loop_was_closed_keeps_nobody_waiting(q):
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(q.async_get())
+    loop.run_until_complete(asyncio.sleep(0))
+    assert counts(q) == (1, 0)
+    loop.close()
+    thread = Thread(q.get)
+    until(lambda: counts(q) == (2, 0))
+    q.put("it")
+    assert thread.finish() == "it"
+    task._log_destroy_pending = False
+
+
+# ---- what it costs, and its end ----
+
+
+def test_an_idle_queue_has_no_descriptor():
+    before = fds()
+    queues = [Queue() for _ in range(10)]
+    for q in queues:
+        q.put(1)
+        q.get()
+    assert fds() == before
+
+
+def test_a_queue_that_holds_itself_is_collected(kind):
+    q = kind()
+    q.put(q)
+    gone = weakref.ref(q)
+    del q
+    gc.collect()
+    assert gone() is None
+
+
+def test_items_are_dropped_with_the_queue():
+    class Item:
+        pass
+
+    q = Queue()
+    q.put(item := Item())
+    gone = weakref.ref(item)
+    del item
+    assert gone() is not None
+    del q
+    assert gone() is None
+
+
+def test_a_destructor_may_put(q):
+    class Item:
+        def __del__(self):
+            q.put_nowait("again")
+
+    q.put(Item())
+    q.get()
+    gc.collect()
+    assert q.get() == "again"
+
+
+def test_queues_of_threads_and_tasks_at_once(loop_kit):
+    total = 4 * 500
+    q, out = Queue(10), Queue()
+    producers = [Thread(lambda: [q.put(n) for n in range(500)]) for _ in range(4)]
+
+    async def consume():
+        async for item in q:
+            await out.async_put(item)
+
+    consumers = [Thread(lambda: loop_kit.run(consume))]
+    consumers += [Thread(lambda: [out.put(item) for item in q]) for _ in range(2)]
+    got = [out.get(timeout=PATIENCE) for _ in range(total)]
+    q.shutdown()
+    for thread in producers + consumers:
+        thread.finish()
+    assert sorted(got) == sorted(4 * list(range(500)))

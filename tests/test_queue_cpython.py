@@ -1,0 +1,40 @@
+"""CPython's own tests of `queue`, as they were installed with this Python, run on our queues."""
+
+import queue
+import types
+import unittest
+
+import pytest
+
+import wakefd
+
+cpython = pytest.importorskip("test.test_queue")
+
+OURS = types.SimpleNamespace(
+    Queue=wakefd.Queue,
+    LifoQueue=wakefd.LifoQueue,
+    PriorityQueue=wakefd.PriorityQueue,
+    Empty=queue.Empty,
+    Full=queue.Full,
+    ShutDown=wakefd.QueueShutDown,
+)
+
+
+class TestQueue(cpython.QueueTest, unittest.TestCase):
+    queue = OURS
+
+
+class TestLifoQueue(cpython.LifoQueueTest, unittest.TestCase):
+    queue = OURS
+
+
+class TestPriorityQueue(cpython.PriorityQueueTest, unittest.TestCase):
+    queue = OURS
+
+
+class TestAsSimpleQueue(cpython.BaseSimpleQueueTest, unittest.TestCase):
+    queue = OURS
+    type2test = wakefd.Queue
+
+
+# FailingQueueTest overrides the hooks `_put` and `_get` of queue.Queue: ours has none.

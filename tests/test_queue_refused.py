@@ -1,0 +1,78 @@
+"""A queue whose wake-up the kernel refuses: the item stays in, the log says so, nobody is lost."""
+
+import asyncio
+import logging
+import select
+
+import pytest
+
+import seccomp
+from helpers import PATIENCE, Thread, in_child, until
+from test_queue import counts
+from test_refused import Refused
+from wakefd import Queue
+
+pytestmark = pytest.mark.skipif(not seccomp.AVAILABLE, reason="no seccomp numbers for this CPU")
+
+
+class Log(logging.Handler):
+    def __init__(self):
+        super().__init__()
+        self.texts = []
+        logging.getLogger("wakefd").addHandler(self)
+
+    def emit(self, record):
+        self.texts.append(record.getMessage())
+
+
+@in_child
+def test_a_getters_wake_up_is_refused():
+    log, q = Log(), Queue()
+    refused = Refused()
+
+    async def main():
+        task = asyncio.create_task(q.async_get_many(9))
+        while counts(q) != (1, 0):
+            await asyncio.sleep(0.001)
+        # The loop watches nothing else, so only the queue can wake it.
+        thread = Thread(put)
+        items = await asyncio.wait_for(task, PATIENCE)
+        thread.finish()
+        return items
+
+    def put():
+        assert refused(lambda: q.put("it")) is None
+        assert refused(lambda: q.put("more")) is None
+        assert len(log.texts) == 1 and "refused" in log.texts[0]
+        assert q.qsize() == 2
+        q.put("and more")  # gets through
+
+    assert asyncio.run(main()) == ["it", "more", "and more"]
+    assert len(log.texts) == 1
+
+
+@in_child
+def test_a_blocked_threads_wake_up_is_refused():
+    log, q = Log(), Queue()
+    refused = Refused()
+    thread = Thread(q.get)
+    until(lambda: counts(q) == (1, 0))
+    assert refused(lambda: q.put("it")) is None
+    assert len(log.texts) == 1
+    assert q.qsize() == 1
+    q.put("more")  # gets through
+    assert thread.finish() == "it"
+
+
+@in_child
+def test_the_descriptors_token_is_refused():
+    log, q = Log(), Queue()
+    fd = q.fileno()
+    refused = Refused(fd)
+    assert refused(lambda: q.put("it")) is None
+    assert len(log.texts) == 1
+    assert not select.select([fd], [], [], 0)[0]
+    q.put("more")
+    assert select.select([fd], [], [], 0)[0]
+    assert q.get_many(9) == ["it", "more"]
+    assert not select.select([fd], [], [], 0)[0]
