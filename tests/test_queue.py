@@ -95,6 +95,13 @@ def test_wrong_arguments(q):
             call()
     with pytest.raises(ValueError, match="timeout"):
         Queue(1).put_many([1, 2], timeout=-1)
+    # Also if there is no need to wait, as in the standard library.
+    with pytest.raises(ValueError, match="timeout"):
+        q.put(1, timeout=-1)
+    q.put(1, False, timeout=-1)
+    with pytest.raises(ValueError, match="timeout"):
+        q.get(timeout=-1)
+    assert q.get(False, timeout=-1) == 1
 
 
 def test_get_waits_for_a_put(q):

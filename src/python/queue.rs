@@ -181,6 +181,7 @@ impl Queue {
     /// the timeout is negative. Never because a wake-up was refused: the item is in, and the refusal is logged.
     #[pyo3(signature = (item, block=true, timeout=None))]
     fn put(&self, py: Python<'_>, item: Py<PyAny>, block: bool, timeout: Option<f64>) -> PyResult<()> {
+        let deadline = if block { deadline(timeout)? } else { None };
         let mut item = Some(item);
         if self.put_step(py, None, &mut item)? {
             return Ok(());
@@ -188,7 +189,6 @@ impl Queue {
         if !block {
             return Err(full());
         }
-        let deadline = deadline(timeout)?;
         self.block(py, Side::Put, deadline, |spot| {
             Ok(self.put_step(py, spot, &mut item)?.then_some(()))
         })?
@@ -237,13 +237,13 @@ impl Queue {
     /// is negative.
     #[pyo3(signature = (block=true, timeout=None))]
     fn get(&self, py: Python<'_>, block: bool, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+        let deadline = if block { deadline(timeout)? } else { None };
         if let Some(item) = self.get_step(py, None)? {
             return Ok(item);
         }
         if !block {
             return Err(empty());
         }
-        let deadline = deadline(timeout)?;
         self.block(py, Side::Get, deadline, |spot| self.get_step(py, spot))?
             .ok_or_else(empty)
     }
