@@ -100,6 +100,13 @@ def test_wrong_arguments(q):
             call()
     with pytest.raises(ValueError, match="timeout"):
         Queue(1).put_many([1, 2], timeout=-1)
+    # Also if there is no need to wait, as in the standard library.
+    with pytest.raises(ValueError, match="timeout"):
+        q.put(1, timeout=-1)
+    q.put(1, False, timeout=-1)
+    with pytest.raises(ValueError, match="timeout"):
+        q.get(timeout=-1)
+    assert q.get(False, timeout=-1) == 1
 
 
 def test_get_waits_for_a_put(q):
@@ -420,6 +427,52 @@ async def test_an_item_that_nobody_awaits_goes_back(aio, q):
     assert await second == 2
     del first, second, items
     assert q.get_many(9) == [1, 3]
+
+
+@pytest.mark.parametrize("item", [0, 3])
+async def test_an_item_that_nobody_awaits_is_not_overwritten(aio, kind, item):
+    q = kind()
+    q.put_many([7, 1, 5, 2])
+    items = aiter(q)
+    expected = sorted([7, 1, 5, 2]) if kind is PriorityQueue else [7, 1, 5, 2]
+    order = expected if kind is not LifoQueue else expected[::-1]
+    assert await anext(items) == order[0]
+    turn_ended()
+    assert await anext(items) == order[1]  # its awaitable is used again
+    for _ in range(item):
+        items.__anext__()
+        assert q.qsize() == 2, "in limbo"
+    assert [await anext(items) for _ in range(2)] == order[2:]
+
+
+def test_a_priority_queue_keeps_its_order_when_an_item_goes_back():
+    q = PriorityQueue()
+    q.put_many(order := list(range(20)))
+    items = aiter(q)
+    items.at_once = True
+    turn_ended()
+    for n in order:
+        items.__anext__()
+        assert q.get() == n
+
+
+def test_an_item_goes_back_while_an_exception_is_on_its_way():
+    """Its comparisons are Python code, which must not run into that exception, nor swallow it."""
+    q = PriorityQueue()
+    q.put_many([Odd(n) for n in range(5)])
+    items = aiter(q)
+    items.at_once = True
+    turn_ended()
+
+    def fail():
+        ready = items.__anext__()
+        assert q.qsize() == 4
+        [].index(ready)  # raises with the last reference in its hands
+
+    for _ in range(3):
+        with pytest.raises(ValueError):
+            fail()
+    assert [item.rank for item in q.get_many(9)] == list(range(5))
 
 
 async def test_cancelled(kit, q):

@@ -196,7 +196,7 @@ impl Queue {
     /// the timeout is negative. Never because a wake-up was refused: the item is in, and the refusal is logged.
     #[pyo3(signature = (item, block=Truth(true), timeout=None))]
     fn put(&self, py: Python<'_>, item: Py<PyAny>, block: Truth, timeout: Option<f64>) -> PyResult<()> {
-        let deadline = deadline(timeout)?;
+        let deadline = if block.0 { deadline(timeout)? } else { None };
         let mut item = Some(item);
         if self.put_step(py, None, &mut item)? {
             return Ok(());
@@ -252,7 +252,7 @@ impl Queue {
     /// is negative.
     #[pyo3(signature = (block=Truth(true), timeout=None))]
     fn get(&self, py: Python<'_>, block: Truth, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
-        let deadline = deadline(timeout)?;
+        let deadline = if block.0 { deadline(timeout)? } else { None };
         if let Some(item) = self.get_step(py, None)? {
             return Ok(item);
         }
@@ -767,13 +767,35 @@ impl Queue {
         self.state.with(|state| look(&state.queue))
     }
 
+    /// Callable from destructors: an exception may be on its way there.
     pub(super) fn give_back(&self, py: Python<'_>, item: Py<PyAny>) {
-        let woken = self.state.with(|state| {
-            let woken = state.queue.give_back(item);
-            state.settle();
-            woken
-        });
+        let on_its_way = PyErr::take(py);
+        let mut item = Some(item);
+        let woken = loop {
+            let plan = match &item {
+                // If a comparison raises, it stands at the end: out of order, but not lost.
+                Some(item) if self.heap => Plan::push(self, py, item).ok(),
+                _ => None,
+            };
+            let given = self.state.with(|state| {
+                if let Some(plan) = &plan {
+                    plan.check(&state.queue)?;
+                }
+                let woken = item.take().and_then(|item| state.queue.give_back(item));
+                if let Some(plan) = plan {
+                    plan.pushed(&mut state.queue);
+                }
+                state.settle();
+                Ok::<_, Refusal>(woken)
+            });
+            if let Ok(woken) = given {
+                break woken;
+            }
+        };
         self.wake(py, Side::Get, woken);
+        if let Some(error) = on_its_way {
+            error.restore(py);
+        }
     }
 }
 

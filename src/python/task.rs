@@ -69,7 +69,8 @@ pub(crate) struct Items {
     /// Need not wait where there is an item: what `wait` has found out about the loop.
     #[pyo3(get, set)]
     at_once: bool,
-    ready: Option<Py<Ready>>,
+    /// The awaitable of the last turn, awaited.
+    used: Option<Py<Ready>>,
 }
 
 #[pymethods]
@@ -80,7 +81,7 @@ impl Items {
             queue,
             wait,
             at_once: false,
-            ready: None,
+            used: None,
         }
     }
 
@@ -91,16 +92,15 @@ impl Items {
     fn __anext__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
         let this = slf.borrow();
-        if this.at_once && turn::within(false) {
-            let queue = this.queue.clone_ref(py);
-            drop(this);
+        let at_once = this.at_once;
+        let queue = this.queue.clone_ref(py);
+        drop(this);
+        if at_once && turn::within(false) {
             if let Ok(Some(item)) = queue.get().get_step(py, None) {
                 return Self::ready(slf, queue, item);
             }
-            return slf.borrow().wait.bind(py).call1((slf,));
         }
-        let wait = this.wait.clone_ref(py);
-        drop(this);
+        let wait = slf.borrow().wait.clone_ref(py);
         wait.into_bound(py).call1((slf,))
     }
 
@@ -108,7 +108,7 @@ impl Items {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.queue)?;
         visit.call(&self.wait)?;
-        visit.call(&self.ready)
+        visit.call(&self.used)
     }
 }
 
@@ -125,23 +125,19 @@ impl Items {
     /// The awaitable of the last turn is used again if nobody else has it.
     fn ready<'py>(slf: &Bound<'py, Self>, queue: Py<Queue>, item: Py<PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
-        if let Some(ready) = &slf.borrow().ready {
+        let items = Some(slf.clone().unbind());
+        if let Some(used) = slf.borrow_mut().used.take() {
             // SAFETY: an object, and the GIL is held.
-            if unsafe { ffi::Py_REFCNT(ready.as_ptr()) } == 1 {
-                ready.borrow_mut(py).item = Some(item);
-                return ready.clone_ref(py).into_bound_py_any(py);
+            if unsafe { ffi::Py_REFCNT(used.as_ptr()) } == 1 {
+                let mut ready = used.borrow_mut(py);
+                ready.item = Some(item);
+                ready.items = items;
+                drop(ready);
+                return used.into_bound_py_any(py);
             }
         }
-        let ready = Bound::new(
-            py,
-            Ready {
-                queue,
-                item: Some(item),
-            },
-        )?;
-        let old = slf.borrow_mut().ready.replace(ready.clone().unbind());
-        drop(old);
-        Ok(ready.into_any())
+        let item = Some(item);
+        Ok(Bound::new(py, Ready { queue, items, item })?.into_any())
     }
 }
 
@@ -149,6 +145,8 @@ impl Items {
 #[pyclass(module = "wakefd._wakefd")]
 pub(crate) struct Ready {
     queue: Py<Queue>,
+    /// Whose turn it is. They get this object back once it was awaited: before, only who is to await it may have it.
+    items: Option<Py<Items>>,
     item: Option<Py<PyAny>>,
 }
 
@@ -162,12 +160,18 @@ impl Ready {
         slf
     }
 
-    fn __next__(&mut self, py: Python<'_>) -> PyResult<Option<()>> {
-        let item = self
-            .item
-            .take()
+    fn __next__(slf: &Bound<'_, Self>) -> PyResult<Option<()>> {
+        let py = slf.py();
+        let mut this = slf.borrow_mut();
+        let (item, items) = (this.item.take(), this.items.take());
+        drop(this);
+        let item = item
             .ok_or_else(|| PyRuntimeError::new_err("cannot await this item again"))?
             .into_bound(py);
+        if let Some(items) = items {
+            let old = items.borrow_mut(py).used.replace(slf.clone().unbind());
+            drop(old);
+        }
         if item.is_instance_of::<PyTuple>() || item.is_instance_of::<PyBaseException>() {
             return Err(PyStopIteration::new_err((item.unbind(),))); // else it would be taken apart
         }
@@ -180,6 +184,7 @@ impl Ready {
     #[allow(clippy::needless_pass_by_value)] // PyO3's signature
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.queue)?;
+        visit.call(&self.items)?;
         visit.call(&self.item)
     }
 }
