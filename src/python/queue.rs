@@ -521,21 +521,30 @@ impl Queue {
     pub(super) fn put_step(
         &self,
         py: Python<'_>,
-        mut spot: Option<&mut Spot>,
+        spot: Option<&mut Spot>,
         item: &mut Option<Py<PyAny>>,
     ) -> PyResult<bool> {
-        loop {
-            let plan = match item {
-                Some(item) if self.heap => Some(Plan::push(self, py, item)?),
-                _ => None,
-            };
-            let step = self.step(py, Side::Put, spot.as_deref_mut(), |queue| put(queue, item, plan))?;
-            match step {
-                Step::Done(()) => return Ok(true),
-                Step::NotNow => return Ok(false),
-                Step::Changed => {}
+        if self.heap {
+            return self.put_sorted(py, spot, item);
+        }
+        let step = self.step(py, Side::Put, spot, |queue| put(queue, item))?;
+        Ok(matches!(step, Step::Done(())))
+    }
+
+    fn put_sorted(&self, py: Python<'_>, mut spot: Option<&mut Spot>, item: &mut Option<Py<PyAny>>) -> PyResult<bool> {
+        while let Some(it) = item {
+            let plan = Plan::push(self, py, it)?;
+            let step = self.step(py, Side::Put, spot.as_deref_mut(), |queue| {
+                plan.check(queue)?;
+                let done = put(queue, item)?;
+                plan.pushed(queue);
+                Ok(done)
+            })?;
+            if let Step::NotNow = step {
+                return Ok(false);
             }
         }
+        Ok(true)
     }
 
     /// Some: all are in.
@@ -574,14 +583,16 @@ impl Queue {
     #[inline]
     pub(super) fn get_step(&self, py: Python<'_>, mut spot: Option<&mut Spot>) -> PyResult<Option<Py<PyAny>>> {
         loop {
-            let plan = if self.heap { Some(Plan::pop(self, py)?) } else { None };
-            let step = self.step(py, Side::Get, spot.as_deref_mut(), |queue| {
-                if let Some(plan) = plan {
+            let step = if self.heap {
+                let plan = Plan::pop(self, py)?;
+                self.step(py, Side::Get, spot.as_deref_mut(), |queue| {
                     plan.apply(queue)?;
-                }
-                queue.get()
-            })?;
-            match step {
+                    queue.get()
+                })
+            } else {
+                self.step(py, Side::Get, spot.as_deref_mut(), Core::get)
+            };
+            match step? {
                 Step::Done(item) => return Ok(Some(item)),
                 Step::NotNow => return Ok(None),
                 Step::Changed => {}
@@ -711,8 +722,13 @@ impl Queue {
             let core = &event.get().inner.event;
             // Its loop was closed in the middle of the wait, or it has not begun to sleep: one too many does no harm.
             let deaf = core.waiting.load(Relaxed) == 0;
-            // With the GIL, also if a thread sleeps there: let go of it, and the two would take turns item by item.
-            if let Err(error) = core.notify() {
+            // As in IoEvent.notify: a thread that is woken wants the GIL at once.
+            let notified = if core.wakes_a_thread() {
+                py.detach(|| core.notify())
+            } else {
+                core.notify()
+            };
+            if let Err(error) = notified {
                 self.state.with(|state| {
                     state.refused.push(event);
                     state.error = Some(error);
@@ -800,24 +816,12 @@ impl Queue {
 }
 
 #[inline]
-fn put(
-    queue: &mut Core,
-    item: &mut Option<Py<PyAny>>,
-    plan: Option<Plan>,
-) -> Result<((), Option<Py<IoEvent>>), Refusal> {
-    if let Some(plan) = &plan {
-        plan.check(queue)?;
-    }
+fn put(queue: &mut Core, item: &mut Option<Py<PyAny>>) -> Result<((), Option<Py<IoEvent>>), Refusal> {
     let Some(it) = item.take() else {
         return Ok(((), None));
     };
     match queue.put(it) {
-        Ok(woken) => {
-            if let Some(plan) = plan {
-                plan.pushed(queue);
-            }
-            Ok(((), woken))
-        }
+        Ok(woken) => Ok(((), woken)),
         Err((refusal, it)) => {
             *item = Some(it);
             Err(refusal)
