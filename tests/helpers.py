@@ -124,8 +124,8 @@ class Thread:
     def is_alive(self):
         return self._running.locked()
 
-    def finish(self):
-        assert self._running.acquire(timeout=PATIENCE), f"{self._function} hangs"
+    def finish(self, patience=PATIENCE):
+        assert self._running.acquire(timeout=patience), f"{self._function} hangs"
         self._running.release()
         if self._error is not None:
             raise self._error

@@ -138,14 +138,10 @@ def test_nothing_is_lost_or_delivered_twice(kind, maxsize):
     kit, who = kits.kit("asyncio"), PRODUCERS - 1
     producers.append(Thread(kit.run, lambda: produce_on(kit, q, who, count, sent), patience))
     for thread in producers:
-        thread.join(patience)
-        assert not thread.is_alive(), f"{q}: a producer hangs"
-        thread.finish()
+        thread.finish(patience)
     q.shutdown()
     for thread in threads:
-        thread.join(patience)
-        assert not thread.is_alive(), f"{q}: a consumer hangs"
-        thread.finish()
+        thread.finish(patience)
     delivered = Counter(item for got in gots for item in got)
     assert not [item for item, times in delivered.items() if times > 1]
     assert len(delivered) == sum(sent.values()) == PRODUCERS * count
