@@ -63,7 +63,8 @@ mod blocking;
 mod io_event;
 #[cfg(all(feature = "python", not(any(loom, wakefd_steps))))]
 mod python;
-#[cfg(all(feature = "python", not(any(loom, wakefd_steps))))]
+#[cfg(any(all(feature = "python", not(any(loom, wakefd_steps))), all(loom, test)))]
+#[cfg_attr(loom, allow(dead_code))] // the models need not all of it
 mod queue;
 
 #[cfg(not(any(loom, wakefd_steps)))]

@@ -26,6 +26,8 @@ mod looper;
 #[cfg(loom)]
 mod pipe;
 #[cfg(loom)]
+mod queue;
+#[cfg(loom)]
 mod refused;
 #[cfg(wakefd_steps)]
 mod steps;
