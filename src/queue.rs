@@ -221,10 +221,6 @@ impl<T, E> Queue<T, E> {
         &self.items
     }
 
-    pub(crate) fn is_stack(&self) -> bool {
-        self.stack
-    }
-
     pub(crate) fn items_mut(&mut self) -> &mut VecDeque<T> {
         self.changes = self.changes.wrapping_add(1);
         &mut self.items

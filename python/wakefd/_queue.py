@@ -9,9 +9,6 @@ from wakefd import _loops, _wakefd
 from wakefd._errors import QueueShutDown
 from wakefd._wakefd import Items, turn_ended
 
-if TYPE_CHECKING:
-    from wakefd._views import AsyncView, SyncView
-
 _T = TypeVar("_T")
 
 _Seconds = SupportsFloat | SupportsIndex | None
@@ -42,8 +39,6 @@ class Queue(_wakefd.Queue, Generic[_T]):
         def put_many(self, items: Iterable[_T], timeout: _Seconds = None) -> None: ...
         def get(self, block: bool = True, timeout: _Seconds = None) -> _T: ...
         def get_nowait(self) -> _T: ...
-        def peek(self, block: bool = True, timeout: _Seconds = None) -> _T: ...
-        def peek_nowait(self) -> _T: ...
         def get_many(self, max: SupportsIndex, timeout: _Seconds = None) -> list[_T]: ...  # noqa: A002
         def get_many_nowait(self, max: SupportsIndex) -> list[_T]: ...  # noqa: A002
 
@@ -114,26 +109,6 @@ class Queue(_wakefd.Queue, Generic[_T]):
             place.leave()
         return items  # type: ignore[no-any-return]
 
-    async def async_peek(self) -> _T:
-        """Return the next item and leave it in; wait for one if there is none.
-
-        Another consumer may take it at any time.
-
-        Raises:
-            QueueShutDown: the queue is shut down and empty.
-            RuntimeError: no supported loop runs here; or it ran before a fork, in the parent.
-            OSError: there is no descriptor to be had for this loop.
-        """
-        if not self.empty():
-            await _pause()
-        place = self._place(False)
-        try:
-            while (item := place.peek(_NOTHING)) is _NOTHING:
-                await _wait(place)
-        finally:
-            place.leave()
-        return item  # type: ignore[no-any-return]
-
     async def async_join(self) -> None:
         """Wait until every item that was put is done with: task_done() was called for each.
 
@@ -144,38 +119,6 @@ class Queue(_wakefd.Queue, Generic[_T]):
         wait = _loops.begin(self._finished())
         if wait is not None:
             await wait
-
-    @property
-    def sync_q(self) -> "SyncView[_T]":
-        """The queue with the names that janus and culsans have for threads."""
-        from wakefd._views import SyncView  # noqa: PLC0415 - it imports asyncio
-
-        return SyncView(self)
-
-    @property
-    def async_q(self) -> "AsyncView[_T]":
-        """The queue with the names that janus and culsans have for coroutines."""
-        from wakefd._views import AsyncView  # noqa: PLC0415 - it imports asyncio
-
-        return AsyncView(self)
-
-    @property
-    def closed(self) -> bool:
-        """True once shutdown() or close() was called."""
-        return self.is_shutdown
-
-    async def wait_closed(self) -> None:
-        """Return at once: a queue has nothing to wait for. For programs that were janus's.
-
-        Raises:
-            RuntimeError: the queue is not closed.
-        """
-        if not self.is_shutdown:
-            raise RuntimeError("wait_closed() comes after close()")
-
-    async def aclose(self) -> None:
-        """The same as close()."""
-        self.close()
 
     def __iter__(self) -> Iterator[_T]:
         """Take item by item, blocking this thread while there is none. Ends at shutdown."""

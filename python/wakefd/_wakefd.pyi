@@ -190,10 +190,6 @@ class Place:
         """
         Served or not. To be called in any case.
         """
-    def peek(self, /, default: Any) -> Any:
-        """
-        Look at the next item. Return `default` if there is none.
-        """
     def put(self, /, item: Any) -> bool:
         """
         Put the item. Return False if there is no room.
@@ -305,16 +301,6 @@ class Queue:
         """
     @maxsize.setter
     def maxsize(self, /, maxsize: SupportsIndex) -> None: ...
-    def peek(self, /, block: bool = ..., timeout: SupportsFloat | SupportsIndex | None = None) -> Any:
-        """
-        Return the next item and leave it in; wait for one, at most `timeout` seconds, and not at all unless `block`.
-
-        Another consumer may take it at any time. Raise what get() raises.
-        """
-    def peek_nowait(self, /) -> Any:
-        """
-        Return the next item and leave it in. Raise what get_nowait() raises.
-        """
     def put(self, /, item: Any, block: bool = ..., timeout: SupportsFloat | SupportsIndex | None = None) -> None:
         """
         Put an item; wait for room if the queue is full, at most `timeout` seconds, and not at all unless `block`.

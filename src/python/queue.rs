@@ -270,24 +270,6 @@ impl Queue {
         self.get_step(py, None)?.ok_or_else(empty)
     }
 
-    /// Return the next item and leave it in; wait for one, at most `timeout` seconds, and not at all unless `block`.
-    ///
-    /// Another consumer may take it at any time. Raise what get() raises.
-    #[pyo3(signature = (block=Truth(true), timeout=None))]
-    fn peek(&self, py: Python<'_>, block: Truth, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
-        let deadline = deadline(timeout)?;
-        if !block.0 {
-            return self.peek_nowait(py);
-        }
-        self.block(py, Side::Get, deadline, |spot| self.peek_step(py, spot))?
-            .ok_or_else(empty)
-    }
-
-    /// Return the next item and leave it in. Raise what get_nowait() raises.
-    fn peek_nowait(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        self.peek_step(py, None)?.ok_or_else(empty)
-    }
-
     /// Wait for an item as get() does; then return a list of it and what else is there, up to `max` items.
     ///
     /// Raise what get() raises; ValueError if `max` is less than 1.
@@ -616,24 +598,6 @@ impl Queue {
                 Step::Changed => {}
             }
         }
-    }
-
-    pub(super) fn peek_step(&self, py: Python<'_>, mut spot: Option<&mut Spot>) -> PyResult<Option<Py<PyAny>>> {
-        let step = self.step(py, Side::Get, spot.as_deref_mut(), |queue| {
-            let items = queue.items();
-            let next = if queue.is_stack() && !self.heap {
-                items.back()
-            } else {
-                items.front()
-            };
-            let next = next.ok_or_else(|| queue.nothing())?;
-            Ok((next.clone_ref(py), None))
-        })?;
-        let Step::Done(item) = step else { return Ok(None) };
-        if let Some(spot) = spot {
-            spot.woken = true; // the item is for the next one in line
-        }
-        Ok(Some(item))
     }
 
     pub(super) fn get_many_step<'py>(
