@@ -6,7 +6,7 @@ from _typeshed import SupportsGetItem
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
 from typing_extensions import disjoint_base
 
-__all__ = ["VERSION", "Hub", "IoEvent", "Items", "Place", "Queue", "Reader", "Ready", "Waiter", "backend", "seconds", "turn_ended", "wait_for_one", "within_turn"]
+__all__ = ["VERSION", "Hub", "IoEvent", "Items", "Place", "Queue", "Reader", "Ready", "Waiter", "backend", "seconds", "turn_ended", "wait_for_one"]
 
 VERSION: Final[str]
 """
@@ -190,6 +190,10 @@ class Place:
         """
         Served or not. To be called in any case.
         """
+    def peek(self, /, default: Any) -> Any:
+        """
+        Return the next item, which stays; `default` if there is none.
+        """
     def put(self, /, item: Any) -> bool:
         """
         Put the item. Return False if there is no room.
@@ -214,6 +218,10 @@ class Queue:
         """
         The event that is up while nothing is unfinished. Only the queue may clear it.
         """
+    def _give(self, /, item: Any) -> bool:
+        """
+        Put the item if there is room and this turn's time is not used up. Return True if it is in.
+        """
     def _place(self, /, putter: bool) -> Place:
         """
         A place in the getters' line, or in the putters'.
@@ -229,6 +237,10 @@ class Queue:
     def _take_many(self, /, max: SupportsIndex) -> Any | None:
         """
         Take up to `max` items if there are some and this turn's time is not used up.
+        """
+    def clear(self, /) -> None:
+        """
+        Throw away what is in there; it counts as done. Callable from any thread.
         """
     def close(self, /) -> None:
         """
@@ -280,6 +292,11 @@ class Queue:
         Raise queue.Empty if there is none, QueueShutDown if there will be none.
         """
     @property
+    def getting(self, /) -> int:
+        """
+        How many threads and tasks wait for an item, for this instant.
+        """
+    @property
     def is_shutdown(self, /) -> bool:
         """
         True once shutdown() or close() was called.
@@ -297,6 +314,19 @@ class Queue:
         """
     @maxsize.setter
     def maxsize(self, /, maxsize: SupportsIndex) -> None: ...
+    def peek(self, /, block: bool = True, timeout: SupportsFloat | SupportsIndex | None = None) -> Any:
+        """
+        Return the item that get() would take, and leave it in; wait for one as get() does. The next get() of another thread or
+        task may take it.
+
+        Raise what get() raises.
+        """
+    def peek_nowait(self, /) -> Any:
+        """
+        Return the item that get_nowait() would take, and leave it in. Callable from any thread and signal handlers.
+
+        Raise what get_nowait() raises.
+        """
     def put(self, /, item: Any, block: bool = True, timeout: SupportsFloat | SupportsIndex | None = None) -> None:
         """
         Put an item; wait for room if the queue is full, at most `timeout` seconds, and not at all unless `block`.
@@ -319,6 +349,11 @@ class Queue:
         Put an item at once. Callable from any thread, from `__del__`, weakref callbacks and signal handlers.
 
         Raise queue.Full if there is no room, QueueShutDown if the queue is shut down.
+        """
+    @property
+    def putting(self, /) -> int:
+        """
+        How many threads and tasks wait for room, for this instant.
         """
     def qsize(self, /) -> int:
         """
@@ -426,9 +461,4 @@ def turn_ended() -> None:
 def wait_for_one(events: SupportsGetItem[int, IoEvent], timeout: SupportsFloat | SupportsIndex | None = None) -> bool:
     """
     Block this thread until one of `events` is up or rises. For `wakefd.wait_any`.
-    """
-
-def within_turn() -> bool:
-    """
-    Count one more operation that ends at once. False: the time budget of this turn is used up, let others run.
     """

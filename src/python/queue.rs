@@ -181,12 +181,13 @@ impl Queue {
     /// the timeout is negative. Never because a wake-up was refused: the item is in, and the refusal is logged.
     #[pyo3(signature = (item, block=true, timeout=None))]
     fn put(&self, py: Python<'_>, item: Py<PyAny>, block: bool, timeout: Option<f64>) -> PyResult<()> {
+        if !block {
+            return self.put_nowait(py, item);
+        }
+        not_negative(timeout)?;
         let mut item = Some(item);
         if self.put_step(py, None, &mut item)? {
             return Ok(());
-        }
-        if !block {
-            return Err(full());
         }
         let deadline = deadline(timeout)?;
         self.block(py, Side::Put, deadline, |spot| {
@@ -237,11 +238,12 @@ impl Queue {
     /// is negative.
     #[pyo3(signature = (block=true, timeout=None))]
     fn get(&self, py: Python<'_>, block: bool, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+        if !block {
+            return self.get_nowait(py);
+        }
+        not_negative(timeout)?;
         if let Some(item) = self.get_step(py, None)? {
             return Ok(item);
-        }
-        if !block {
-            return Err(empty());
         }
         let deadline = deadline(timeout)?;
         self.block(py, Side::Get, deadline, |spot| self.get_step(py, spot))?
@@ -272,6 +274,50 @@ impl Queue {
     fn get_many_nowait<'py>(&self, py: Python<'py>, max: i64) -> PyResult<Bound<'py, PyAny>> {
         let items = self.get_many_step(py, None, at_least_one(max)?)?;
         Ok(items.unwrap_or_else(|| PyList::empty(py).into_any()))
+    }
+
+    /// Return the item that get() would take, and leave it in; wait for one as get() does. The next get() of another thread or
+    /// task may take it.
+    ///
+    /// Raise what get() raises.
+    #[pyo3(signature = (block=true, timeout=None))]
+    fn peek(&self, py: Python<'_>, block: bool, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+        if !block {
+            return self.peek_nowait(py);
+        }
+        let deadline = deadline(timeout)?;
+        self.block(py, Side::Get, deadline, |spot| self.peek_step(py, spot))?
+            .ok_or_else(empty)
+    }
+
+    /// Return the item that get_nowait() would take, and leave it in. Callable from any thread and signal handlers.
+    ///
+    /// Raise what get_nowait() raises.
+    fn peek_nowait(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.peek_step(py, None)?.ok_or_else(empty)
+    }
+
+    /// Throw away what is in there; it counts as done. Callable from any thread.
+    fn clear(&self, py: Python<'_>) {
+        let (woken, gone) = self.state.with(|state| {
+            let all = state.queue.clear();
+            state.settle();
+            all
+        });
+        self.wake(py, Side::Put, woken);
+        drop(gone); // may run Python code
+    }
+
+    /// How many threads and tasks wait for an item, for this instant.
+    #[getter]
+    fn getting(&self) -> usize {
+        self.state.with(|state| state.queue.waiting(Side::Get))
+    }
+
+    /// How many threads and tasks wait for room, for this instant.
+    #[getter]
+    fn putting(&self) -> usize {
+        self.state.with(|state| state.queue.waiting(Side::Put))
     }
 
     /// Return how many items are in there, for this instant.
@@ -494,10 +540,7 @@ impl Queue {
             }
             Err(Refusal::NotNow) => Ok(Step::NotNow),
             Err(Refusal::Changed) => Ok(Step::Changed),
-            Err(Refusal::Shut) => Err(QueueShutDown::new_err(match side {
-                Side::Get => "the queue is shut down, and empty",
-                Side::Put => "the queue is shut down",
-            })),
+            Err(Refusal::Shut) => Err(shut(side)),
         }
     }
 
@@ -571,6 +614,33 @@ impl Queue {
                 Step::NotNow => return Ok(None),
                 Step::Changed => {}
             }
+        }
+    }
+
+    /// It does not take the item for which it may have been woken: `leave` passes the baton.
+    pub(super) fn peek_step(&self, py: Python<'_>, mut spot: Option<&mut Spot>) -> PyResult<Option<Py<PyAny>>> {
+        let (result, trouble) = self.state.with(|state| {
+            let queue = &mut state.queue;
+            if let Some(spot) = spot.as_deref_mut() {
+                spot.is_back(queue);
+            }
+            let next = if self.heap { queue.items().front() } else { queue.next() };
+            let result = match next {
+                Some(item) => Ok(item.clone_ref(py)),
+                None => Err(queue.nothing()),
+            };
+            if let (Err(Refusal::NotNow), Some(spot)) = (&result, spot) {
+                spot.enlist(py, queue);
+            }
+            (result, state.error.is_some() || !state.refused.is_empty())
+        });
+        if trouble {
+            self.try_again(py);
+        }
+        match result {
+            Ok(item) => Ok(Some(item)),
+            Err(Refusal::Shut) => Err(shut(Side::Get)),
+            Err(_) => Ok(None),
         }
     }
 
@@ -803,10 +873,22 @@ pub(super) fn at_least_one(max: i64) -> PyResult<usize> {
 }
 
 fn deadline(timeout: Option<f64>) -> PyResult<Option<Instant>> {
+    not_negative(timeout)?;
+    event::deadline(timeout)
+}
+
+fn not_negative(timeout: Option<f64>) -> PyResult<()> {
     if timeout.is_some_and(|seconds| seconds < 0.0) {
         return Err(PyValueError::new_err("'timeout' must be a non-negative number"));
     }
-    event::deadline(timeout)
+    Ok(())
+}
+
+fn shut(side: Side) -> PyErr {
+    QueueShutDown::new_err(match side {
+        Side::Get => "the queue is shut down, and empty",
+        Side::Put => "the queue is shut down",
+    })
 }
 
 fn empty() -> PyErr {
