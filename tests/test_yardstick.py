@@ -88,7 +88,17 @@ def test_peer(peer, tmp_path):
     left_out = [test for test in LEFT_OUT if test.partition("::")[0] in files]
     deselect = [word for test in left_out for word in ("--deselect", test)]
     output = run(
-        [sys.executable, "-m", "pytest", "-q", "--tb=native", "--timeout=60", *files, *deselect],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-rf",
+            "--tb=native",
+            "--timeout=60",
+            *files,
+            *deselect,
+        ],
         root,
     )
     summary = output.splitlines()[-1]

@@ -198,3 +198,13 @@ def _renamed(error: Exception) -> Exception:
     from wakefd import _async_errors  # noqa: PLC0415
 
     return _async_errors.renamed(error)
+
+
+__all__ = [
+    "AsyncQueue",
+    "BaseQueue",
+    "SyncQueue",
+    "SyncQueueEmpty",
+    "SyncQueueFull",
+    "SyncQueueShutDown",
+]
