@@ -216,6 +216,23 @@ impl<T, E> Queue<T, E> {
         }
     }
 
+    /// The one that `get` would take.
+    pub(crate) fn next(&self) -> Option<&T> {
+        if self.stack {
+            self.items.back()
+        } else {
+            self.items.front()
+        }
+    }
+
+    /// What is in there goes, and counts as done: the putters to wake, and the items that went.
+    pub(crate) fn clear(&mut self) -> (Vec<E>, VecDeque<T>) {
+        let gone = mem::take(self.items_mut());
+        self.unfinished = self.unfinished.saturating_sub(gone.len());
+        let woken = (0..self.room()).map_while(|_| self.putters.first()).collect();
+        (woken, gone)
+    }
+
     /// In a stack, the next one to be taken is the last.
     pub(crate) fn items(&self) -> &VecDeque<T> {
         &self.items

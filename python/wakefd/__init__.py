@@ -10,22 +10,53 @@
 True
 """
 
+from typing import TYPE_CHECKING
+
 from wakefd import _wakefd
 from wakefd._any import any_notified, wait_any
 from wakefd._errors import ClosedResourceError, QueueShutDown
 from wakefd._event import IoEvent
 from wakefd._queue import LifoQueue, PriorityQueue, Queue
+from wakefd._views import (
+    AsyncQueue,
+    BaseQueue,
+    SyncQueue,
+    SyncQueueEmpty,
+    SyncQueueFull,
+    SyncQueueShutDown,
+)
+
+if TYPE_CHECKING:
+    from wakefd._async_errors import AsyncQueueEmpty, AsyncQueueFull, AsyncQueueShutDown
 
 __all__ = [
+    "AsyncQueue",
+    "AsyncQueueEmpty",
+    "AsyncQueueFull",
+    "AsyncQueueShutDown",
+    "BaseQueue",
     "ClosedResourceError",
     "IoEvent",
     "LifoQueue",
     "PriorityQueue",
     "Queue",
     "QueueShutDown",
+    "SyncQueue",
+    "SyncQueueEmpty",
+    "SyncQueueFull",
+    "SyncQueueShutDown",
     "__version__",
     "any_notified",
     "wait_any",
 ]
 
 __version__: str = _wakefd.VERSION
+
+
+def __getattr__(name: str) -> object:
+    if name in {"AsyncQueueEmpty", "AsyncQueueFull", "AsyncQueueShutDown"}:
+        from wakefd import _async_errors  # noqa: PLC0415 - no asyncio before somebody asks
+
+        globals()[name] = value = getattr(_async_errors, name)
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

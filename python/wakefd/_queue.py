@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, SupportsFloat, SupportsInd
 
 from wakefd import _loops, _wakefd
 from wakefd._errors import QueueShutDown
+from wakefd._views import AsyncQueue, SyncQueue
 from wakefd._wakefd import Items, turn_ended
 
 _T = TypeVar("_T")
@@ -39,6 +40,8 @@ class Queue(_wakefd.Queue, Generic[_T]):
         def put_many(self, items: Iterable[_T], timeout: _Seconds = None) -> None: ...
         def get(self, block: bool = True, timeout: _Seconds = None) -> _T: ...
         def get_nowait(self) -> _T: ...
+        def peek(self, block: bool = True, timeout: _Seconds = None) -> _T: ...
+        def peek_nowait(self) -> _T: ...
         def get_many(self, max: SupportsIndex, timeout: _Seconds = None) -> list[_T]: ...  # noqa: A002
         def get_many_nowait(self, max: SupportsIndex) -> list[_T]: ...  # noqa: A002
 
@@ -85,6 +88,24 @@ class Queue(_wakefd.Queue, Generic[_T]):
             place.leave()
         return item  # type: ignore[no-any-return]
 
+    async def async_peek(self) -> _T:
+        """Return the item that async_get() would take, and leave it in; wait if there is none.
+
+        Raises:
+            QueueShutDown: the queue is shut down and empty.
+            RuntimeError: no supported loop runs here; or it ran before a fork, in the parent.
+            OSError: there is no descriptor to be had for this loop.
+        """
+        if not self.empty():
+            await _pause()
+        place = self._place(False)
+        try:
+            while (item := place.peek(_NOTHING)) is _NOTHING:
+                await _wait(place)
+        finally:
+            place.leave()
+        return item  # type: ignore[no-any-return]
+
     async def async_get_many(self, max: SupportsIndex) -> list[_T]:  # noqa: A002
         """Wait for an item; then return a list of it and what else is there, up to `max` items.
 
@@ -119,6 +140,36 @@ class Queue(_wakefd.Queue, Generic[_T]):
         wait = _loops.begin(self._finished())
         if wait is not None:
             await wait
+
+    @property
+    def sync_q(self) -> SyncQueue[_T]:
+        """The queue for threads, with the names and exceptions of `queue.Queue`: as in janus."""
+        return SyncQueue(self)
+
+    @property
+    def async_q(self) -> AsyncQueue[_T]:
+        """The queue for tasks, with the names and exceptions of `asyncio.Queue`: as in janus."""
+        return AsyncQueue(self)
+
+    @property
+    def closed(self) -> bool:
+        """The same as `is_shutdown`."""
+        return self.is_shutdown
+
+    async def wait_closed(self) -> None:
+        """Give those who waited their turn. There is nothing else to wait for: it is as in janus.
+
+        Raises:
+            RuntimeError: the queue is not shut down; or no supported loop runs here.
+        """
+        if not self.is_shutdown:
+            raise RuntimeError("Waiting for non-closed queue")
+        await _pause()
+
+    async def aclose(self) -> None:
+        """Close the queue, then wait_closed()."""
+        self.close()
+        await self.wait_closed()
 
     def __iter__(self) -> Iterator[_T]:
         """Take item by item, blocking this thread while there is none. Ends at shutdown."""

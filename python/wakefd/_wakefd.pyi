@@ -190,6 +190,10 @@ class Place:
         """
         Served or not. To be called in any case.
         """
+    def peek(self, /, default: Any) -> Any:
+        """
+        Return the next item, which stays; `default` if there is none.
+        """
     def put(self, /, item: Any) -> bool:
         """
         Put the item. Return False if there is no room.
@@ -233,6 +237,10 @@ class Queue:
     def _take_many(self, /, max: SupportsIndex) -> Any | None:
         """
         Take up to `max` items if there are some and this turn's time is not used up.
+        """
+    def clear(self, /) -> None:
+        """
+        Throw away what is in there; it counts as done. Callable from any thread.
         """
     def close(self, /) -> None:
         """
@@ -284,6 +292,11 @@ class Queue:
         Raise queue.Empty if there is none, QueueShutDown if there will be none.
         """
     @property
+    def getting(self, /) -> int:
+        """
+        How many threads and tasks wait for an item, for this instant.
+        """
+    @property
     def is_shutdown(self, /) -> bool:
         """
         True once shutdown() or close() was called.
@@ -301,6 +314,19 @@ class Queue:
         """
     @maxsize.setter
     def maxsize(self, /, maxsize: SupportsIndex) -> None: ...
+    def peek(self, /, block: bool = ..., timeout: SupportsFloat | SupportsIndex | None = None) -> Any:
+        """
+        Return the item that get() would take, and leave it in; wait for one as get() does. The next get() of another thread or
+        task may take it.
+
+        Raise what get() raises.
+        """
+    def peek_nowait(self, /) -> Any:
+        """
+        Return the item that get_nowait() would take, and leave it in. Callable from any thread and signal handlers.
+
+        Raise what get_nowait() raises.
+        """
     def put(self, /, item: Any, block: bool = ..., timeout: SupportsFloat | SupportsIndex | None = None) -> None:
         """
         Put an item; wait for room if the queue is full, at most `timeout` seconds, and not at all unless `block`.
@@ -323,6 +349,11 @@ class Queue:
         Put an item at once. Callable from any thread, from `__del__`, weakref callbacks and signal handlers.
 
         Raise queue.Full if there is no room, QueueShutDown if the queue is shut down.
+        """
+    @property
+    def putting(self, /) -> int:
+        """
+        How many threads and tasks wait for room, for this instant.
         """
     def qsize(self, /) -> int:
         """

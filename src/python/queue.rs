@@ -289,6 +289,50 @@ impl Queue {
         Ok(items.unwrap_or_else(|| PyList::empty(py).into_any()))
     }
 
+    /// Return the item that get() would take, and leave it in; wait for one as get() does. The next get() of another thread or
+    /// task may take it.
+    ///
+    /// Raise what get() raises.
+    #[pyo3(signature = (block=Truth(true), timeout=None))]
+    fn peek(&self, py: Python<'_>, block: Truth, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+        if !block.0 {
+            return self.peek_nowait(py);
+        }
+        let deadline = deadline(timeout)?;
+        self.block(py, Side::Get, deadline, |spot| self.peek_step(py, spot))?
+            .ok_or_else(empty)
+    }
+
+    /// Return the item that get_nowait() would take, and leave it in. Callable from any thread and signal handlers.
+    ///
+    /// Raise what get_nowait() raises.
+    fn peek_nowait(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.peek_step(py, None)?.ok_or_else(empty)
+    }
+
+    /// Throw away what is in there; it counts as done. Callable from any thread.
+    fn clear(&self, py: Python<'_>) {
+        let (woken, gone) = self.state.with(|state| {
+            let all = state.queue.clear();
+            state.settle();
+            all
+        });
+        self.wake(py, Side::Put, woken);
+        drop(gone); // may run Python code
+    }
+
+    /// How many threads and tasks wait for an item, for this instant.
+    #[getter]
+    fn getting(&self) -> usize {
+        self.state.with(|state| state.queue.waiting(Side::Get))
+    }
+
+    /// How many threads and tasks wait for room, for this instant.
+    #[getter]
+    fn putting(&self) -> usize {
+        self.state.with(|state| state.queue.waiting(Side::Put))
+    }
+
     /// Return how many items are in there, for this instant.
     fn qsize(&self) -> usize {
         self.state.with(|state| state.queue.items().len())
@@ -509,10 +553,7 @@ impl Queue {
             }
             Err(Refusal::NotNow) => Ok(Step::NotNow),
             Err(Refusal::Changed) => Ok(Step::Changed),
-            Err(Refusal::Shut) => Err(QueueShutDown::new_err(match side {
-                Side::Get => "the queue is shut down, and empty",
-                Side::Put => "the queue is shut down",
-            })),
+            Err(Refusal::Shut) => Err(shut(side)),
         }
     }
 
@@ -597,6 +638,33 @@ impl Queue {
                 Step::NotNow => return Ok(None),
                 Step::Changed => {}
             }
+        }
+    }
+
+    /// It does not take the item for which it may have been woken: `leave` passes the baton.
+    pub(super) fn peek_step(&self, py: Python<'_>, mut spot: Option<&mut Spot>) -> PyResult<Option<Py<PyAny>>> {
+        let (result, trouble) = self.state.with(|state| {
+            let queue = &mut state.queue;
+            if let Some(spot) = spot.as_deref_mut() {
+                spot.is_back(queue);
+            }
+            let next = if self.heap { queue.items().front() } else { queue.next() };
+            let result = match next {
+                Some(item) => Ok(item.clone_ref(py)),
+                None => Err(queue.nothing()),
+            };
+            if let (Err(Refusal::NotNow), Some(spot)) = (&result, spot) {
+                spot.enlist(py, queue);
+            }
+            (result, state.error.is_some() || !state.refused.is_empty())
+        });
+        if trouble {
+            self.try_again(py);
+        }
+        match result {
+            Ok(item) => Ok(Some(item)),
+            Err(Refusal::Shut) => Err(shut(Side::Get)),
+            Err(_) => Ok(None),
         }
     }
 
@@ -852,6 +920,13 @@ fn deadline(timeout: Option<f64>) -> PyResult<Option<Instant>> {
         return Err(PyValueError::new_err("'timeout' must be a non-negative number"));
     }
     event::deadline(timeout)
+}
+
+fn shut(side: Side) -> PyErr {
+    QueueShutDown::new_err(match side {
+        Side::Get => "the queue is shut down, and empty",
+        Side::Put => "the queue is shut down",
+    })
 }
 
 fn empty() -> PyErr {

@@ -41,6 +41,12 @@ impl Place {
         Ok(self.queue.get().get_step(py, Some(spot))?.unwrap_or(default))
     }
 
+    /// Return the next item, which stays; `default` if there is none.
+    fn peek(&mut self, py: Python<'_>, default: Py<PyAny>) -> PyResult<Py<PyAny>> {
+        let spot = self.spot.as_mut().ok_or_else(left)?;
+        Ok(self.queue.get().peek_step(py, Some(spot))?.unwrap_or(default))
+    }
+
     /// Take up to `max` items. Return None if there are none.
     fn get_many<'py>(&mut self, py: Python<'py>, max: i64) -> PyResult<Option<Bound<'py, PyAny>>> {
         let spot = self.spot.as_mut().ok_or_else(left)?;
