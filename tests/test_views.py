@@ -7,17 +7,11 @@ import sys
 
 import pytest
 
-import kits
 import wakefd
 from helpers import Thread, until
 
 SYNC = (wakefd.SyncQueueEmpty, wakefd.SyncQueueFull, wakefd.SyncQueueShutDown)
 ASYNC = (wakefd.AsyncQueueEmpty, wakefd.AsyncQueueFull, wakefd.AsyncQueueShutDown)
-
-
-@pytest.fixture(params=kits.LOOPS)
-def kit(request):
-    return kits.kit(request.param)
 
 
 def test_the_exceptions_are_those_of_the_standard_library():
@@ -103,25 +97,25 @@ def test_threads():
         getter.finish()
 
 
-def test_tasks(kit):
+def test_tasks(loop_kit):
     async def main():
         q = wakefd.Queue(1)
         view = q.async_q
         await view.put(1)
-        task = kit.spawn(view.put, 2)
-        async with kit.patient():
+        task = loop_kit.spawn(view.put, 2)
+        async with loop_kit.patient():
             while q.putting == 0:
-                await kit.sleep(0.001)
+                await loop_kit.sleep(0.001)
         assert await view.peek() == await view.get() == 1
         await task.join()
         assert await view.get() == 2
         for _ in range(2):
             view.task_done()
         await view.join()
-        waiting = [kit.spawn(wait) for wait in (view.get, view.peek)]
-        async with kit.patient():
+        waiting = [loop_kit.spawn(wait) for wait in (view.get, view.peek)]
+        async with loop_kit.patient():
             while q.getting != 2:
-                await kit.sleep(0.001)
+                await loop_kit.sleep(0.001)
         with pytest.raises(RuntimeError, match="non-closed"):
             await q.wait_closed()
         q.close()
@@ -134,26 +128,26 @@ def test_tasks(kit):
         for closes in (q, view):
             await closes.aclose()
 
-    kit.run(main)
+    loop_kit.run(main)
 
 
-def test_who_peeks_leaves_the_item_to_the_next_in_line(kit):
+def test_who_peeks_leaves_the_item_to_the_next_in_line(loop_kit):
     async def main():
         q = wakefd.Queue()
-        peeker = kit.spawn(q.async_peek)
-        async with kit.patient():
+        peeker = loop_kit.spawn(q.async_peek)
+        async with loop_kit.patient():
             while q.getting == 0:
-                await kit.sleep(0.001)
+                await loop_kit.sleep(0.001)
         getter, late = Thread(q.get), Thread(q.peek)
-        async with kit.patient():
+        async with loop_kit.patient():
             while q.getting != 3:
-                await kit.sleep(0.001)
+                await loop_kit.sleep(0.001)
         q.put(1)
         assert await peeker.join() == getter.finish() == 1
         q.put(2)
         assert late.finish() in (1, 2)
 
-    kit.run(main)
+    loop_kit.run(main)
 
 
 @pytest.mark.parametrize(
