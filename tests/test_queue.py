@@ -8,13 +8,14 @@ import select
 import signal
 import threading
 import time
+import traceback
 import weakref
 from contextlib import suppress
 
 import pytest
 
 import kits
-from helpers import PATIENCE, Thread, fds, forked, in_child, stress, until
+from helpers import PATIENCE, Thread, fds, forked, in_child, reaped, stress, until
 from wakefd import (
     IoEvent,
     LifoQueue,
@@ -803,3 +804,116 @@ def test_queues_of_threads_and_tasks_at_once(loop_kit):
     for thread in producers + consumers:
         thread.finish()
     assert sorted(got) == sorted(4 * list(range(500)))
+
+
+# ---- signals and forks ----
+
+
+@pytest.mark.parametrize("side", ["get", "put", "get_many", "put_many"])
+@in_child
+def test_a_signal_handler_forks_in_the_middle_of_a_wait(side):
+    """The child goes on waiting, and whoever serves it there finds it in line."""
+    q = Queue(1)
+    if side.startswith("put"):
+        q.put("old")
+    here, pids = threading.get_ident(), []
+
+    def handler(*_):
+        pids.append(os.fork())
+
+    signal.signal(signal.SIGUSR1, handler)
+    in_line = (1, 0) if side.startswith("get") else (0, 1)
+
+    def serve():
+        if side.startswith("get"):
+            q.put("new")
+        else:
+            assert q.get() == "old"
+
+    def interrupt():
+        until(lambda: counts(q) == in_line)
+        time.sleep(0.05)
+        signal.pthread_kill(here, signal.SIGUSR1)
+        until(lambda: pids)
+        serve()
+
+    def in_the_child():
+        # Its threads are gone; the handler of a second signal begins one.
+        time.sleep(0.1)
+        serve()
+
+    signal.signal(signal.SIGALRM, lambda *_: Thread(in_the_child))
+    thread = Thread(interrupt)
+    os.register_at_fork(after_in_child=lambda: signal.setitimer(signal.ITIMER_REAL, 0.1))
+    calls = {
+        "get": lambda: q.get(timeout=PATIENCE / 2) == "new",
+        "get_many": lambda: q.get_many(3, PATIENCE / 2) == ["new"],
+        "put": lambda: q.put("x", timeout=PATIENCE / 2) is None,
+        "put_many": lambda: q.put_many(["x"], timeout=PATIENCE / 2) is None,
+    }
+    began = time.monotonic()
+    try:
+        assert calls[side]()
+        assert time.monotonic() - began < PATIENCE / 4, "not before its time was up"
+    except BaseException:
+        if pids == [0]:
+            traceback.print_exc()
+            os._exit(1)
+        raise
+    if pids == [0]:
+        os._exit(0)
+    thread.finish()
+    reaped(pids[0])
+
+
+@in_child
+def test_a_fork_with_waiters_elsewhere():
+    """They do not exist in the child: what is put there is for its own."""
+    q = Queue()
+    threads = [Thread(q.get) for _ in range(3)]
+    until(lambda: counts(q) == (3, 0))
+
+    def child():
+        own = [Thread(q.get) for _ in range(2)]
+        time.sleep(0.1)
+        q.put_many("ab")
+        assert sorted(thread.finish() for thread in own) == ["a", "b"]
+        q.shutdown()
+
+    forked(child)
+    q.put_many("xyz")
+    assert sorted(thread.finish() for thread in threads) == ["x", "y", "z"]
+
+
+@in_child
+def test_ctrl_c_loses_no_item():
+    """Whoever is interrupted between being woken and taking passes the baton."""
+    q = Queue()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    here = threading.get_ident()
+    got = []
+    other = Thread(lambda: got.extend(q))
+
+    def both():
+        until(lambda: counts(q) == (2, 0))
+        q.put("it")
+        signal.pthread_kill(here, signal.SIGINT)
+
+    for n in range(50):
+        until(lambda: counts(q) == (1, 0))
+        before = len(got)
+        thread = None
+        try:
+            try:
+                thread = Thread(both)
+                got.append(q.get())
+            finally:
+                while thread.is_alive():
+                    thread.join(0.01)
+        except KeyboardInterrupt:
+            pass
+        thread.finish()
+        if len(got) == before:
+            until(lambda before=before: len(got) == before + 1, f"{q} {n}")
+    q.shutdown()
+    other.finish()

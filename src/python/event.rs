@@ -3,6 +3,7 @@
 use super::{closed, os_error};
 use crate::{
     blocking::{Started, Wait},
+    fork,
     hub::Event,
     sync::Arc,
     waiters::Outcome,
@@ -190,6 +191,16 @@ fn wait(py: Python<'_>, events: Vec<Arc<Event>>, timeout: Option<f64>) -> PyResu
 }
 
 pub(super) fn wait_until(py: Python<'_>, events: Vec<Arc<Event>>, deadline: Option<Instant>) -> PyResult<bool> {
+    sleep(py, events, deadline, false)
+}
+
+/// The same for a place in line. True also in a child that a signal handler has forked: nobody knows of the place there.
+pub(super) fn wait_in_line(py: Python<'_>, event: Arc<Event>, deadline: Option<Instant>) -> PyResult<bool> {
+    sleep(py, vec![event], deadline, true)
+}
+
+fn sleep(py: Python<'_>, events: Vec<Arc<Event>>, deadline: Option<Instant>, or_forked: bool) -> PyResult<bool> {
+    let epoch = fork::epoch();
     let mut wait = match Wait::begin(events).map_err(os_error)? {
         Started::Up => return Ok(true),
         Started::Closed => return Err(closed()),
@@ -200,7 +211,12 @@ pub(super) fn wait_until(py: Python<'_>, events: Vec<Arc<Event>>, deadline: Opti
             Ok(Some(Outcome::Rose)) => return Ok(true),
             Ok(Some(Outcome::Closed)) => return Err(closed()),
             Ok(None) => return Ok(false),
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => py.check_signals()?,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {
+                py.check_signals()?;
+                if or_forked && epoch != fork::epoch() {
+                    return Ok(true);
+                }
+            }
             Err(e) => return Err(os_error(e)),
         }
     }

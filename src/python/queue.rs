@@ -744,7 +744,7 @@ impl Queue {
                 Ok(None) => {}
                 done_or_failed => break done_or_failed,
             }
-            match event::wait_until(py, vec![spot.event.get().inner.event.clone()], deadline) {
+            match event::wait_in_line(py, spot.event.get().inner.event.clone(), deadline) {
                 Ok(true) => {}
                 Ok(false) => break attempt(None), // what came at the last moment
                 Err(error) => break Err(error),
