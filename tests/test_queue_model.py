@@ -77,9 +77,7 @@ class Wait:
 
 
 class QueueMachine(RuleBasedStateMachine):
-    @initialize(
-        kind=st.sampled_from([Queue, LifoQueue, PriorityQueue]), maxsize=st.integers(-1, 4)
-    )
+    @initialize(kind=st.sampled_from([Queue, LifoQueue, PriorityQueue]), maxsize=st.integers(-1, 4))
     def begin(self, kind, maxsize):
         self.q, self.model = kind(maxsize), Model(kind, maxsize)
         self.loop = asyncio.new_event_loop()
