@@ -917,3 +917,54 @@ def test_ctrl_c_loses_no_item():
             until(lambda before=before: len(got) == before + 1, f"{q} {n}")
     q.shutdown()
     other.finish()
+
+
+# ---- the worst moments ----
+
+
+@in_child
+def test_no_memory_loses_no_item():
+    testcapi = pytest.importorskip("_testcapi")
+    gc.disable()
+    calls = ["get_many_nowait", "get_many", "_take_many"]
+    for kind in KINDS.values():
+        for name, start in [(name, start) for name in calls for start in range(20)]:
+            q = kind()
+            q.put_many(range(40))
+            call, got = getattr(q, name), None
+            testcapi.set_nomemory(start, start + 1)
+            try:
+                got = call(30)
+            except MemoryError:
+                pass
+            finally:
+                testcapi.remove_mem_hooks()
+            assert len(got or ()) + q.qsize() == 40, (kind, name, start)
+            rest = (got or []) + q.get_many(40)
+            assert rest == (list(range(40))[::-1] if kind is LifoQueue else list(range(40)))
+
+
+async def test_a_comparison_may_use_the_queue_while_tasks_wait(kit):
+    """Places in line are in use meanwhile, and the collector looks at them."""
+    q = PriorityQueue(3)
+    seen = []
+
+    def act():
+        gc.collect()
+        seen.append((repr(q), q.full(), q.unfinished_tasks))
+        turn_ended()
+        if len(seen) in (3, 6, 9, 12) and (items := q.get_many_nowait(1)):
+            q.maxsize += 1
+            q.put_nowait(Odd(items[0].rank))
+
+    items = [Odd(n, act if n < 6 else None) for n in (5, 3, 9, 1, 7, 2, 8, 0, 6, 4)]
+    tasks = [kit.spawn(q.async_put, item) for item in items]
+    got = []
+    async with kit.patient(f"{q}"):
+        while len(got) < len(items):
+            got += await q.async_get_many(2)
+            await kit.turn()
+    for task in tasks:
+        await task.join()
+    assert sorted(item.rank for item in got) == list(range(10))
+    assert seen and q.empty() and counts(q) == (0, 0)

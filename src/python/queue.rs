@@ -285,8 +285,10 @@ impl Queue {
     ///
     /// Raise QueueShutDown if the queue is shut down and empty; ValueError if `max` is less than 1.
     fn get_many_nowait<'py>(&self, py: Python<'py>, max: i64) -> PyResult<Bound<'py, PyAny>> {
-        let items = self.get_many_step(py, None, at_least_one(max)?)?;
-        Ok(items.unwrap_or_else(|| PyList::empty(py).into_any()))
+        match self.get_many_step(py, None, at_least_one(max)?)? {
+            Some(items) => Ok(items),
+            None => Ok(new_list(py, 0)?.into_any()),
+        }
     }
 
     /// Return the item that get() would take, and leave it in; wait for one as get() does. The next get() of another thread or
@@ -714,17 +716,22 @@ impl Queue {
         spot: Option<&mut Spot>,
         most: usize,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let Some(first) = self.get_step(py, spot)? else {
-            return Ok(None);
-        };
-        let mut items = vec![first];
-        while items.len() < most {
-            match self.get_step(py, None) {
-                Ok(Some(item)) => items.push(item),
-                Ok(None) | Err(_) => break, // an error comes again at the next get
+        let list = new_list(py, 0)?;
+        let mut next = self.get_step(py, spot)?;
+        while let Some(item) = next {
+            if let Err(error) = list.append(&item) {
+                self.give_back(py, item); // no memory
+                if list.is_empty() {
+                    return Err(error);
+                }
+                break;
             }
+            if list.len() == most {
+                break;
+            }
+            next = self.get_step(py, None).unwrap_or_default(); // an error comes again at the next get
         }
-        PyList::new(py, items).map(|list| Some(list.into_any()))
+        Ok((!list.is_empty()).then(|| list.into_any()))
     }
 
     /// Tries, and sleeps in between, until it is done or the time is up (`None`).
