@@ -172,7 +172,7 @@ impl<T, E> Queue<T, E> {
         } {
             Some(item) => {
                 self.changes = self.changes.wrapping_add(1);
-                Ok((item, self.putters.first()))
+                Ok((item, self.baton(Side::Put)))
             }
             None => Err(self.nothing()),
         }
