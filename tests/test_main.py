@@ -70,6 +70,8 @@ def test_json():
     assert report["python"].endswith(platform.python_version())
     assert report["libraries"]["asyncio"] == platform.python_version()
     assert (report["lost"], report["ok"]) == (0, True)
+    assert (report["queue"]["lost"], report["queue"]["errors"]) == (0, [])
+    assert report["queue"]["items_per_s"] > 0
     assert [result["loop"] for result in report["results"]] == loops()
     for result in report["results"]:
         assert (result["lost"], result["errors"], result["ok"]) == (0, [], True)
@@ -89,6 +91,7 @@ def test_table():
     assert first.startswith("asyncio ")
     assert second.startswith("thread ")
     assert {len(header), len(first), len(second)} == {len(header)}, "the columns are aligned"
+    assert re.fullmatch(r"queue {7}[\d,]+ items/s .* lost: 0", lines[9])
     assert lines[-1] == "lost: 0. Every notification arrived."
     assert "\033" not in done.stdout
     assert "\r" not in done.stdout

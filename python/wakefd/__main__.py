@@ -38,6 +38,10 @@ how to read it:
   coalesced      the share of calls that found the flag up already: they wake nobody and cost
                  next to nothing. A high share is good.
 
+  queue          a third part, after the table: four threads flood a Queue, one coroutine on asyncio
+                 takes the items in batches; items per second, how often a timer of 1 ms fired in
+                 the same loop (the GIL alone allows a few dozen), and items lost.
+
   lost           notifications, out of both halves, that the task had not seen five seconds
                  later. Anything but 0 is a bug: please report it.
 
@@ -55,6 +59,10 @@ HEADER = (
 ROW = (
     "{loop:<9}{round_trips_per_s:>16,}{p50_us:>10,.1f}{p99_us:>10,.1f}"
     "{notify_per_s:>15,}{wakeups_per_s:>12,}{coalesced:>11.1%}{lost:>6,}"
+)
+QUEUE_ROW = (
+    "queue       {items_per_s:,} items/s from four threads to asyncio, a 1 ms timer fires"
+    " {ticks_per_s:,} times/s, lost: {lost:,}"
 )
 
 
@@ -172,11 +180,23 @@ def main(
             screen.line(ROW.format(**result.report()), bad=not result.ok)
             for error in result.errors:
                 screen.line(f"  {error}", bad=True)
-    ok = all(result.ok for result in results)
-    lost = sum(result.lost for result in results)
+    queue = _selftest.QueueResult()
+    faulthandler.dump_traceback_later(
+        arguments.seconds + 8 * _selftest.DEADLINE, exit=True, file=sys.__stderr__ or 2
+    )
+    queue.run(min(arguments.seconds, 1) / 2)
+    faulthandler.cancel_dump_traceback_later()
+    if not arguments.json:
+        screen.line()
+        screen.line(QUEUE_ROW.format(**queue.report()), bad=not queue.ok)
+        for error in queue.errors:
+            screen.line(f"  {error}", bad=True)
+    ok = all(result.ok for result in results) and queue.ok
+    lost = sum(result.lost for result in results) + queue.lost
     if arguments.json:
         reports = [result.report() for result in results]
-        print(json.dumps({**here, "libraries": found, "results": reports, "lost": lost, "ok": ok}))
+        about = {**here, "libraries": found, "results": reports, "queue": queue.report()}
+        print(json.dumps({**about, "lost": lost, "ok": ok}))
     elif ok:
         screen.line()
         screen.line("lost: 0. Every notification arrived.")

@@ -190,6 +190,81 @@ def run(
     return result
 
 
+@dataclass
+class QueueResult:
+    """Threads flood a queue, one coroutine on asyncio takes the items, beside a 1 ms ticker."""
+
+    sent: list[int] = field(default_factory=lambda: [0] * FLOODERS)
+    received: int = 0
+    ticks: int = 0
+    seconds: float = 0.0
+    errors: list[str] = field(default_factory=list)
+
+    @property
+    def lost(self) -> int:
+        """How many items did not arrive."""
+        return sum(self.sent) - self.received
+
+    @property
+    def ok(self) -> bool:
+        """Everything arrived, in time."""
+        return not self.lost and not self.errors
+
+    def report(self) -> dict[str, object]:
+        """The figures, as plain data."""
+        seconds = self.seconds or 1.0
+        return {
+            "items_per_s": round(self.received / seconds),
+            "ticks_per_s": round(self.ticks / seconds),
+            "lost": self.lost,
+            "errors": self.errors,
+            "ok": self.ok,
+        }
+
+    def run(self, seconds: float) -> None:
+        """Run for so many seconds; at most two deadlines longer."""
+        items: wakefd.Queue[int] = wakefd.Queue()
+        end = monotonic() + seconds
+
+        def put(who: int) -> None:
+            while monotonic() < end:
+                for item in range(100):
+                    items.put(item)
+                self.sent[who] += 100
+
+        async def tick() -> None:
+            while True:
+                await asyncio.sleep(0.001)
+                self.ticks += 1
+
+        async def take() -> None:
+            ticker = asyncio.create_task(tick())
+            with suppress(wakefd.QueueShutDown):
+                while True:
+                    self.received += len(await items.async_get_many(1000))
+            ticker.cancel()
+
+        def loop() -> None:
+            try:
+                asyncio.run(take())
+            except Exception as error:
+                self.errors.append(f"the queue: {type(error).__name__}: {error}")
+
+        began = monotonic()
+        looper = threading.Thread(target=loop, daemon=True)
+        looper.start()
+        threads = [threading.Thread(target=put, args=(n,), daemon=True) for n in range(FLOODERS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(seconds + DEADLINE)
+        items.shutdown()
+        looper.join(DEADLINE)
+        self.seconds = monotonic() - began
+        if looper.is_alive():
+            self.errors.append(f"the queue's consumer did not end in {DEADLINE:g} s")
+
+
 async def _turns(event: wakefd.IoEvent, turn: Callable[[], None]) -> None:
     async for _ in event:
         turn()
