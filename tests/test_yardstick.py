@@ -1,6 +1,5 @@
 """The tests of janus and of culsans, with another import. For `make stress`: pip downloads them."""
 
-import os
 import re
 import subprocess
 import sys
@@ -115,7 +114,6 @@ def run(command, cwd):
     done = subprocess.run(
         command,
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": ""},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
