@@ -177,3 +177,15 @@ def test_asyncio_is_imported_by_none_but_who_asks():
     subprocess.run([sys.executable, "-c", code], check=True)
     with pytest.raises(AttributeError, match="no_such"):
         _ = wakefd.no_such
+
+
+def test_a_get_that_makes_no_room_wakes_nobody():
+    q = wakefd.Queue(2)
+    q.put_many([1, 2])
+    putter = Thread(q.put, 3)
+    until(lambda: q.putting == 1)
+    q.maxsize = 1
+    assert q.get() == 1
+    assert q.putting == 1
+    assert q.get() == 2
+    putter.finish()

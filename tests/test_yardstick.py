@@ -1,6 +1,5 @@
 """The tests of janus and of culsans, with another import. For `make stress`: pip downloads them."""
 
-import os
 import re
 import subprocess
 import sys
@@ -47,6 +46,9 @@ LEFT_OUT = {
         "counts how often janus asks whether the loop is closed"
     ),
     "tests/culsans/test_asyncio.py::QueuePutTests::test_float_maxsize": INTEGERS,
+    "tests/culsans/test_asyncio.py::QueuePutTests::test_put_cancelled_race": (
+        "a put that lets others run first, as the turn's time is used up, may be overtaken by them"
+    ),
     "tests/culsans/test_queue.py::PyFailingQueueTest::test_failing_queue": NO_HOOKS,
     # And tests/test_benchmarks.py of janus as a whole: benches/ measures.
 }
@@ -112,7 +114,6 @@ def run(command, cwd):
     done = subprocess.run(
         command,
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": ""},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
