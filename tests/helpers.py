@@ -7,8 +7,10 @@ import functools
 import gc
 import os
 import re
+import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -60,6 +62,17 @@ def until(condition, what="it", patience=PATIENCE):
 def waiting(event):
     """How many wait for the event."""
     return int(re.search(r"(\d+) waiting", repr(event))[1])
+
+
+def readable(fd):
+    """Is it readable now?"""
+    return bool(select.select([fd], [], [], 0)[0])
+
+
+def kill(fd):
+    """The connection ends, as after a suspend."""
+    with socket.socket(fileno=os.dup(fd)) as end:
+        end.shutdown(socket.SHUT_RDWR)
 
 
 def fds():

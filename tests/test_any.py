@@ -7,12 +7,8 @@ import time
 
 import pytest
 
-from helpers import PATIENCE, Thread, fds, later, program
+from helpers import PATIENCE, Thread, fds, later, program, waiting
 from wakefd import ClosedResourceError, IoEvent, any_notified, wait_any
-
-
-def waiting(event):
-    return int(repr(event).split(" waiting")[0].rsplit(" ", 1)[1])
 
 
 def until(condition):

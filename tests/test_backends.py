@@ -6,8 +6,6 @@ tests have it refused.
 
 import errno
 import os
-import select
-import socket
 import time
 
 import seccomp
@@ -18,7 +16,9 @@ from helpers import (
     errnos_of_a_closed_reader,
     forked,
     in_child,
+    kill,
     numbers,
+    readable,
     until,
     waiting,
 )
@@ -26,20 +26,10 @@ from wakefd import IoEvent
 from wakefd._wakefd import Hub, backend
 
 
-def readable(fd):
-    return bool(select.select([fd], [], [], 0)[0])
-
-
 def needs_a_pair():
     if backend() == "eventfd":
         seccomp.refuse("eventfd2", errno=errno.EPERM)
     assert backend() in ("socketpair", "tcp")
-
-
-def kill(fd):
-    """The connection ends, as after a suspend."""
-    with socket.socket(fileno=os.dup(fd)) as end:
-        end.shutdown(socket.SHUT_RDWR)
 
 
 def test_the_backend_has_a_name():
@@ -220,10 +210,6 @@ def test_the_selector_thread_survives_the_death_of_its_own_descriptor():
 
     needs_a_pair()
 
-    class NoReaders(kits.UnknownLoop):
-        def add_reader(self, *_):
-            raise NotImplementedError
-
     def round_trip():
         async def main():
             event = IoEvent()
@@ -234,7 +220,7 @@ def test_the_selector_thread_survives_the_death_of_its_own_descriptor():
 
         kit.run(main)
 
-    kit = kits.AsyncioKit("no readers", NoReaders)
+    kit = kits.kit("asyncio-thread-future")
     round_trip()
     for _ in range(3):
         kill(_thread()._hub.fileno())

@@ -3,7 +3,6 @@
 import asyncio
 import contextvars
 import os
-import socket
 import threading
 import time
 
@@ -11,7 +10,7 @@ import pytest
 
 import kits
 import seccomp
-from helpers import PATIENCE, Thread, fds, in_child, numbers, pytest_run, until, waiting
+from helpers import PATIENCE, Thread, fds, in_child, kill, numbers, pytest_run, until, waiting
 from kits import CANCELLED
 from wakefd import ClosedResourceError, IoEvent
 from wakefd._wakefd import backend
@@ -1081,12 +1080,6 @@ async def test_nobody_spins_on_a_flag_that_stays_up(kit, event):
     used = time.process_time()
     await kit.sleep(0.1)
     assert time.process_time() - used < 0.08
-
-
-def kill(fd):
-    """The connection ends, as after a suspend."""
-    with socket.socket(fileno=os.dup(fd)) as end:
-        end.shutdown(socket.SHUT_RDWR)
 
 
 def inode(fd):

@@ -13,12 +13,8 @@ import weakref
 import pytest
 
 import wakefd
-from helpers import Thread, fds, until, waiting
+from helpers import Thread, fds, readable, until, waiting
 from wakefd import ClosedResourceError, IoEvent
-
-
-def readable(fd):
-    return bool(select.select([fd], [], [], 0)[0])
 
 
 def test_the_flag(event):

@@ -4,17 +4,23 @@ import asyncio
 import multiprocessing
 import os
 import resource
-import select
 import signal
 import threading
 import time
 
-from helpers import PATIENCE, Thread, fds, forked, in_child, numbers, stress, until, waiting
+from helpers import (
+    PATIENCE,
+    Thread,
+    fds,
+    forked,
+    in_child,
+    numbers,
+    readable,
+    stress,
+    until,
+    waiting,
+)
 from wakefd import IoEvent
-
-
-def readable(fd):
-    return bool(select.select([fd], [], [], 0)[0])
 
 
 def released_by(event, notify=None):

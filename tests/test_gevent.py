@@ -18,7 +18,7 @@ import gevent.hub
 import gevent.monkey
 
 import wakefd.gevent
-from helpers import PATIENCE, Thread, fds, later, program, without
+from helpers import PATIENCE, Thread, fds, later, program, waiting, without
 from wakefd import ClosedResourceError, IoEvent
 from wakefd.gevent import wait
 
@@ -35,10 +35,6 @@ def event():
 def _bounded():
     with gevent.Timeout(PATIENCE):
         yield
-
-
-def waiting(event):
-    return int(repr(event).split(" waiting")[0].rsplit(" ", 1)[1])
 
 
 def greenlets(count, function, *args):

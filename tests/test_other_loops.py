@@ -10,11 +10,8 @@ from helpers import program
 # What each loop of asyncio's kind must do; `start(main)` runs it.
 SCENE = """
 import asyncio, gc, os, sys, time
-from helpers import Thread, fds, later
+from helpers import Thread, fds, later, waiting
 from wakefd import ClosedResourceError, IoEvent, any_notified
-
-def waiting(event):
-    return int(repr(event).split(" waiting")[0].rsplit(" ", 1)[1])
 
 async def main():
     event = IoEvent()
@@ -225,11 +222,8 @@ def test_curio():
             """
             import gc, logging
             import curio
-            from helpers import Thread, fds, later
+            from helpers import Thread, fds, later, waiting
             from wakefd import ClosedResourceError, IoEvent, any_notified
-
-            def waiting(event):
-                return int(repr(event).split(" waiting")[0].rsplit(" ", 1)[1])
 
             async def main():
                 event = IoEvent()

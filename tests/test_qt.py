@@ -18,12 +18,9 @@ from PySide6.QtCore import QCoreApplication, QEvent, QEventLoop, QObject, QSocke
 from PySide6.QtCore import Qt, QThread, QTimer
 import shiboken6
 import wakefd
-from helpers import Thread, fds, later
+from helpers import Thread, fds, later, waiting
 from wakefd import ClosedResourceError, IoEvent
 from wakefd.qt import EventNotifier
-
-def waiting(event):
-    return int(repr(event).split(" waiting")[0].rsplit(" ", 1)[1])
 
 def until(condition, seconds=20):
     end = time.monotonic() + seconds

@@ -6,7 +6,6 @@ seccomp refuses for one thread, and for good; what another thread notifies gets 
 import asyncio
 import errno
 import os
-import select
 import sys
 import threading
 import time
@@ -14,15 +13,11 @@ import time
 import pytest
 
 import seccomp
-from helpers import PATIENCE, Thread, forked, in_child, numbers, until, waiting
+from helpers import PATIENCE, Thread, forked, in_child, numbers, readable, until, waiting
 from wakefd import IoEvent
 from wakefd._wakefd import Hub, backend
 
 pytestmark = pytest.mark.skipif(not seccomp.AVAILABLE, reason="no seccomp numbers for this CPU")
-
-
-def readable(fd):
-    return bool(select.select([fd], [], [], 0)[0])
 
 
 class Refused:

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from helpers import PATIENCE, Thread, fds, later, program
+from helpers import PATIENCE, Thread, fds, later, program, waiting
 from kits import ThreadedLoop, UnknownThreadedLoop
 from wakefd import IoEvent, any_notified
 
@@ -29,10 +29,6 @@ def run(kind, main, *, close=True):
     finally:
         if close:
             loop.close()
-
-
-def waiting(event):
-    return int(repr(event).split(" waiting")[0].rsplit(" ", 1)[1])
 
 
 def ours():

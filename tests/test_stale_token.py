@@ -6,20 +6,15 @@ of the descriptor), the flag is cleared meanwhile, and then the write comes.
 
 import asyncio
 import os
-import select
 import time
 
 import pytest
 
-from helpers import PATIENCE, Thread, in_child
+from helpers import PATIENCE, Thread, in_child, readable
 from wakefd import IoEvent
 from wakefd._wakefd import Hub, backend
 
 pytestmark = pytest.mark.skipif(backend() != "eventfd", reason="a pair's writing end is hidden")
-
-
-def readable(fd):
-    return bool(select.select([fd], [], [], 0)[0])
 
 
 def late(event):
@@ -192,11 +187,7 @@ def test_the_selector_thread_does_not_spin_on_tokens_that_a_stranger_wrote():
     import kits
     from wakefd._selector_thread import _thread
 
-    class NoReaders(kits.UnknownLoop):
-        def add_reader(self, *_):
-            raise NotImplementedError
-
-    kit = kits.AsyncioKit("no readers", NoReaders)
+    kit = kits.kit("asyncio-thread-future")
 
     async def main():
         event = IoEvent()

@@ -18,12 +18,9 @@ def display():
 
 FRAME = """
 import gc, os, sys, threading, time, tkinter
-from helpers import Thread, fds, later
+from helpers import Thread, fds, later, waiting
 from wakefd import ClosedResourceError, IoEvent
 from wakefd.tk import watch
-
-def waiting(event):
-    return int(repr(event).split(" waiting")[0].rsplit(" ", 1)[1])
 
 def until(condition, seconds=20):
     end = time.monotonic() + seconds

@@ -16,12 +16,9 @@ from twisted.internet import {reactor}
 from twisted.internet import defer, reactor, task
 from twisted.python import failure
 import wakefd
-from helpers import Thread, fds, later
+from helpers import Thread, fds, later, waiting
 from wakefd import ClosedResourceError, IoEvent
 from wakefd.twisted import notified
-
-def waiting(event):
-    return int(repr(event).split(" waiting")[0].rsplit(" ", 1)[1])
 
 def sleep(seconds):
     return task.deferLater(reactor, seconds, lambda: None)
