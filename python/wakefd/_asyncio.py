@@ -83,7 +83,7 @@ def _at_once(state: _Loop) -> Awaitable[None] | None:
     if state.immediate < IMMEDIATE:
         return None
     state.immediate = 0
-    return asyncio.sleep(0)
+    return pause()
 
 
 def _hub(loop: asyncio.AbstractEventLoop, state: _Loop) -> Hub:

@@ -18,12 +18,12 @@ from wakefd._wakefd import Hub
 
 def begin(event: _wakefd.IoEvent, _: object) -> Awaitable[None]:
     """Begin to wait for the event. If the flag is up, it yields a turn."""
-    return curio.sleep(0) if event.is_set() else _notified([event])
+    return pause() if event.is_set() else _notified([event])
 
 
 def begin_any(events: Sequence[_wakefd.IoEvent], _: object) -> Awaitable[None]:
     """Begin to wait for the first of some events. If one is up, it yields a turn."""
-    return curio.sleep(0) if any(event.is_set() for event in events) else _notified(events)
+    return pause() if any(event.is_set() for event in events) else _notified(events)
 
 
 async def pause() -> None:

@@ -5,8 +5,8 @@ loop: one adapter file with `begin`, `begin_any` and `pause`, and one line in `_
 
 `begin(event, here)` begins to wait for the event, and returns None if there is no need to, else an
 awaitable; `begin_any(events, here)` does so for the first of several; `pause()` is an awaitable
-that lets the others have their turn. `here` is what the library
-said when it was asked whether it runs. They hold no algorithm: that is in the compiled `Hub`.
+that lets the others have their turn. `here` is what the library said when it was asked whether it
+runs. They hold no algorithm: that is in the compiled `Hub`.
 """
 
 import sys

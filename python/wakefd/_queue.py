@@ -25,7 +25,7 @@ class Queue(_wakefd.Queue, Generic[_T]):
 
     No item is lost or delivered twice, whoever is cancelled or runs out of time. Items of one
     producer arrive in their order; those who wait are served in the order in which they came.
-    A consumer that never has to wait lets the rest of its loop have a turn every few milliseconds.
+    A consumer that never has to wait lets the rest of its loop have a turn every half millisecond.
 
     `maxsize`: at most so many items, then `put` waits for room; 0 and less: any number.
     """

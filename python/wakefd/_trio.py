@@ -37,10 +37,7 @@ class _Run:
         # In the order in which they came; a dict would rescan what left at its front.
         self.followers: OrderedDict[Task, None] = OrderedDict()
 
-    def dispatch(self) -> None:
-        self.hub.dispatch(self._rewatch)
-
-    def _rewatch(self, dead: int) -> None:
+    def rewatch(self, dead: int) -> None:
         trio.lowlevel.notify_closing(dead)
         self.fd = self.hub.fileno()
 
@@ -100,7 +97,7 @@ async def _notified(events: Sequence[_wakefd.IoEvent]) -> None:
             run.leader = task
             try:
                 await wait_readable(run.fd)
-                run.dispatch()
+                run.hub.dispatch(run.rewatch)
             finally:
                 run.leader = None
     finally:

@@ -111,7 +111,7 @@ class SyncQueue(BaseQueue[_T]):
 
     def put(self, item: _T, block: bool = True, timeout: _Seconds = None) -> None:
         """Put an item; wait for room. May raise queue.Full, queue.ShutDown."""
-        self.wrapped.put(item, bool(block), timeout)
+        self.wrapped.put(item, block, timeout)
 
     def put_nowait(self, item: _T) -> None:
         """Put an item at once. May raise queue.Full, queue.ShutDown."""
@@ -119,7 +119,7 @@ class SyncQueue(BaseQueue[_T]):
 
     def get(self, block: bool = True, timeout: _Seconds = None) -> _T:
         """Take the next item; wait for one. May raise queue.Empty, queue.ShutDown."""
-        return self.wrapped.get(bool(block), timeout)
+        return self.wrapped.get(block, timeout)
 
     def get_nowait(self) -> _T:
         """Take the next item at once. May raise queue.Empty, queue.ShutDown."""
@@ -127,7 +127,7 @@ class SyncQueue(BaseQueue[_T]):
 
     def peek(self, block: bool = True, timeout: _Seconds = None) -> _T:
         """Return what get() would take, and leave it in. May raise queue.Empty, queue.ShutDown."""
-        return self.wrapped.peek(bool(block), timeout)
+        return self.wrapped.peek(block, timeout)
 
     def peek_nowait(self) -> _T:
         """Return what get_nowait() would take. May raise queue.Empty, queue.ShutDown."""
