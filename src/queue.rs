@@ -25,6 +25,8 @@ pub(crate) struct Queue<T, E> {
     /// At most so many; 0 and less: any number.
     maxsize: i64,
     shut: bool,
+    /// Shut down, and what was in there thrown away: so is what comes back.
+    closed: bool,
     /// Put, and not yet `done`.
     unfinished: usize,
     /// Counts whatever happens to the items, for those who look, think, and then act.
@@ -113,6 +115,7 @@ impl<T, E> Queue<T, E> {
             stack,
             maxsize,
             shut: false,
+            closed: false,
             unfinished: 0,
             changes: 0,
             getters: Line::new(),
@@ -192,14 +195,21 @@ impl<T, E> Queue<T, E> {
     }
 
     /// An item that was taken and never arrived goes back where it was; the getter to wake.
-    pub(crate) fn give_back(&mut self, item: T) -> Option<E> {
+    ///
+    /// # Errors
+    /// What was in there has been thrown away meanwhile: so is this item, and counts as done.
+    pub(crate) fn give_back(&mut self, item: T) -> Result<Option<E>, T> {
+        if self.closed {
+            self.unfinished = self.unfinished.saturating_sub(1);
+            return Err(item);
+        }
         self.changes = self.changes.wrapping_add(1);
         if self.stack {
             self.items.push_back(item);
         } else {
             self.items.push_front(item);
         }
-        self.getters.first()
+        Ok(self.getters.first())
     }
 
     /// Why there is nothing to get.
@@ -276,6 +286,7 @@ impl<T, E> Queue<T, E> {
     /// No more puts. `now`: what is in there goes, too. Those to wake, and the items that went.
     pub(crate) fn shut(&mut self, now: bool) -> (Vec<E>, VecDeque<T>) {
         self.shut = true;
+        self.closed |= now;
         let gone = if now {
             mem::take(self.items_mut())
         } else {
@@ -297,6 +308,15 @@ impl<T, E> Queue<T, E> {
     // -----------------------------------------------------------------------------------------------------------------
     // Places in line
 
+    /// Is there something to get, or room for something to put?
+    #[inline]
+    pub(crate) fn can(&self, side: Side) -> bool {
+        match side {
+            Side::Get => !self.items.is_empty(),
+            Side::Put => self.room() > 0,
+        }
+    }
+
     /// An event that was used before, if there is one.
     pub(crate) fn spare(&mut self) -> Option<E> {
         self.spare.pop()
@@ -310,10 +330,7 @@ impl<T, E> Queue<T, E> {
 
     /// He waits, with an event that is down. Only if there is nothing for him.
     pub(crate) fn enlist(&mut self, side: Side, number: Number, event: E) {
-        debug_assert!(match side {
-            Side::Get => self.items.is_empty(),
-            Side::Put => self.room() == 0,
-        });
+        debug_assert!(!self.can(side));
         self.line(side).enlist(number, event);
     }
 
@@ -324,11 +341,7 @@ impl<T, E> Queue<T, E> {
 
     /// He leaves for good, `woken` and not served: whom to wake instead.
     pub(crate) fn baton(&mut self, side: Side) -> Option<E> {
-        let left = match side {
-            Side::Get => !self.items.is_empty(),
-            Side::Put => self.room() > 0,
-        };
-        if left { self.line(side).first() } else { None }
+        if self.can(side) { self.line(side).first() } else { None }
     }
 
     /// Nobody uses it any more.

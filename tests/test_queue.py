@@ -11,6 +11,7 @@ import time
 import traceback
 import weakref
 from contextlib import suppress
+from functools import partial
 
 import pytest
 
@@ -344,6 +345,52 @@ def test_a_comparison_may_use_the_queue():
     assert [q.get().rank for _ in range(6)] == [0, 0.5, 1, 2, 3, 7]
 
 
+def test_a_slow_comparison_beside_busy_threads():
+    """Its plan is out of date each time that it is made, until the others let it finish."""
+    q = PriorityQueue()
+    q.put_many(Odd(n) for n in range(1, 100))
+    stop = threading.Event()
+
+    def busy():
+        n = 1000
+        while not stop.is_set():
+            q.put(Odd(n := n + 1))
+            q.get()
+
+    threads = [Thread(busy) for _ in range(2)]
+    Thread(q.put, slow := Odd(0, lambda: time.sleep(0.002))).finish()
+    stop.set()
+    for thread in threads:
+        thread.finish()
+    slow.act = None
+    assert len(q.get_many(999)) in (99, 100)  # they may have taken it
+
+
+def test_threads_that_a_comparison_waits_for():
+    """They wait for it in turn, but not for ever."""
+    q = PriorityQueue()
+    q.put_many(Odd(n) for n in range(1, 100))
+    turns = [0]
+    stop = threading.Event()
+
+    def busy():
+        while not stop.is_set():
+            q.put(Odd(1000))
+            q.get()
+            turns[0] += 1
+
+    def wait_for_it():
+        seen = turns[0]
+        until(lambda: turns[0] > seen or stop.is_set())
+
+    thread = Thread(busy)
+    other = Thread(q.put, Odd(0, wait_for_it))
+    until(lambda: turns[0] > 20)
+    stop.set()
+    thread.finish()
+    other.finish()
+
+
 def test_priorities_beside_heapq():
     import random
 
@@ -361,6 +408,24 @@ def test_priorities_beside_heapq():
 
 
 # ---- loops ----
+
+
+def test_on_trio_an_item_that_comes_at_the_last_moment_is_no_shortcut():
+    pytest.importorskip("trio")
+    import trio.testing
+
+    class Sly(Queue):
+        def _place(self, putter):
+            place = super()._place(putter)
+            self.put(7)
+            return place
+
+    async def main():
+        for get in ("async_get", "async_get_many", "async_peek"):
+            with trio.testing.assert_checkpoints():
+                await getattr(Sly(), get)(*[1] * get.endswith("many"))
+
+    trio.run(main)
 
 
 async def test_async_put_and_get(kit, q):
@@ -423,11 +488,40 @@ async def test_an_item_that_nobody_awaits_goes_back(aio, q):
     items = aiter(q)
     assert await anext(items) == 0
     turn_ended()
+    ready = items.__anext__()
+    assert q.qsize() == 2
+    del ready
+    assert q.qsize() == 3
+    assert await anext(items) == 1
+    ready = items.__anext__()
+    del ready, items
+    assert q.get_many(9) == [2, 3]
+
+
+async def test_two_items_that_nobody_awaits_go_back_in_order(aio, q):
+    q.put_many(range(4))
+    items = aiter(q)
+    assert await anext(items) == 0
+    turn_ended()
     first, second = items.__anext__(), items.__anext__()
-    assert q.qsize() == 1
-    assert await second == 2
-    del first, second, items
-    assert q.get_many(9) == [1, 3]
+    del first
+    second.close()
+    turn_ended()
+    assert [await anext(items) for _ in range(3)] == [1, 2, 3]
+
+
+def test_an_item_that_comes_back_after_the_close_is_gone(kind):
+    q = kind()
+    q.put_many([1, 2])
+    items = aiter(q)
+    items.at_once = True
+    turn_ended()
+    ready = items.__anext__()
+    q.close()
+    assert q.unfinished_tasks == 1
+    del ready
+    assert (q.qsize(), q.unfinished_tasks) == (0, 0)
+    Thread(q.join).finish()
 
 
 @pytest.mark.parametrize("item", [0, 3])
@@ -889,29 +983,35 @@ def test_a_fork_with_waiters_elsewhere():
 def test_ctrl_c_loses_no_item():
     """Whoever is interrupted between being woken and taking passes the baton."""
     q = Queue()
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     here = threading.get_ident()
     got = []
     other = Thread(lambda: got.extend(q))
+    armed = False
+
+    def interrupt(*_):
+        nonlocal armed
+        if armed:
+            armed = False
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
 
     def both():
         until(lambda: counts(q) == (2, 0))
         q.put("it")
-        signal.pthread_kill(here, signal.SIGINT)
+        while armed:  # one that falls just before the system call is seen after the next
+            signal.pthread_kill(here, signal.SIGINT)
+            time.sleep(0.01)
 
     for n in range(50):
         until(lambda: counts(q) == (1, 0))
         before = len(got)
         thread = None
-        try:
-            try:
-                thread = Thread(both)
-                got.append(q.get())
-            finally:
-                while thread.is_alive():
-                    thread.join(0.01)
-        except KeyboardInterrupt:
-            pass
+        armed = True
+        thread = Thread(both)
+        with suppress(KeyboardInterrupt):
+            got.append(q.get())
+            until(lambda: not armed)
         thread.finish()
         if len(got) == before:
             until(lambda before=before: len(got) == before + 1, f"{q} {n}")
@@ -926,15 +1026,15 @@ def test_ctrl_c_loses_no_item():
 def test_no_memory_loses_no_item():
     testcapi = pytest.importorskip("_testcapi")
     gc.disable()
-    calls = ["get_many_nowait", "get_many", "_take_many"]
+    calls = {"get_many_nowait": [30], "get_many": [30], "_take_many": [30, True]}
     for kind in KINDS.values():
-        for name, start in [(name, start) for name in calls for start in range(20)]:
+        for name, args, start in [(*call, start) for call in calls.items() for start in range(20)]:
             q = kind()
             q.put_many(range(40))
-            call, got = getattr(q, name), None
+            call, got = partial(getattr(q, name), *args), None
             testcapi.set_nomemory(start, start + 1)
             try:
-                got = call(30)
+                got = call()
             except MemoryError:
                 pass
             finally:

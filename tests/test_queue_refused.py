@@ -65,6 +65,22 @@ def test_a_blocked_threads_wake_up_is_refused():
 
 
 @in_child
+@pytest.mark.parametrize("end", ["task_done", "shutdown"])
+def test_a_refusal_is_told_at_once(end):
+    log, q = Log(), Queue()
+    q.put("it")
+    if end == "task_done":
+        fd = q._finished().fileno()
+    else:
+        q.get()
+        fd = q.fileno()
+    refused = Refused(fd)
+    assert refused(getattr(q, end)) is None
+    assert len(log.texts) == 1
+    assert not select.select([fd], [], [], 0)[0]
+
+
+@in_child
 def test_the_descriptors_token_is_refused():
     log, q = Log(), Queue()
     fd = q.fileno()

@@ -1,7 +1,7 @@
 """`Queue`: the compiled one, and what needs an event loop."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, SupportsFloat, SupportsIndex, TypeVar
 
@@ -57,14 +57,8 @@ class Queue(_wakefd.Queue, Generic[_T]):
         """
         if _loops.at_once() and self._give(item):
             return
-        if not self.full():
-            await _pause()
         place = self._place(True)
-        try:
-            while not place.put(item):
-                await _wait(place)
-        finally:
-            place.leave()
+        await _served(place, place.put, item, False)
 
     async def async_get(self) -> _T:
         """Take the next item and return it; wait for one if there is none.
@@ -78,15 +72,8 @@ class Queue(_wakefd.Queue, Generic[_T]):
         """
         if _loops.at_once() and (item := self._take(_NOTHING)) is not _NOTHING:
             return item  # type: ignore[no-any-return]
-        if not self.empty():
-            await _pause()
         place = self._place(False)
-        try:
-            while (item := place.get(_NOTHING)) is _NOTHING:
-                await _wait(place)
-        finally:
-            place.leave()
-        return item  # type: ignore[no-any-return]
+        return await _served(place, place.get, _NOTHING, _NOTHING)  # type: ignore[no-any-return]
 
     async def async_peek(self) -> _T:
         """Return the item that async_get() would take, and leave it in; wait if there is none.
@@ -96,15 +83,8 @@ class Queue(_wakefd.Queue, Generic[_T]):
             RuntimeError: no supported loop runs here; or it ran before a fork, in the parent.
             OSError: there is no descriptor to be had for this loop.
         """
-        if not self.empty():
-            await _pause()
         place = self._place(False)
-        try:
-            while (item := place.peek(_NOTHING)) is _NOTHING:
-                await _wait(place)
-        finally:
-            place.leave()
-        return item  # type: ignore[no-any-return]
+        return await _served(place, place.peek, _NOTHING, _NOTHING)  # type: ignore[no-any-return]
 
     async def async_get_many(self, max: SupportsIndex) -> list[_T]:  # noqa: A002
         """Wait for an item; then return a list of it and what else is there, up to `max` items.
@@ -118,17 +98,10 @@ class Queue(_wakefd.Queue, Generic[_T]):
             RuntimeError: no supported loop runs here; or it ran before a fork, in the parent.
             OSError: there is no descriptor to be had for this loop.
         """
-        if _loops.at_once() and (items := self._take_many(max)) is not None:
+        if (items := self._take_many(max, _loops.at_once())) is not None:
             return items  # type: ignore[no-any-return]
-        if not self.empty():
-            await _pause()
         place = self._place(False)
-        try:
-            while (items := place.get_many(max)) is None:
-                await _wait(place)
-        finally:
-            place.leave()
-        return items  # type: ignore[no-any-return]
+        return await _served(place, place.get_many, max, None)  # type: ignore[no-any-return]
 
     async def async_join(self) -> None:
         """Wait until every item that was put is done with: task_done() was called for each.
@@ -235,6 +208,18 @@ class PriorityQueue(Queue[_T]):
 async def _pause() -> None:
     turn_ended()
     await _loops.pause()
+
+
+async def _served(
+    place: _wakefd.Place, attempt: Callable[[Any], Any], argument: Any, nothing: Any
+) -> Any:
+    try:
+        await (_wait(place) if place.line_up() else _pause())
+        while (got := attempt(argument)) is nothing:
+            await _wait(place)
+        return got
+    finally:
+        place.leave()
 
 
 async def _wait(place: _wakefd.Place) -> None:

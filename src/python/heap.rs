@@ -3,9 +3,14 @@
 //! A comparison may run Python code, which may do anything with the queue, and lets other threads run. So the way of an item
 //! is planned first, with nothing held, and applied if nothing has changed meanwhile; else it is planned again.
 
-use super::queue::{Core, Queue};
+use super::{queue::Queue, steps::Core};
 use crate::queue::Refusal;
 use pyo3::prelude::*;
+use std::{
+    cell::Cell,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    time::{Duration, Instant},
+};
 
 /// The way of one item through the heap.
 pub(super) struct Plan {
@@ -15,72 +20,65 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// For an item that is to be put.
+    /// For an item that is to be put. `None`: the queue has changed meanwhile.
     ///
     /// # Errors
     /// A comparison's.
-    pub(super) fn push(queue: &Queue, py: Python<'_>, item: &Py<PyAny>) -> PyResult<Self> {
-        'again: loop {
-            let (changes, mut at) = queue.look(|queue| (queue.changes(), queue.items().len()));
-            let mut way = vec![at];
-            while at > 0 {
-                let parent = (at - 1) / 2;
-                let Some(other) = get(queue, py, changes, parent) else {
-                    continue 'again;
-                };
-                if !item.bind(py).lt(other)? {
-                    break;
-                }
-                at = parent;
-                way.push(at);
+    pub(super) fn push(queue: &Queue, py: Python<'_>, item: &Py<PyAny>) -> PyResult<Option<Self>> {
+        let (changes, mut at) = queue.look(|queue| (queue.changes(), queue.items().len()));
+        let mut way = vec![at];
+        while at > 0 {
+            let parent = (at - 1) / 2;
+            let Some(other) = get(queue, py, changes, parent) else {
+                return Ok(None);
+            };
+            if !item.bind(py).lt(other)? {
+                break;
             }
-            return Ok(Self { changes, way });
+            at = parent;
+            way.push(at);
         }
+        Ok(Some(Self { changes, way }))
     }
 
     /// The first one leaves, the last one is to fill the gap: down along the lesser children, and then up again. (The last one
-    /// comes from the bottom, so it mostly belongs there: this takes fewer comparisons.)
+    /// comes from the bottom, so it mostly belongs there: this takes fewer comparisons.) `None`: the queue has changed meanwhile.
     ///
     /// # Errors
     /// A comparison's.
-    pub(super) fn pop(queue: &Queue, py: Python<'_>) -> PyResult<Self> {
-        'again: loop {
-            let (changes, len) = queue.look(|queue| (queue.changes(), queue.items().len()));
-            let Some(last) = len.checked_sub(1) else {
-                return Ok(Self {
-                    changes,
-                    way: Vec::new(),
-                });
-            };
-            let mut way = vec![last, 0];
-            let mut at = 0;
-            while 2 * at + 1 < last {
-                at = 2 * at + 1;
-                if at + 1 < last {
-                    let (Some(left), Some(right)) = (get(queue, py, changes, at), get(queue, py, changes, at + 1))
-                    else {
-                        continue 'again;
-                    };
-                    if !left.bind(py).lt(right)? {
-                        at += 1;
-                    }
-                }
-                way.push(at);
-            }
-            let Some(it) = get(queue, py, changes, last) else {
-                continue 'again;
-            };
-            while way.len() > 2 {
-                let Some(other) = get(queue, py, changes, way[way.len() - 1]) else {
-                    continue 'again;
+    pub(super) fn pop(queue: &Queue, py: Python<'_>) -> PyResult<Option<Self>> {
+        let (changes, len) = queue.look(|queue| (queue.changes(), queue.items().len()));
+        let Some(last) = len.checked_sub(1) else {
+            let way = Vec::new();
+            return Ok(Some(Self { changes, way }));
+        };
+        let mut way = vec![last, 0];
+        let mut at = 0;
+        while 2 * at + 1 < last {
+            at = 2 * at + 1;
+            if at + 1 < last {
+                let (Some(left), Some(right)) = (get(queue, py, changes, at), get(queue, py, changes, at + 1)) else {
+                    return Ok(None);
                 };
-                if !it.bind(py).lt(other)? {
-                    break;
+                if !left.bind(py).lt(right)? {
+                    at += 1;
                 }
-                way.pop();
             }
-            return Ok(Self { changes, way });
+            way.push(at);
         }
+        let Some(it) = get(queue, py, changes, last) else {
+            return Ok(None);
+        };
+        while way.len() > 2 {
+            let Some(other) = get(queue, py, changes, way[way.len() - 1]) else {
+                return Ok(None);
+            };
+            if !it.bind(py).lt(other)? {
+                break;
+            }
+            way.pop();
+        }
+        Ok(Some(Self { changes, way }))
     }
 
     /// # Errors
@@ -95,9 +93,11 @@ impl Plan {
 
     /// The item stands at the end: to its place.
     pub(super) fn pushed(&self, queue: &mut Core) {
-        let items = queue.items_mut();
-        for pair in self.way.windows(2) {
-            items.swap(pair[0], pair[1]);
+        if self.way.len() > 1 {
+            let items = queue.items_mut();
+            for pair in self.way.windows(2) {
+                items.swap(pair[0], pair[1]);
+            }
         }
     }
 
@@ -110,6 +110,85 @@ impl Plan {
         self.pushed(queue);
         Ok(())
     }
+}
+
+/// Peace for a thread whose plans were overtaken again and again: the others let it finish before they touch the heap.
+///
+/// They don't wait for long, as its comparison may itself wait for one of them; and it may be the parent's, before a fork.
+pub(super) struct Peace {
+    /// An address of that thread's own; 0: nobody's.
+    owner: AtomicUsize,
+}
+
+const PATIENCE: Duration = Duration::from_millis(100);
+/// So many plans may be overtaken before.
+const OVERTAKEN: u32 = 8;
+
+/// The attempts of one operation.
+pub(super) struct Attempts<'a> {
+    peace: &'a Peace,
+    left: u32,
+}
+
+impl Peace {
+    pub(super) const fn new() -> Self {
+        Self {
+            owner: AtomicUsize::new(0),
+        }
+    }
+
+    pub(super) fn attempts(&self) -> Attempts<'_> {
+        Attempts {
+            peace: self,
+            left: OVERTAKEN,
+        }
+    }
+
+    fn others(&self) -> Option<usize> {
+        let owner = self.owner.load(Relaxed);
+        (owner != 0 && owner != me()).then_some(owner)
+    }
+
+    #[cold]
+    fn respect(&self, py: Python<'_>) {
+        let since = Instant::now();
+        while let Some(owner) = self.others() {
+            if since.elapsed() > PATIENCE {
+                let _ = self.owner.compare_exchange(owner, 0, Relaxed, Relaxed);
+                return;
+            }
+            py.detach(|| std::thread::sleep(Duration::from_micros(100)));
+        }
+    }
+}
+
+impl Attempts<'_> {
+    /// Before each.
+    pub(super) fn next(&mut self, py: Python<'_>) {
+        if self.peace.others().is_some() {
+            self.peace.respect(py);
+        }
+        if self.left > 0 {
+            self.left -= 1;
+        } else {
+            let _ = self.peace.owner.compare_exchange(0, me(), Relaxed, Relaxed);
+        }
+    }
+}
+
+impl Drop for Attempts<'_> {
+    fn drop(&mut self) {
+        if self.left == 0 {
+            let _ = self.peace.owner.compare_exchange(me(), 0, Relaxed, Relaxed);
+        }
+    }
+}
+
+fn me() -> usize {
+    thread_local! {
+        static ME: Cell<u8> = const { Cell::new(0) }; // what is constant need not have an address of its own
+    }
+    ME.with(|me| std::ptr::from_ref(me).addr())
 }
 
 /// `None`: the queue has changed.

@@ -1,9 +1,11 @@
 //! The Python extension `wakefd._wakefd`: classes around the core. No algorithm lives here.
 
 mod event;
+mod exclusive;
 mod heap;
 mod hub;
 mod queue;
+mod steps;
 mod task;
 mod turn;
 mod waiter;

@@ -2,7 +2,8 @@
 
 use super::{
     event::IoEvent,
-    queue::{Queue, Spot, at_least_one},
+    queue::{Queue, at_least_one},
+    steps::Spot,
     turn,
 };
 use pyo3::{
@@ -27,6 +28,12 @@ impl Place {
     fn event(&self, py: Python<'_>) -> PyResult<Py<IoEvent>> {
         let spot = self.spot.as_ref().ok_or_else(left)?;
         Ok(spot.event.clone_ref(py))
+    }
+
+    /// Stand in line, if there is nothing to do but to wait. Return False if an attempt is to be made instead.
+    fn line_up(&mut self, py: Python<'_>) -> PyResult<bool> {
+        let spot = self.spot.as_mut().ok_or_else(left)?;
+        Ok(self.queue.get().line_up(py, spot))
     }
 
     /// Put the item. Return False if there is no room.
@@ -75,6 +82,8 @@ pub(crate) struct Items {
     /// Need not wait where there is an item: what `wait` has found out about the loop.
     #[pyo3(get, set)]
     at_once: bool,
+    /// An item is out that nobody has awaited yet. Were it to come back after a later one, they would have changed places.
+    out: bool,
     /// The awaitable of the last turn, awaited.
     used: Option<Py<Ready>>,
 }
@@ -87,6 +96,7 @@ impl Items {
             queue,
             wait,
             at_once: false,
+            out: false,
             used: None,
         }
     }
@@ -98,7 +108,7 @@ impl Items {
     fn __anext__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
         let this = slf.borrow();
-        let at_once = this.at_once;
+        let at_once = this.at_once && !this.out;
         let queue = this.queue.clone_ref(py);
         drop(this);
         if at_once && turn::within(false) {
@@ -132,7 +142,11 @@ impl Items {
     fn ready<'py>(slf: &Bound<'py, Self>, queue: Py<Queue>, item: Py<PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
         let items = Some(slf.clone().unbind());
-        if let Some(used) = slf.borrow_mut().used.take() {
+        let mut this = slf.borrow_mut();
+        this.out = true;
+        let used = this.used.take();
+        drop(this);
+        if let Some(used) = used {
             // SAFETY: an object, and the GIL is held.
             if unsafe { ffi::Py_REFCNT(used.as_ptr()) } == 1 {
                 let mut ready = used.borrow_mut(py);
@@ -175,7 +189,10 @@ impl Ready {
             .ok_or_else(|| PyRuntimeError::new_err("cannot await this item again"))?
             .into_bound(py);
         if let Some(items) = items {
-            let old = items.borrow_mut(py).used.replace(slf.clone().unbind());
+            let mut items = items.borrow_mut(py);
+            items.out = false;
+            let old = items.used.replace(slf.clone().unbind());
+            drop(items);
             drop(old);
         }
         if item.is_instance_of::<PyTuple>() || item.is_instance_of::<PyBaseException>() {
@@ -197,9 +214,15 @@ impl Ready {
 
 impl Drop for Ready {
     fn drop(&mut self) {
-        if let Some(item) = self.item.take() {
-            Python::try_attach(|py| self.queue.get().give_back(py, item));
-        }
+        let (items, item) = (self.items.take(), self.item.take());
+        Python::try_attach(|py| {
+            if let Some(item) = item {
+                self.queue.get().give_back(py, item);
+            }
+            if let Some(items) = items {
+                items.borrow_mut(py).out = false;
+            }
+        });
     }
 }
 

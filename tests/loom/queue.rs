@@ -268,7 +268,7 @@ fn an_item_is_given_back() {
             || assert_eq!(desk.get(second), Ok(1)),
             || desk.put_now(1),
             || if let Ok(Some(item)) = desk.get_step(None) {
-                if let Some(bell) = desk.with(|queue| queue.give_back(item)) {
+                if let Ok(Some(bell)) = desk.with(|queue| queue.give_back(item)) {
                     bell.ring();
                 }
             },

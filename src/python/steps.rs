@@ -1,0 +1,564 @@
+//! What the methods of a queue are made of: an attempt, whom to wake after it, and how a thread waits.
+//!
+//! Items go in and out under `Exclusive`, and nothing of Python runs there: no comparison, no destructor, no allocation of
+//! what the garbage collector tracks. Events are notified afterwards.
+
+use super::{
+    event::{self, IoEvent},
+    heap::Plan,
+    queue::{Empty, Full, Queue, QueueShutDown},
+};
+use crate::queue::{self, Number, Refusal, Side};
+use pyo3::{PyErr, ffi, prelude::*, types::PyList};
+use std::{collections::VecDeque, io, mem, sync::atomic::Ordering::Relaxed, time::Instant};
+
+pub(super) type Core = queue::Queue<Py<PyAny>, Py<IoEvent>>;
+
+pub(super) struct State {
+    pub(super) queue: Core,
+    /// Up iff there is something to get, or it is shut down; made when somebody asks.
+    pub(super) readable: Option<Py<IoEvent>>,
+    /// Up iff nothing is unfinished; made when somebody asks.
+    pub(super) finished: Option<Py<IoEvent>>,
+    /// Those whose wake-up the system refused. It is tried again at each operation.
+    refused: Vec<Py<IoEvent>>,
+    /// What the system said to that, until it is reported.
+    error: Option<io::Error>,
+    reported: bool,
+}
+
+impl State {
+    pub(super) fn new(maxsize: i64, stack: bool) -> Self {
+        Self {
+            queue: Core::new(maxsize, stack),
+            readable: None,
+            finished: None,
+            refused: Vec::new(),
+            error: None,
+            reported: false,
+        }
+    }
+
+    /// A wake-up was refused: `try_again`.
+    #[inline]
+    fn trouble(&self) -> bool {
+        self.error.is_some() || !self.refused.is_empty()
+    }
+
+    #[inline]
+    fn settle(&mut self) {
+        if self.readable.is_some() || self.finished.is_some() {
+            self.show();
+        }
+    }
+
+    /// Under `Exclusive`, so that the last word is true. A system call at most each, and nothing of Python.
+    fn show(&mut self) {
+        let readable = !self.queue.items().is_empty() || self.queue.is_shut();
+        let finished = self.queue.unfinished() == 0;
+        for (event, up) in [(&self.readable, readable), (&self.finished, finished)] {
+            if let Some(event) = event {
+                let event = &event.get().inner;
+                if !up {
+                    let _ = event.clear().or_else(|_| event.clear()); // a dead descriptor is given up by the first
+                } else if let Err(error) = event.notify() {
+                    self.error = Some(error); // the next one tries again
+                }
+            }
+        }
+    }
+}
+
+/// A place in line.
+pub(super) struct Spot {
+    side: Side,
+    number: Number,
+    pub(super) event: Py<IoEvent>,
+    /// In line, but for a wake-up that he has not seen yet.
+    enlisted: bool,
+    /// Woken, and neither served nor in line again.
+    woken: bool,
+}
+
+impl Spot {
+    /// To look again. First the event, then the items.
+    fn is_back(&mut self, queue: &mut Core) {
+        if mem::take(&mut self.enlisted) {
+            let _ = self.event.get().inner.clear(); // no descriptor, nothing to fail
+            self.woken |= queue.is_back(self.side, self.number);
+        }
+    }
+
+    fn enlist(&mut self, py: Python<'_>, queue: &mut Core) {
+        self.enlisted = true;
+        self.woken = false;
+        queue.enlist(self.side, self.number, self.event.clone_ref(py));
+    }
+}
+
+/// What became of an attempt.
+pub(super) enum Step<T> {
+    Done(T),
+    /// Enlisted, if there is a place.
+    NotNow,
+    /// Another thread was at it since the caller looked.
+    Changed,
+}
+
+impl Queue {
+    /// Does something to the items, and shows it.
+    pub(super) fn change<R>(&self, py: Python<'_>, change: impl FnOnce(&mut Core) -> R) -> R {
+        let (result, trouble) = self.state.with(|state| {
+            let result = change(&mut state.queue);
+            state.settle();
+            (result, state.trouble())
+        });
+        if trouble {
+            self.try_again(py);
+        }
+        result
+    }
+
+    /// One attempt. Wakes whom it concerns.
+    #[inline]
+    fn step<T, W: IntoIterator<Item = Py<IoEvent>>>(
+        &self,
+        py: Python<'_>,
+        side: Side,
+        mut spot: Option<&mut Spot>,
+        attempt: impl FnOnce(&mut Core) -> Result<(T, W), Refusal>,
+    ) -> PyResult<Step<T>> {
+        let (result, trouble) = self.state.with(|state| {
+            if let Some(spot) = spot.as_deref_mut() {
+                spot.is_back(&mut state.queue);
+            }
+            let result = attempt(&mut state.queue);
+            match (&result, spot) {
+                (Ok(_), spot) => {
+                    state.settle();
+                    if let Some(spot) = spot {
+                        spot.woken = false;
+                    }
+                }
+                (Err(Refusal::NotNow), Some(spot)) => spot.enlist(py, &mut state.queue),
+                _ => {}
+            }
+            (result, state.trouble())
+        });
+        if trouble {
+            self.try_again(py);
+        }
+        match result {
+            Ok((value, woken)) => {
+                let other = match side {
+                    Side::Get => Side::Put,
+                    Side::Put => Side::Get,
+                };
+                self.wake(py, other, woken);
+                Ok(Step::Done(value))
+            }
+            Err(Refusal::NotNow) => Ok(Step::NotNow),
+            Err(Refusal::Changed) => Ok(Step::Changed),
+            Err(Refusal::Shut) => Err(shut(side)),
+        }
+    }
+
+    /// True: it is in.
+    #[inline]
+    pub(super) fn put_step(
+        &self,
+        py: Python<'_>,
+        spot: Option<&mut Spot>,
+        item: &mut Option<Py<PyAny>>,
+    ) -> PyResult<bool> {
+        if self.heap {
+            return self.put_sorted(py, spot, item);
+        }
+        let step = self.step(py, Side::Put, spot, |queue| put(queue, item))?;
+        Ok(matches!(step, Step::Done(())))
+    }
+
+    fn put_sorted(&self, py: Python<'_>, mut spot: Option<&mut Spot>, item: &mut Option<Py<PyAny>>) -> PyResult<bool> {
+        let mut attempts = self.peace.attempts();
+        while let Some(it) = item {
+            attempts.next(py);
+            let Some(plan) = Plan::push(self, py, it)? else {
+                continue;
+            };
+            let step = self.step(py, Side::Put, spot.as_deref_mut(), |queue| {
+                plan.check(queue)?;
+                let done = put(queue, item)?;
+                plan.pushed(queue);
+                Ok(done)
+            })?;
+            if let Step::NotNow = step {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Some: all are in.
+    pub(super) fn put_many_step(
+        &self,
+        py: Python<'_>,
+        mut spot: Option<&mut Spot>,
+        items: &mut VecDeque<Py<PyAny>>,
+    ) -> PyResult<Option<()>> {
+        if self.heap {
+            while let Some(item) = items.pop_front() {
+                let mut item = Some(item);
+                let put = self.put_step(py, spot.as_deref_mut(), &mut item);
+                if let Some(item) = item {
+                    items.push_front(item);
+                }
+                if !put? {
+                    return Ok(None);
+                }
+            }
+            return Ok(Some(()));
+        }
+        loop {
+            // What goes in wakes getters even if more is to come: a step of its own.
+            let step = self.step(py, Side::Put, spot.as_deref_mut(), |queue| {
+                queue.put_many(items).map(|woken| ((), woken))
+            })?;
+            match step {
+                Step::Done(()) if items.is_empty() => return Ok(Some(())),
+                Step::NotNow => return Ok(None),
+                _ => {}
+            }
+        }
+    }
+
+    #[inline]
+    pub(super) fn get_step(&self, py: Python<'_>, mut spot: Option<&mut Spot>) -> PyResult<Option<Py<PyAny>>> {
+        if !self.heap {
+            let step = self.step(py, Side::Get, spot, Core::get)?;
+            return Ok(match step {
+                Step::Done(item) => Some(item),
+                Step::NotNow | Step::Changed => None,
+            });
+        }
+        let mut attempts = self.peace.attempts();
+        loop {
+            attempts.next(py);
+            let Some(plan) = Plan::pop(self, py)? else {
+                continue;
+            };
+            let step = self.step(py, Side::Get, spot.as_deref_mut(), |queue| {
+                plan.apply(queue)?;
+                queue.get()
+            })?;
+            match step {
+                Step::Done(item) => return Ok(Some(item)),
+                Step::NotNow => return Ok(None),
+                Step::Changed => {}
+            }
+        }
+    }
+
+    /// It does not take the item for which it may have been woken: `leave` passes the baton.
+    pub(super) fn peek_step(&self, py: Python<'_>, mut spot: Option<&mut Spot>) -> PyResult<Option<Py<PyAny>>> {
+        let (result, trouble) = self.state.with(|state| {
+            let queue = &mut state.queue;
+            if let Some(spot) = spot.as_deref_mut() {
+                spot.is_back(queue);
+            }
+            let next = if self.heap { queue.items().front() } else { queue.next() };
+            let result = match next {
+                Some(item) => Ok(item.clone_ref(py)),
+                None => Err(queue.nothing()),
+            };
+            if let (Err(Refusal::NotNow), Some(spot)) = (&result, spot) {
+                spot.enlist(py, queue);
+            }
+            (result, state.trouble())
+        });
+        if trouble {
+            self.try_again(py);
+        }
+        match result {
+            Ok(item) => Ok(Some(item)),
+            Err(Refusal::Shut) => Err(shut(Side::Get)),
+            Err(_) => Ok(None),
+        }
+    }
+
+    pub(super) fn get_many_step<'py>(
+        &self,
+        py: Python<'py>,
+        mut spot: Option<&mut Spot>,
+        most: usize,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        if self.heap {
+            return self.get_sorted(py, spot, most);
+        }
+        loop {
+            // The list is made first: nothing can fail once items are out. Making it may let others take some.
+            let count = self.look(|queue| queue.items().len()).min(most);
+            let list = new_list(py, count)?;
+            let step = self.step(py, Side::Get, spot.as_deref_mut(), |queue| {
+                match queue.items().len() {
+                    0 => return Err(queue.nothing()),
+                    len if count == 0 || len < count => return Err(Refusal::Changed),
+                    _ => {}
+                }
+                let mut filled = 0;
+                let woken = queue.get_many(count, |item| {
+                    // SAFETY: it is ours alone, `filled` is less than its length, and it takes the reference over.
+                    unsafe { ffi::PyList_SetItem(list.as_ptr(), filled, item.into_ptr()) };
+                    filled += 1;
+                });
+                Ok(((), woken))
+            })?;
+            match step {
+                Step::Done(()) => return Ok(Some(list.into_any())),
+                Step::NotNow => return Ok(None),
+                Step::Changed => {}
+            }
+        }
+    }
+
+    /// Of a heap, one by one. An exception from a comparison leaves what was not taken yet.
+    fn get_sorted<'py>(
+        &self,
+        py: Python<'py>,
+        spot: Option<&mut Spot>,
+        most: usize,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let list = new_list(py, 0)?;
+        let mut next = self.get_step(py, spot)?;
+        while let Some(item) = next {
+            if let Err(error) = list.append(&item) {
+                self.give_back(py, item); // no memory
+                if list.is_empty() {
+                    return Err(error);
+                }
+                break;
+            }
+            if list.len() == most {
+                break;
+            }
+            next = self.get_step(py, None).unwrap_or_default(); // an error comes again at the next get
+        }
+        Ok((!list.is_empty()).then(|| list.into_any()))
+    }
+
+    /// Tries, and sleeps in between, until it is done or the time is up (`None`).
+    pub(super) fn block<T>(
+        &self,
+        py: Python<'_>,
+        side: Side,
+        deadline: Option<Instant>,
+        mut attempt: impl FnMut(Option<&mut Spot>) -> PyResult<Option<T>>,
+    ) -> PyResult<Option<T>> {
+        if let Some(done) = attempt(None)? {
+            return Ok(Some(done));
+        }
+        let mut spot = self.enter(py, side)?;
+        let result = loop {
+            match attempt(Some(&mut spot)) {
+                Ok(None) => {}
+                done_or_failed => break done_or_failed,
+            }
+            match event::wait_in_line(py, spot.event.get().inner.event.clone(), deadline) {
+                Ok(true) => {}
+                Ok(false) => break attempt(None), // what came at the last moment
+                Err(error) => break Err(error),
+            }
+        };
+        self.leave(py, spot);
+        result
+    }
+
+    pub(super) fn enter(&self, py: Python<'_>, side: Side) -> PyResult<Spot> {
+        let (number, spare) = self.state.with(|state| (state.queue.number(side), state.queue.spare()));
+        Ok(Spot {
+            side,
+            number,
+            event: spare.map_or_else(|| IoEvent::fresh(py), Ok)?,
+            enlisted: false,
+            woken: false,
+        })
+    }
+
+    /// In line, as there is nothing to do but to wait. False: make an attempt.
+    pub(super) fn line_up(&self, py: Python<'_>, spot: &mut Spot) -> bool {
+        self.state.with(|state| {
+            let queue = &mut state.queue;
+            spot.is_back(queue);
+            let wait = !queue.is_shut() && !queue.can(spot.side);
+            if wait {
+                spot.enlist(py, queue);
+            }
+            wait
+        })
+    }
+
+    pub(super) fn leave(&self, py: Python<'_>, mut spot: Spot) {
+        let side = spot.side;
+        let (baton, event) = self.state.with(|state| {
+            spot.is_back(&mut state.queue);
+            let baton = if spot.woken { state.queue.baton(side) } else { None };
+            (baton, state.queue.spared(spot.event))
+        });
+        self.wake(py, side, baton);
+        drop(event);
+    }
+
+    /// Notifies those who waited on that side.
+    #[inline]
+    pub(super) fn wake(&self, py: Python<'_>, side: Side, woken: impl IntoIterator<Item = Py<IoEvent>>) {
+        for event in woken {
+            self.wake_one(py, side, event);
+        }
+    }
+
+    fn wake_one(&self, py: Python<'_>, side: Side, event: Py<IoEvent>) {
+        let mut next = Some(event);
+        while let Some(event) = next.take() {
+            let core = &event.get().inner.event;
+            // Its loop was closed in the middle of the wait, or it has not begun to sleep: one too many does no harm.
+            let deaf = core.waiting.load(Relaxed) == 0;
+            // As in IoEvent.notify: a thread that is woken wants the GIL at once.
+            let notified = if core.wakes_a_thread() {
+                py.detach(|| core.notify())
+            } else {
+                core.notify()
+            };
+            if let Err(error) = notified {
+                self.state.with(|state| {
+                    state.refused.push(event);
+                    state.error = Some(error);
+                });
+                self.report(py);
+            }
+            if deaf {
+                next = self.state.with(|state| state.queue.baton(side));
+            }
+        }
+    }
+
+    #[cold]
+    fn try_again(&self, py: Python<'_>) {
+        for event in self.state.with(|state| mem::take(&mut state.refused)) {
+            self.wake_one(py, Side::Get, event);
+        }
+        self.report(py);
+    }
+
+    #[cold]
+    fn report(&self, py: Python<'_>) {
+        let error = self.state.with(|state| {
+            let error = state.error.take();
+            error.filter(|_| !mem::replace(&mut state.reported, true))
+        });
+        if let Some(error) = error {
+            let error = super::os_error(error);
+            let report = || py.import("wakefd._queue")?.call_method1("report", (error.value(py),));
+            if let Err(error) = report() {
+                error.write_unraisable(py, None);
+            }
+        }
+    }
+
+    pub(super) fn lazily(
+        &self,
+        py: Python<'_>,
+        which: fn(&mut State) -> &mut Option<Py<IoEvent>>,
+    ) -> PyResult<Py<IoEvent>> {
+        if let Some(event) = self
+            .state
+            .with(|state| which(state).as_ref().map(|event| event.clone_ref(py)))
+        {
+            return Ok(event);
+        }
+        let fresh = IoEvent::fresh(py)?;
+        Ok(self.state.with(|state| {
+            let event = which(state).get_or_insert(fresh).clone_ref(py);
+            state.settle();
+            event
+        }))
+    }
+
+    pub(super) fn look<R>(&self, look: impl FnOnce(&Core) -> R) -> R {
+        self.state.with(|state| look(&state.queue))
+    }
+
+    /// Callable from destructors: an exception may be on its way there.
+    pub(super) fn give_back(&self, py: Python<'_>, item: Py<PyAny>) {
+        let on_its_way = PyErr::take(py);
+        let mut item = Some(item);
+        let mut attempts = self.peace.attempts();
+        while let Some(it) = item.take() {
+            let plan = if self.heap {
+                attempts.next(py);
+                match Plan::push(self, py, &it) {
+                    Ok(Some(plan)) => Some(plan),
+                    Ok(None) => {
+                        item = Some(it);
+                        continue;
+                    }
+                    Err(_) => None, // at the end: out of order, but not lost
+                }
+            } else {
+                None
+            };
+            let given = self.change(py, |queue| {
+                if plan.as_ref().is_some_and(|plan| plan.check(queue).is_err()) {
+                    return Err(Some(it));
+                }
+                let given = queue.give_back(it);
+                if let (Ok(_), Some(plan)) = (&given, plan) {
+                    plan.pushed(queue);
+                }
+                Ok(given)
+            });
+            match given {
+                Ok(Ok(woken)) => self.wake(py, Side::Get, woken),
+                Ok(Err(gone)) => drop(gone), // may run Python code
+                Err(again) => item = again,
+            }
+        }
+        if let Some(error) = on_its_way {
+            error.restore(py);
+        }
+    }
+}
+
+#[inline]
+fn put(queue: &mut Core, item: &mut Option<Py<PyAny>>) -> Result<((), Option<Py<IoEvent>>), Refusal> {
+    let Some(it) = item.take() else {
+        return Ok(((), None));
+    };
+    match queue.put(it) {
+        Ok(woken) => Ok(((), woken)),
+        Err((refusal, it)) => {
+            *item = Some(it);
+            Err(refusal)
+        }
+    }
+}
+
+pub(super) fn new_list(py: Python<'_>, count: usize) -> PyResult<Bound<'_, PyList>> {
+    let count = isize::try_from(count).unwrap_or(isize::MAX);
+    // SAFETY: a new list, or an exception. Nobody sees it before its items are set.
+    let list = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyList_New(count)) }?;
+    Ok(list.cast_into::<PyList>()?)
+}
+
+fn shut(side: Side) -> PyErr {
+    QueueShutDown::new_err(match side {
+        Side::Get => "the queue is shut down, and empty",
+        Side::Put => "the queue is shut down",
+    })
+}
+
+pub(super) fn empty() -> PyErr {
+    Empty::new_err(())
+}
+
+pub(super) fn full() -> PyErr {
+    Full::new_err(())
+}
