@@ -996,6 +996,9 @@ def test_ctrl_c_loses_no_item():
 
     signal.signal(signal.SIGINT, interrupt)
 
+    def heard():
+        return not armed
+
     def both():
         until(lambda: counts(q) == (2, 0))
         q.put("it")
@@ -1011,7 +1014,7 @@ def test_ctrl_c_loses_no_item():
         thread = Thread(both)
         with suppress(KeyboardInterrupt):
             got.append(q.get())
-            until(lambda: not armed)
+            until(heard)
         thread.finish()
         if len(got) == before:
             until(lambda before=before: len(got) == before + 1, f"{q} {n}")

@@ -51,6 +51,7 @@ __all__ = [
 ]
 
 __version__: str = _wakefd.VERSION
+_wakefd.install_fast_methods()
 
 
 def __getattr__(name: str) -> object:

@@ -6,7 +6,7 @@ from _typeshed import SupportsGetItem
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
 from typing_extensions import disjoint_base
 
-__all__ = ["VERSION", "Hub", "IoEvent", "Items", "Place", "Queue", "Reader", "Ready", "Waiter", "backend", "seconds", "turn_ended", "wait_for_one"]
+__all__ = ["VERSION", "Hub", "IoEvent", "Items", "Place", "Queue", "Reader", "Ready", "Waiter", "backend", "install_fast_methods", "seconds", "turn_ended", "wait_for_one"]
 
 VERSION: Final[str]
 """
@@ -190,6 +190,10 @@ class Place:
         """
         Served or not. To be called in any case.
         """
+    def line_up(self, /) -> bool:
+        """
+        Stand in line, if there is nothing to do but to wait. Return False if an attempt is to be made instead.
+        """
     def peek(self, /, default: Any) -> Any:
         """
         Return the next item, which stays; `default` if there is none.
@@ -234,9 +238,9 @@ class Queue:
         """
         Take an item if there is one and this turn's time is not used up, else return `default`.
         """
-    def _take_many(self, /, max: SupportsIndex) -> Any | None:
+    def _take_many(self, /, max: SupportsIndex, at_once: bool) -> Any | None:
         """
-        Take up to `max` items if there are some and this turn's time is not used up.
+        Take up to `max` items if there are some, this turn's time is not used up, and the loop bears it (`at_once`).
         """
     def clear(self, /) -> None:
         """
@@ -446,6 +450,11 @@ def backend() -> str:
     Which notifier the operating system gives us: "eventfd", "socketpair" or "tcp".
 
     Raises OSError if it gives none.
+    """
+
+def install_fast_methods() -> None:
+    """
+    Put faster methods before some of these. To be called at the import.
     """
 
 def seconds(timeout: SupportsFloat | SupportsIndex | None = None) -> float | None:

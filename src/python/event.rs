@@ -45,19 +45,8 @@ impl IoEvent {
     ///
     /// Raise OSError if the system refused to make a descriptor readable. The flag is up all the same, whoever could be
     /// woken was, and the next notify() tries again.
-    #[inline]
     fn notify(&self, py: Python<'_>) -> PyResult<bool> {
-        let event = &self.inner.event;
-        if event.pipe.is_coalescing() {
-            return Ok(false);
-        }
-        // A thread that is woken wants the GIL at once; a loop is usually woken for later.
-        if event.wakes_a_thread() {
-            py.detach(|| event.raise())
-        } else {
-            event.raise()
-        }
-        .map_err(os_error)
+        self.raise(py).map_err(os_error)
     }
 
     /// Lower the flag. Return True if it was up. Clear first and look at your data afterwards.
@@ -162,6 +151,20 @@ impl IoEvent {
 }
 
 impl IoEvent {
+    #[inline]
+    pub(super) fn raise(&self, py: Python<'_>) -> io::Result<bool> {
+        let event = &self.inner.event;
+        if event.pipe.is_coalescing() {
+            return Ok(false);
+        }
+        // A thread that is woken wants the GIL at once; a loop is usually woken for later.
+        if event.wakes_a_thread() {
+            py.detach(|| event.raise())
+        } else {
+            event.raise()
+        }
+    }
+
     pub(super) fn fresh(py: Python<'_>) -> PyResult<Py<Self>> {
         Py::new(py, Self::new())
     }

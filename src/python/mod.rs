@@ -2,6 +2,7 @@
 
 mod event;
 mod exclusive;
+mod fast;
 mod heap;
 mod hub;
 mod queue;
@@ -41,6 +42,7 @@ mod _wakefd {
     #[pymodule_export]
     use super::{
         event::{IoEvent, seconds, wait_for_one},
+        fast::install_fast_methods,
         hub::{Hub, Reader},
         queue::Queue,
         task::{Items, Place, Ready},

@@ -45,6 +45,12 @@ impl State {
         self.error.is_some() || !self.refused.is_empty()
     }
 
+    /// Not only whom it wakes must hear of a change.
+    #[inline]
+    pub(super) fn shows(&self) -> bool {
+        self.readable.is_some() || self.finished.is_some() || self.trouble()
+    }
+
     #[inline]
     fn settle(&mut self) {
         if self.readable.is_some() || self.finished.is_some() {

@@ -1,0 +1,220 @@
+//! The hottest methods as CPython calls them: what PyO3 wraps around a method costs as much as these do.
+//!
+//! Each does the common case, and leaves all else to the method of the same name that PyO3 made.
+
+use super::{event::IoEvent, os_error, queue::Queue};
+use crate::queue::{Refusal, Side};
+use pyo3::{
+    Borrowed, PyClass,
+    ffi::{self, PyObject},
+    prelude::*,
+    pyclass::boolean_struct::True,
+    sync::PyOnceLock,
+    types::{PyDict, PyTuple, PyType},
+};
+use std::{ffi::CString, iter, ptr};
+
+trait Fast {
+    type Class: PyClass<Frozen = True> + Sync;
+    const NAME: &str;
+    /// It takes none, or one, by position.
+    const TAKES: ffi::Py_ssize_t;
+
+    /// What PyO3 made.
+    fn original() -> &'static PyOnceLock<Py<PyAny>>;
+
+    /// `None`: it is not the common case, and nothing was done. The result is a new reference, or null with an exception set.
+    fn common(this: &Self::Class, py: Python<'_>, argument: *mut PyObject) -> Option<*mut PyObject>;
+}
+
+/// # Safety
+/// CPython calls it, as a method of the class, with `METH_FASTCALL | METH_KEYWORDS`.
+unsafe extern "C" fn method<M: Fast>(
+    slf: *mut PyObject,
+    args: *const *mut PyObject,
+    count: ffi::Py_ssize_t,
+    names: *mut PyObject,
+) -> *mut PyObject {
+    if count == M::TAKES && names.is_null() {
+        // SAFETY: CPython has attached this thread, checked the class, and holds a reference during the call.
+        let (py, this) = unsafe {
+            let py = Python::assume_attached();
+            (py, Borrowed::from_ptr(py, slf).cast_unchecked::<M::Class>())
+        };
+        let argument = if M::TAKES == 0 {
+            ptr::null_mut()
+        } else {
+            // SAFETY: there is one.
+            unsafe { *args }
+        };
+        if let Some(result) = M::common(this.get(), py, argument) {
+            return result;
+        }
+    }
+    Python::attach(|py| {
+        // SAFETY: as above.
+        let result = unsafe { original::<M>(py, slf, args, count, names) };
+        result.map_or_else(|error| raise(py, error), Py::into_ptr)
+    })
+}
+
+/// # Safety
+/// As of `method`.
+#[cold]
+unsafe fn original<M: Fast>(
+    py: Python<'_>,
+    slf: *mut PyObject,
+    args: *const *mut PyObject,
+    count: ffi::Py_ssize_t,
+    names: *mut PyObject,
+) -> PyResult<Py<PyAny>> {
+    // SAFETY: so many arguments, and after them one for each name, if there are names.
+    let argument = |at: usize| unsafe { Borrowed::from_ptr(py, *args.add(at)) };
+    let count = usize::try_from(count).unwrap_or_default();
+    // SAFETY: an object, for the time of the call.
+    let this = unsafe { Borrowed::from_ptr(py, slf) };
+    let positional: Vec<_> = iter::once(this).chain((0..count).map(argument)).collect();
+    let positional = PyTuple::new(py, positional)?;
+    let Some(original) = M::original().get(py) else {
+        unreachable!("it was set at the import");
+    };
+    if names.is_null() {
+        return original.call1(py, positional);
+    }
+    let keywords = PyDict::new(py);
+    // SAFETY: a tuple of strings.
+    let names = unsafe { Borrowed::from_ptr(py, names).cast_unchecked::<PyTuple>() };
+    for (at, name) in names.iter().enumerate() {
+        keywords.set_item(name, argument(count + at))?;
+    }
+    original.call(py, positional, Some(&keywords))
+}
+
+fn raise(py: Python<'_>, error: PyErr) -> *mut PyObject {
+    error.restore(py);
+    ptr::null_mut()
+}
+
+/// Puts the fast method before PyO3's.
+fn install<M: Fast>(py: Python<'_>) -> PyResult<()> {
+    let class: Bound<'_, PyType> = py.get_type::<M::Class>();
+    let original = class.getattr(M::NAME)?;
+    let text = |attribute| original.getattr(attribute)?.extract::<String>();
+    let doc = format!("{}{}\n--\n\n{}", M::NAME, text("__text_signature__")?, text("__doc__")?);
+    let definition = Box::leak(Box::new(ffi::PyMethodDef {
+        ml_name: CString::new(M::NAME)?.into_raw(),
+        ml_meth: ffi::PyMethodDefPointer {
+            PyCFunctionFastWithKeywords: method::<M>,
+        },
+        ml_flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS,
+        ml_doc: CString::new(doc)?.into_raw(),
+    }));
+    // SAFETY: a class, and a definition that lives as long as the process.
+    let fast = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyDescr_NewMethod(class.as_type_ptr(), definition)) }?;
+    let _ = M::original().set(py, original.unbind());
+    class.setattr(M::NAME, fast)
+}
+
+/// Put faster methods before some of these. To be called at the import.
+#[pyfunction]
+pub(super) fn install_fast_methods(py: Python<'_>) -> PyResult<()> {
+    install::<Notify>(py)?;
+    install::<Clear>(py)?;
+    install::<IsSet>(py)?;
+    install::<Put>(py)?;
+    install::<PutNowait>(py)?;
+    install::<Get>(py)?;
+    install::<GetNowait>(py)
+}
+
+macro_rules! fast {
+    ($method:ident, $class:ty, $name:literal, $takes:literal, $common:expr) => {
+        struct $method;
+
+        impl Fast for $method {
+            type Class = $class;
+            const NAME: &str = $name;
+            const TAKES: ffi::Py_ssize_t = $takes;
+
+            fn original() -> &'static PyOnceLock<Py<PyAny>> {
+                static ORIGINAL: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+                &ORIGINAL
+            }
+
+            #[inline]
+            fn common(this: &$class, py: Python<'_>, argument: *mut PyObject) -> Option<*mut PyObject> {
+                $common(this, py, argument)
+            }
+        }
+    };
+}
+
+fast!(Notify, IoEvent, "notify", 0, |this: &IoEvent, py, _| Some(flag(
+    py,
+    this.raise(py)
+)));
+fast!(Clear, IoEvent, "clear", 0, |this: &IoEvent, py, _| Some(flag(
+    py,
+    this.inner.clear()
+)));
+fast!(IsSet, IoEvent, "is_set", 0, |this: &IoEvent, py, _| Some(flag(
+    py,
+    Ok(this.inner.is_set())
+)));
+fast!(Put, Queue, "put", 1, put);
+fast!(PutNowait, Queue, "put_nowait", 1, put);
+fast!(Get, Queue, "get", 0, get);
+fast!(GetNowait, Queue, "get_nowait", 0, get);
+
+#[inline]
+fn flag(py: Python<'_>, result: std::io::Result<bool>) -> *mut PyObject {
+    match result {
+        // SAFETY: immortal, or counted as any other.
+        Ok(flag) => unsafe { ffi::PyBool_FromLong(flag.into()) },
+        Err(error) => Python::attach(|_| raise(py, os_error(error))),
+    }
+}
+
+/// There is room, and no event to show it to but the first getter's.
+#[inline]
+fn put(queue: &Queue, py: Python<'_>, item: *mut PyObject) -> Option<*mut PyObject> {
+    if queue.heap {
+        return None;
+    }
+    // SAFETY: an argument.
+    let item = unsafe { Borrowed::from_ptr(py, item) }.to_owned().unbind();
+    let put = queue.state.with(|state| {
+        if state.shows() {
+            Err((Refusal::NotNow, item))
+        } else {
+            state.queue.put(item)
+        }
+    });
+    match put {
+        Ok(getter) => {
+            if getter.is_some() {
+                Python::attach(|py| queue.wake(py, Side::Get, getter));
+            }
+            Some(py.None().into_ptr())
+        }
+        Err((_, item)) => {
+            drop(item.into_bound(py)); // `Py` would have it dropped later: it does not know that we are attached
+            None
+        }
+    }
+}
+
+/// There is an item, and no event to show it to but the first putter's.
+#[inline]
+fn get(queue: &Queue, _: Python<'_>, _: *mut PyObject) -> Option<*mut PyObject> {
+    if queue.heap {
+        return None;
+    }
+    let (item, putter) = queue
+        .state
+        .with(|state| if state.shows() { None } else { state.queue.get().ok() })?;
+    if putter.is_some() {
+        Python::attach(|py| queue.wake(py, Side::Put, putter));
+    }
+    Some(item.into_ptr())
+}

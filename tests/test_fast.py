@@ -1,0 +1,75 @@
+"""The methods that stand before PyO3's: the same words, the same answers, the same complaints."""
+
+import inspect
+import queue
+import sys
+
+import pytest
+
+from wakefd import IoEvent, LifoQueue, PriorityQueue, Queue, QueueShutDown
+
+METHODS = [
+    (IoEvent, "notify", "(self, /)"),
+    (IoEvent, "clear", "(self, /)"),
+    (IoEvent, "is_set", "(self, /)"),
+    (Queue, "put", "(self, item, block=True, timeout=None)"),
+    (Queue, "put_nowait", "(self, /, item)"),
+    (Queue, "get", "(self, block=True, timeout=None)"),
+    (Queue, "get_nowait", "(self, /)"),
+]
+
+
+@pytest.mark.parametrize(("kind", "name", "signature"), METHODS)
+def test_they_look_like_any_other(kind, name, signature):
+    method = getattr(kind, name)
+    words = [word.split("=")[0].strip("(), /") for word in signature.split(",")]
+    assert list(inspect.signature(method).parameters) == [word for word in words if word]
+    assert method.__name__ == name
+    assert inspect.getdoc(method)
+
+
+@pytest.mark.parametrize(("kind", "name", "_"), METHODS)
+def test_they_complain_like_any_other(kind, name, _):
+    it = kind()
+    for args, kwargs in [(range(7), {}), ([], {"unheard_of": 1}), ([1], {"unheard_of": 1})]:
+        with pytest.raises(TypeError, match=name):
+            getattr(it, name)(*args, **kwargs)
+    with pytest.raises(TypeError):
+        getattr(kind, name)(object())
+
+
+def test_every_way_to_pass_arguments():
+    q = Queue(9)
+    q.put(1)
+    q.put(item=2)
+    q.put(3, True)
+    q.put(4, block=False)
+    q.put(5, True, 0.5)
+    q.put(timeout=0, item=6)
+    q.put_nowait(item=7)
+    assert [q.get(), q.get(True), q.get(block=False), q.get(timeout=1), q.get(True, 1)] == [
+        *range(1, 6)
+    ]
+    assert q.get_nowait() == 6
+    assert q.get() == 7
+    with pytest.raises(ValueError):
+        q.put(8, timeout=-1)
+
+
+@pytest.mark.parametrize("kind", [Queue, LifoQueue, PriorityQueue])
+def test_an_item_has_one_reference_less_when_it_is_out(kind):
+    q = kind(1)
+    item = (5, object())
+    count = sys.getrefcount(item)
+    for _ in range(10):
+        q.put(item)
+        with pytest.raises(queue.Full):
+            q.put_nowait(item)
+        with pytest.raises(queue.Full):
+            q.put(item, False)
+        assert sys.getrefcount(item) == count + 1
+        assert q.get() is item
+    q.close()
+    with pytest.raises(QueueShutDown):
+        q.put(item)
+    assert sys.getrefcount(item) == count
