@@ -1,4 +1,4 @@
-"""The two pictures of `docs/images`, from the rows of one run."""
+"""The pictures of `docs/images`, from the rows of one run."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ from house import Row, middle
 
 FOLDER = Path(__file__).parent.parent / "docs" / "images"
 OURS, THEIRS, PLAIN = "#d1495b", "#30638e", "#9aa5b1"
+LIGHT, GREYS = "#e9a0aa", ("#6c8fb0", "#9aa5b1", "#c9d0d8")
 
 
 def draw(rows: list[Row]) -> list[Path]:
@@ -39,7 +40,43 @@ def draw(rows: list[Row]) -> list[Path]:
                 ),
             )
         )
+    if queue := _queues(rows):
+        done.append(
+            _bars(
+                "queue.svg",
+                "Items from threads to one coroutine on asyncio",
+                "million items per second (more is better)",
+                queue,
+                (
+                    "wakefd, async_get_many",
+                    "wakefd, async for",
+                    "aiologic.SimpleQueue",
+                    "janus",
+                    "culsans",
+                    "asyncio.Queue and call_soon_threadsafe",
+                ),
+                "%.2f",
+            )
+        )
     return done
+
+
+def _queues(rows):
+    """From one thread and from four: ours in two ways, then the peers, in millions per second."""
+    groups = {}
+    for row in rows:
+        if not row.what.endswith("to one coroutine, batches"):
+            continue
+        figures = groups.setdefault(row.what.split(" to ")[0], {})
+        figures["many"] = row.ours
+        figures[row.peer] = row.theirs
+    for row in rows:
+        if row.what.endswith("to one coroutine, async for"):
+            groups[row.what.split(" to ")[0]]["for"] = row.ours
+    order = ("many", "for", "aiologic", "janus", "culsans", "call_soon_threadsafe")
+    return {
+        name: [1e3 / middle(figures[mode]) for mode in order] for name, figures in groups.items()
+    }
 
 
 def _groups(rows, prefix, scale=lambda figure: figure):
@@ -52,16 +89,19 @@ def _groups(rows, prefix, scale=lambda figure: figure):
     return groups
 
 
-def _bars(name, title, axis, groups, labels) -> Path:
+def _bars(name, title, axis, groups, labels, form="%.0f") -> Path:
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(7, 0.9 + 0.95 * len(groups)), layout="constrained")
+    tall = 0.9 + 0.32 * len(labels) * len(groups)
+    figure, axes = plt.subplots(figsize=(7, tall), layout="constrained")
     figure.patch.set_facecolor("white")
-    for n, (label, colour) in enumerate(zip(labels, (OURS, THEIRS, PLAIN), strict=True)):
+    step = 0.78 / len(labels)
+    colours = (OURS, THEIRS, PLAIN) if len(labels) == 3 else (OURS, LIGHT, THEIRS, *GREYS)
+    for n, (label, colour) in enumerate(zip(labels, colours, strict=True)):
         figures = [group[n] for group in groups.values()]
-        places = [at + (n - 1) * 0.26 for at in range(len(groups))]
-        bars = axes.barh(places, figures, height=0.24, color=colour, label=label)
-        axes.bar_label(bars, fmt="%.0f", padding=3)
+        places = [at + (n - (len(labels) - 1) / 2) * step for at in range(len(groups))]
+        bars = axes.barh(places, figures, height=0.92 * step, color=colour, label=label)
+        axes.bar_label(bars, fmt=form, padding=3)
     axes.set_yticks(range(len(groups)), list(groups))
     axes.invert_yaxis()
     axes.margins(x=0.1)
