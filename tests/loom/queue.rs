@@ -1,6 +1,6 @@
 //! A queue's waiting rule: nobody sleeps beside what he waits for.
 //!
-//! `src/queue.rs` is the shipped one; the mutex stands for the GIL. `Spot` and `Desk` do here what `src/python/queue.rs`
+//! `src/queue.rs` is the shipped one; the mutex stands for the GIL. `Spot` and `Desk` do here what `src/python/steps.rs`
 //! does with it, in the same order; a bell is the least that an event must be. Who sleeps for ever is a deadlock to loom.
 
 use super::{model, together};
