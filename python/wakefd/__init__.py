@@ -28,6 +28,7 @@ from wakefd._views import (
 
 if TYPE_CHECKING:
     from wakefd._async_errors import AsyncQueueEmpty, AsyncQueueFull, AsyncQueueShutDown
+    from wakefd._selector_loop import SelectorEventLoop
 
 __all__ = [
     "AsyncQueue",
@@ -41,6 +42,7 @@ __all__ = [
     "PriorityQueue",
     "Queue",
     "QueueShutDown",
+    "SelectorEventLoop",
     "SyncQueue",
     "SyncQueueEmpty",
     "SyncQueueFull",
@@ -54,9 +56,12 @@ __version__: str = _wakefd.VERSION
 
 
 def __getattr__(name: str) -> object:
+    # No asyncio before somebody asks.
     if name in {"AsyncQueueEmpty", "AsyncQueueFull", "AsyncQueueShutDown"}:
-        from wakefd import _async_errors  # noqa: PLC0415 - no asyncio before somebody asks
-
-        globals()[name] = value = getattr(_async_errors, name)
-        return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from wakefd import _async_errors as module  # noqa: PLC0415
+    elif name == "SelectorEventLoop":
+        from wakefd import _selector_loop as module  # noqa: PLC0415
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value = getattr(module, name)
+    return value
