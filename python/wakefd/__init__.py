@@ -10,6 +10,7 @@
 True
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from wakefd import _wakefd
@@ -55,13 +56,17 @@ __all__ = [
 __version__: str = _wakefd.VERSION
 
 
+# No asyncio before somebody asks.
+_LAZY = {
+    "AsyncQueueEmpty": "wakefd._async_errors",
+    "AsyncQueueFull": "wakefd._async_errors",
+    "AsyncQueueShutDown": "wakefd._async_errors",
+    "SelectorEventLoop": "wakefd._selector_loop",
+}
+
+
 def __getattr__(name: str) -> object:
-    # No asyncio before somebody asks.
-    if name in {"AsyncQueueEmpty", "AsyncQueueFull", "AsyncQueueShutDown"}:
-        from wakefd import _async_errors as module  # noqa: PLC0415
-    elif name == "SelectorEventLoop":
-        from wakefd import _selector_loop as module  # noqa: PLC0415
-    else:
+    if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value = getattr(module, name)
+    globals()[name] = value = getattr(import_module(_LAZY[name]), name)
     return value

@@ -4,8 +4,30 @@ import asyncio
 import logging
 import os
 from time import sleep
+from typing import TYPE_CHECKING
 
 from wakefd._event import IoEvent
+
+if TYPE_CHECKING:
+    from collections import deque
+    from collections.abc import Callable
+    from selectors import BaseSelector
+
+    class _SelectorEventLoop(asyncio.SelectorEventLoop):
+        """With what asyncio keeps to itself; the same from CPython 3.11 to 3.14."""
+
+        _closed: bool
+        _ready: deque[asyncio.Handle]
+        _selector: BaseSelector
+
+        def _make_self_pipe(self) -> None: ...
+        def _close_self_pipe(self) -> None: ...
+        def _write_to_self(self) -> None: ...
+        def _add_reader(self, fd: int, callback: Callable[[], object]) -> asyncio.Handle: ...
+        def _remove_reader(self, fd: int) -> bool: ...
+
+else:
+    _SelectorEventLoop = asyncio.SelectorEventLoop
 
 # A thread that floods the loop would keep the GIL for its 5 ms, four threads for 20, and the loop's
 # turns would grow without end. asyncio's own loop gives up the GIL in every call, as it writes in
@@ -15,7 +37,7 @@ from wakefd._event import IoEvent
 _MANY = 500
 
 
-class SelectorEventLoop(asyncio.SelectorEventLoop):
+class SelectorEventLoop(_SelectorEventLoop):
     """asyncio's selector event loop, but threads wake it through an IoEvent.
 
     So what comes from threads coalesces: `call_soon_threadsafe`, and all that is made of it
@@ -36,17 +58,19 @@ class SelectorEventLoop(asyncio.SelectorEventLoop):
         OSError: no descriptor is to be had.
     """
 
-    def _make_self_pipe(self) -> None:
+    def __init__(self, selector: "BaseSelector | None" = None) -> None:
         self._event = IoEvent()
         self._refused = False
         try:
-            self._watch()
-            super()._make_self_pipe()  # type: ignore[misc]
-        except OSError:  # leave nothing half made
-            self._selector.close()
+            super().__init__(selector)
+        except OSError:  # no descriptor is left
             self._event.close()
             self._closed = True  # else __del__ closes what is not there
             raise
+
+    def _make_self_pipe(self) -> None:
+        self._watch()
+        super()._make_self_pipe()
 
     def _watch(self) -> None:
         self._process = os.getpid()
