@@ -326,6 +326,24 @@ def test_handles_and_contexts(loop):
     assert seen == [1, 0]
 
 
+@pytest.mark.parametrize("context", [None, contextvars.Context()])
+def test_a_handle_is_what_asyncio_would_have_made(loop, context, monkeypatch):
+    """It is made in place; another Python may know more of handles than we do."""
+    assert _selector_loop._KNOWN
+    ours = loop.call_soon_threadsafe(divmod, 7, 2, context=context)
+    monkeypatch.setattr(_selector_loop, "_KNOWN", False)
+    theirs = loop.call_soon_threadsafe(divmod, 7, 2, context=context)
+    assert type(ours) is type(theirs) is asyncio.Handle
+    assert list(loop._ready) == [ours, theirs]
+    assert repr(ours) == repr(theirs)
+    assert weakref.ref(ours)() is ours
+    for name in {*asyncio.Handle.__slots__} - {"__weakref__", "_context"}:
+        assert getattr(ours, name) == getattr(theirs, name), name
+    for handle in (ours, theirs):
+        given = handle._context
+        assert given is context if context is not None else isinstance(given, contextvars.Context)
+
+
 def test_what_a_callback_raises_goes_to_the_exception_handler(loop):
     told, ran = [], []
     loop.set_exception_handler(lambda _, context: told.append(context["exception"]))

@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import os
+from contextvars import Context, copy_context
 from time import sleep
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wakefd._event import IoEvent
 
@@ -12,11 +13,15 @@ if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Callable
     from selectors import BaseSelector
+    from typing import TypeVarTuple, Unpack
+
+    _Ts = TypeVarTuple("_Ts")
 
     class _SelectorEventLoop(asyncio.SelectorEventLoop):
         """With what asyncio keeps to itself; the same from CPython 3.11 to 3.14."""
 
         _closed: bool
+        _debug: bool
         _ready: deque[asyncio.Handle]
         _selector: BaseSelector
 
@@ -35,6 +40,20 @@ else:
 # With it, a 1 ms ticker under a flood of four threads ran at 600 Hz; without it, at 1 (asyncio's
 # own: 100); and the flood itself was quicker, too.
 _MANY = 500
+
+
+# What is known of a handle. If there is ever more to it, asyncio makes it.
+_KNOWN = {
+    "_args",
+    "_callback",
+    "_cancelled",
+    "_context",
+    "_loop",
+    "_repr",
+    "_source_traceback",
+    "__weakref__",
+} == {*asyncio.Handle.__slots__}
+_new = asyncio.Handle.__new__
 
 
 class SelectorEventLoop(_SelectorEventLoop):
@@ -64,9 +83,30 @@ class SelectorEventLoop(_SelectorEventLoop):
         try:
             super().__init__(selector)
         except OSError:  # no descriptor is left
-            self._event.close()
             self._closed = True  # else __del__ closes what is not there
             raise
+
+    def call_soon_threadsafe(
+        self,
+        callback: "Callable[[Unpack[_Ts]], object]",
+        *args: "Unpack[_Ts]",
+        context: Context | None = None,
+    ) -> asyncio.Handle:
+        """Call it in the loop's thread, soon. For any thread, and for signal handlers."""
+        if self._debug or self._closed or not _KNOWN:
+            return super().call_soon_threadsafe(callback, *args, context=context)
+        # As asyncio.Handle.__init__ does it, in place: with the four calls that this saves, a call
+        # takes 240 ns instead of 430. (Compiled, it would take longer: eight attributes.)
+        handle: Any = _new(asyncio.Handle)
+        handle._context = copy_context() if context is None else context
+        handle._loop = self
+        handle._callback = callback
+        handle._args = args
+        handle._cancelled = False
+        handle._repr = handle._source_traceback = None
+        self._ready.append(handle)
+        self._write_to_self()
+        return handle  # type: ignore[no-any-return]
 
     def _make_self_pipe(self) -> None:
         self._watch()
@@ -78,7 +118,6 @@ class SelectorEventLoop(_SelectorEventLoop):
         self._add_reader(self._watched, self._clear)
 
     def _close_self_pipe(self) -> None:
-        self._remove_reader(self._watched)
         self._event.close()
         super()._close_self_pipe()
 
