@@ -32,6 +32,7 @@ from helpers import (
     program,
     readable,
     stress,
+    until,
 )
 from test_queue_refused import Log
 from test_refused import Refused
@@ -154,6 +155,30 @@ def test_a_call_after_the_loop_has_looked_and_before_it_sleeps():
     loop.run_until_complete(future)
     loop.close()
     assert len(ran) == 5
+
+
+def test_a_thread_that_loses_the_gil_right_after_its_wake_up():
+    """The callback is in before the loop wakes, for the loop may go back to sleep at once."""
+
+    class Event:
+        def __init__(self, event):
+            self.event = event
+            self.clear, self.close = event.clear, event.close
+
+        def notify(self):
+            self.event.notify()
+            until(lambda: not self.event.is_set(), "the loop's turn")
+            time.sleep(0.02)
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        loop._event = Event(loop._event)
+        future = loop.create_future()
+        thread = Thread(loop.call_soon_threadsafe, future.set_result, None)
+        await future
+        thread.finish()
+
+    run(main)
 
 
 @pytest.mark.stress
