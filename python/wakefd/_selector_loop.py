@@ -134,7 +134,10 @@ class SelectorEventLoop(_SelectorEventLoop):
         # What is appended from now on raises the flag again. What is there already, the loop sees
         # before it sleeps: it looks at _ready then.
         try:
-            self._event.clear()
+            if not self._event.clear():
+                # Nobody has notified: a stranger's token. What drains ours takes it along.
+                self._event.notify()
+                self._event.clear()
         except OSError:  # its pair of sockets has died, and the event has a new one
             self._remove_reader(self._watched)
             self._watch()
