@@ -23,6 +23,7 @@ import memory
 import micro
 import pingpong
 import queues
+import selector_loop
 from house import Row, middle
 
 GROUPS = {
@@ -35,6 +36,7 @@ GROUPS = {
     "broadcast": (broadcast.rows, "one event, 1 000 tasks"),
     "first": (first_of.rows, "the first of many events"),
     "queue": (queues.rows, "items from threads to a coroutine, and whether the loop has its turn"),
+    "loop": (selector_loop.rows, "wakefd.SelectorEventLoop beside asyncio's own"),
     "churn": (churn.rows, "1 000 loops in a row on one event"),
 }
 

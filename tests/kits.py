@@ -8,6 +8,7 @@ import asyncio
 import sys
 from functools import partial
 
+import wakefd
 from kit_asyncio import (
     AsyncioKit,
     ThreadedLoop,
@@ -103,6 +104,7 @@ KITS = {
     "asyncio-debug": partial(AsyncioKit, debug=True),
     "asyncio-future": partial(AsyncioKit, loop=UnknownLoop),
     "asyncio-python-task": partial(AsyncioKit, task_factory=python_task),
+    "asyncio-selector-loop": partial(AsyncioKit, loop=wakefd.SelectorEventLoop),
     "asyncio-thread": partial(AsyncioKit, loop=ThreadedLoop),
     "asyncio-thread-future": partial(AsyncioKit, loop=UnknownThreadedLoop),
     "uvloop": uvloop_kit,

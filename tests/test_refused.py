@@ -23,14 +23,15 @@ pytestmark = pytest.mark.skipif(not seccomp.AVAILABLE, reason="no seccomp number
 class Refused:
     """A thread whose writes to `fd` (or all of its tokens) are refused."""
 
-    def __init__(self, fd=None):
+    def __init__(self, fd=None, streams=True):
         self._calls, self._result = [], None
         self._todo, self._done = threading.Semaphore(0), threading.Semaphore(0)
-        self._thread = Thread(self._work, fd)
+        self._thread = Thread(self._work, fd, streams)
 
-    def _work(self, fd):
+    def _work(self, fd, streams):
         # A stream's writing end is not the descriptor that is watched.
-        seccomp.refuse("sendto", errno=errno.EPERM)
+        if streams:
+            seccomp.refuse("sendto", errno=errno.EPERM)
         seccomp.refuse("write", errno=errno.EPERM, fd=fd)
         while self._todo.acquire(timeout=PATIENCE):
             call = self._calls.pop()

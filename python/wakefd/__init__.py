@@ -10,6 +10,7 @@
 True
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from wakefd import _wakefd
@@ -28,6 +29,7 @@ from wakefd._views import (
 
 if TYPE_CHECKING:
     from wakefd._async_errors import AsyncQueueEmpty, AsyncQueueFull, AsyncQueueShutDown
+    from wakefd._selector_loop import SelectorEventLoop
 
 __all__ = [
     "AsyncQueue",
@@ -41,6 +43,7 @@ __all__ = [
     "PriorityQueue",
     "Queue",
     "QueueShutDown",
+    "SelectorEventLoop",
     "SyncQueue",
     "SyncQueueEmpty",
     "SyncQueueFull",
@@ -54,10 +57,17 @@ __version__: str = _wakefd.VERSION
 _wakefd.install_fast_methods()
 
 
-def __getattr__(name: str) -> object:
-    if name in {"AsyncQueueEmpty", "AsyncQueueFull", "AsyncQueueShutDown"}:
-        from wakefd import _async_errors  # noqa: PLC0415 - no asyncio before somebody asks
+# No asyncio before somebody asks.
+_LAZY = {
+    "AsyncQueueEmpty": "wakefd._async_errors",
+    "AsyncQueueFull": "wakefd._async_errors",
+    "AsyncQueueShutDown": "wakefd._async_errors",
+    "SelectorEventLoop": "wakefd._selector_loop",
+}
 
-        globals()[name] = value = getattr(_async_errors, name)
-        return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __getattr__(name: str) -> object:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value = getattr(import_module(_LAZY[name]), name)
+    return value
