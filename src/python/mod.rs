@@ -3,6 +3,7 @@
 mod event;
 mod heap;
 mod hub;
+mod portal;
 mod queue;
 mod task;
 mod turn;
@@ -13,6 +14,7 @@ use std::io;
 
 // A Python class, so that the generated stubs know it.
 pyo3::import_exception!(wakefd._errors, ClosedResourceError);
+pyo3::import_exception!(wakefd._errors, LoopClosedError);
 
 /// Keeps the errno; OSError then picks its subclass itself.
 fn os_error(error: io::Error) -> PyErr {
@@ -40,6 +42,7 @@ mod _wakefd {
     use super::{
         event::{IoEvent, seconds, wait_for_one},
         hub::{Hub, Reader},
+        portal::{Inbox, Portal, Receiver},
         queue::Queue,
         task::{Items, Place, Ready},
         turn::turn_ended,

@@ -33,7 +33,7 @@ pyo3::import_exception!(queue, Full);
 pyo3::import_exception!(wakefd._errors, QueueShutDown);
 
 /// One at a time. Under the GIL nobody ever finds it taken, as nobody lets go of the GIL in there.
-struct Exclusive<T> {
+pub(super) struct Exclusive<T> {
     taken: AtomicBool,
     value: UnsafeCell<T>,
 }
@@ -42,7 +42,7 @@ struct Exclusive<T> {
 unsafe impl<T: Send> Sync for Exclusive<T> {}
 
 impl<T> Exclusive<T> {
-    fn new(value: T) -> Self {
+    pub(super) fn new(value: T) -> Self {
         Self {
             taken: AtomicBool::new(false),
             value: UnsafeCell::new(value),
@@ -50,7 +50,7 @@ impl<T> Exclusive<T> {
     }
 
     #[inline]
-    fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
+    pub(super) fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
         struct Free<'a>(&'a AtomicBool);
         impl Drop for Free<'_> {
             fn drop(&mut self) {

@@ -1,0 +1,402 @@
+"""`Portal`: the compiled inbox, and what needs an event loop."""
+
+import logging
+import reprlib
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import Future, InvalidStateError
+from contextvars import Context, copy_context
+from functools import partial
+from inspect import isawaitable
+from types import CoroutineType, TracebackType
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, TypeVarTuple, Unpack, overload
+
+from wakefd import _loops, _wakefd
+from wakefd._errors import LoopClosedError
+from wakefd._event import IoEvent
+
+_T = TypeVar("_T")
+_Ts = TypeVarTuple("_Ts")
+
+_log = logging.getLogger("wakefd")
+
+
+class Call(Generic[_T]):
+    """A submitted call: from the inbox to the end of its future."""
+
+    __slots__ = ("args", "cancel", "context", "ended", "function", "future", "inbox")
+
+    def __init__(
+        self, inbox: _wakefd.Inbox, function: Callable[..., Any], args: tuple[Any, ...]
+    ) -> None:
+        if not callable(function):
+            raise TypeError(f"a portal calls functions: {function!r} is not callable")
+        self.inbox, self.function, self.args = inbox, function, args
+        self.future: Future[_T] = Future()
+        self.context: Context = copy_context()
+        # Of the task, once there is one.
+        self.cancel: Callable[[], object] | None = None
+        self.ended = False
+
+    # The future is PENDING to the last, so that it can be cancelled; then RUNNING for a moment, in
+    # which nobody can.
+
+    def succeeded(self, result: _T) -> None:
+        """Tell the future, unless it was cancelled."""
+        if self._end():
+            self.future.set_result(result)
+
+    def failed(self, error: BaseException) -> None:
+        """Tell the future, unless it was cancelled."""
+        if self._end():
+            self.future.set_exception(error)
+
+    def cancelled(self) -> None:
+        """Tell the future, unless it knows."""
+        self.cancel = None
+        self.future.cancel()
+        self._end()
+
+    def relay(self, future: "Future[_T]") -> None:
+        """Its future is done. In any thread: if it was cancelled, the loop must hear of it."""
+        if future.cancelled() and self.cancel is not None:
+            self.inbox.push_again(self)
+
+    def _end(self) -> bool:
+        self.cancel = None
+        if self.ended:
+            return False
+        self.ended = True
+        return self.future.set_running_or_notify_cancel()
+
+
+class Runner:
+    """What a receiver needs of its loop. One for each portal; for the loop's thread only.
+
+    `cancelled` is how a function says that it was cancelled; `ends` is what ends the loop, wherever
+    it is raised.
+    """
+
+    cancelled: type[BaseException]
+    ends: tuple[type[BaseException], ...] = ()
+
+    def __init__(self) -> None:
+        self.event = IoEvent()  # the inbox's
+        self.inbox = _wakefd.Inbox(self.event)
+        self.running: set[Call[Any]] = set()
+        # Rises each time a closed portal's calls have all ended.
+        self.rested = IoEvent()
+
+    def spawn(self, call: Call[Any], awaitable: Awaitable[Any]) -> None:
+        """Make a task of it, and set call.cancel. The task's last act is `done`."""
+        raise NotImplementedError
+
+    def step(self, call: Call[Any]) -> None:
+        """Begin a call; or, if it has begun, cancel it."""
+        if call.cancel is not None:
+            call.cancel()
+            return
+        if call.ended or call.future.cancelled():
+            call.cancelled()
+            return
+        try:
+            result = call.context.run(call.function, *call.args)
+            if type(result) is CoroutineType or isawaitable(result):
+                self.running.add(call)
+                self.spawn(call, result)
+                call.future.add_done_callback(call.relay)
+            else:
+                call.succeeded(result)
+        except self.cancelled:
+            call.cancelled()
+        except BaseException as error:
+            self.running.discard(call)
+            call.failed(error)
+            if isinstance(error, self.ends):
+                raise
+        finally:
+            del call  # the traceback is in its future
+
+    def done(self, call: Call[Any]) -> None:
+        """Its task has ended, and the future knows."""
+        self.running.discard(call)
+        if not self.running and self.inbox.closed:
+            self.inbox.wake()
+
+    def rest(self) -> bool:
+        """All calls of a closed portal have begun. Have they ended?"""
+        if self.running:
+            return False
+        self.rested.notify()
+        return True
+
+    def failed(self, error: BaseException, function: object) -> None:
+        """Report what a callback has raised."""
+        _log.error("exception in a call of a portal, %r", function, exc_info=error)
+
+    def gone(self, calls: list[Any]) -> None:
+        """The loop is closed. Nobody who was promised a call is left waiting."""
+        never = []
+        for call in calls:
+            if isinstance(call, Call):
+                call.failed(LoopClosedError("the event loop was closed before the call began"))
+            else:
+                never.append(call[1])
+        for call in list(self.running):
+            self.left(call)
+            call.failed(LoopClosedError("the event loop was closed before the call had ended"))
+        self.running.clear()
+        self.rested.notify()
+        if never:
+            some = ", ".join(map(reprlib.repr, never[:10])) + ", ..." * (len(never) > 10)
+            _log.error(
+                "%d calls that a portal had accepted will never run: its event loop is closed: %s",
+                len(never),
+                some,
+            )
+
+    def left(self, call: Call[Any]) -> None:
+        """The loop is closed, and `done` was never told of this call."""
+
+
+class Portal(_wakefd.Portal):
+    """Calls into an event loop from any thread. Made inside the loop that it leads to.
+
+    What was accepted runs, or whoever waits for it is told that the loop is closed, in the moment in
+    which it is closed. Calls of one thread begin in their order. A batch of calls costs one system
+    call, and a flood of them lets the rest of the loop have a turn every half millisecond.
+
+    For asyncio (uvloop, and others with its interface) and trio.
+
+    Raises:
+        RuntimeError: no supported loop runs here.
+        OSError: there is no descriptor to be had for this loop.
+    """
+
+    __slots__ = ("_runner",)
+    _runner: Runner
+
+    def __new__(cls) -> Self:
+        """Make one."""
+        runner = _loops.open_portal()
+        self = super().__new__(cls, runner.inbox)
+        self._runner = runner
+        return self
+
+    if TYPE_CHECKING:  # the compiled half does not know the types of the arguments
+
+        def call_soon(
+            self, function: Callable[[Unpack[_Ts]], object], /, *args: Unpack[_Ts]
+        ) -> None: ...
+
+    @overload
+    def submit(
+        self, function: Callable[[Unpack[_Ts]], Coroutine[Any, Any, _T]], /, *args: Unpack[_Ts]
+    ) -> "Future[_T]": ...
+    @overload
+    def submit(
+        self, function: Callable[[Unpack[_Ts]], Awaitable[_T]], /, *args: Unpack[_Ts]
+    ) -> "Future[_T]": ...
+    @overload
+    def submit(
+        self, function: Callable[[Unpack[_Ts]], _T], /, *args: Unpack[_Ts]
+    ) -> "Future[_T]": ...
+    def submit(self, function: Callable[..., Any], /, *args: Any) -> "Future[Any]":
+        """Have `function(*args)` called in the loop, and awaited if it is async; return its future.
+
+        The call runs in a copy of this thread's context. Cancelling the future cancels the task,
+        also before it has begun; a task that is cancelled in the loop cancels the future. What the
+        call raises is raised by `future.result()`. If the loop is closed first, that is
+        LoopClosedError.
+
+        Callable from any thread, the loop's own included; it never blocks.
+
+        Raises:
+            LoopClosedError: the loop is closed.
+            ClosedResourceError: the portal is closed.
+            TypeError: the function is not callable.
+        """
+        call: Call[Any] = Call(self._inbox, function, args)
+        self._inbox.push(call)
+        return call.future
+
+    @overload
+    def run(
+        self, function: Callable[[Unpack[_Ts]], Coroutine[Any, Any, _T]], /, *args: Unpack[_Ts]
+    ) -> _T: ...
+    @overload
+    def run(
+        self, function: Callable[[Unpack[_Ts]], Awaitable[_T]], /, *args: Unpack[_Ts]
+    ) -> _T: ...
+    @overload
+    def run(self, function: Callable[[Unpack[_Ts]], _T], /, *args: Unpack[_Ts]) -> _T: ...
+    def run(self, function: Callable[..., Any], /, *args: Any) -> Any:
+        """Have `function(*args)` called in the loop, as submit() does; wait, and return its result.
+
+        Blocks this thread. A Ctrl-C meanwhile cancels the call.
+
+        Raises:
+            RuntimeError: this is the loop's own thread, which would wait for itself.
+            LoopClosedError: the loop is closed, or is before the call has ended.
+            ClosedResourceError: the portal is closed.
+            TypeError: the function is not callable.
+        """
+        self._check_thread("run")
+        return _result(self.submit(function, *args))
+
+    def start_task(
+        self, function: Callable[..., Awaitable[_T]], /, *args: Any
+    ) -> "tuple[Future[_T], Any]":
+        """Start a task in the loop, and wait until it is ready.
+
+        `function(*args, task_status=...)` is called; it is ready when it calls
+        `task_status.started(value)`. Return `(future, value)`; the future is the task's, as from
+        submit(). Blocks this thread. A Ctrl-C meanwhile cancels the task.
+
+        Raises:
+            RuntimeError: the task ended without started(); or this is the loop's own thread, which
+                would wait for itself.
+            LoopClosedError: the loop is closed, or is before the task is ready.
+            ClosedResourceError: the portal is closed.
+            Exception: what the task raised before it was ready.
+        """
+        self._check_thread("start_task")
+        status = TaskStatus()
+        future = self.submit(partial(function, *args, task_status=status))
+        future.add_done_callback(status._ended)
+        try:
+            return future, _result(status._ready)
+        except BaseException:
+            future.cancel()
+            raise
+
+    async def __aenter__(self) -> Self:
+        """Return the portal itself."""
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the portal, and wait until all calls and tasks under way have ended.
+
+        If the body has raised, or the wait is cancelled, what is under way is cancelled.
+        """
+        self.close()
+        runner = self._runner
+        if exc is not None:
+            self._cancel_all()
+        try:
+            while not (self._inbox.gone or (self._inbox.quiet and not runner.running)):
+                runner.rested.clear()
+                self._inbox.wake()  # it looks, and answers
+                await runner.rested.notified()
+        except BaseException:
+            self._cancel_all()
+            raise
+
+    def __enter__(self) -> Self:
+        """Return the portal itself."""
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the portal."""
+        self.close()
+
+    def _cancel_all(self) -> None:
+        for call in list(self._runner.running):
+            call.future.cancel()
+
+    def _check_thread(self, method: str) -> None:
+        if self._inbox.here:
+            raise RuntimeError(
+                f"portal.{method}() blocks, and this is the portal's own thread: it would wait for"
+                " itself; await the function, or use portal.submit() or portal.call_soon()"
+            )
+
+
+class TaskStatus:
+    """What a task under `Portal.start_task` says when it is ready."""
+
+    __slots__ = ("_ready",)
+
+    def __init__(self) -> None:
+        self._ready: Future[Any] = Future()
+
+    def started(self, value: Any = None) -> None:
+        """Let start_task() return, with this value.
+
+        Raises:
+            RuntimeError: it was called before.
+        """
+        try:
+            self._ready.set_result(value)
+        except InvalidStateError:
+            if not self._ready.cancelled():
+                raise RuntimeError("called 'started' twice on the same task status") from None
+
+    def _ended(self, future: "Future[Any]") -> None:
+        if self._ready.done():
+            return
+        if future.cancelled():
+            self._ready.cancel()
+        else:
+            self._ready.set_exception(
+                future.exception() or RuntimeError("the task ended without task_status.started()")
+            )
+
+
+def _result(future: "Future[_T]") -> _T:
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()  # it was us who were interrupted, if this does anything
+        raise
+    finally:
+        del future  # the traceback is in it
+
+
+async def wrap_future(future: "Future[_T]") -> _T:
+    """Wait for a `concurrent.futures.Future` on whatever loop is running; return its result.
+
+    If the wait is cancelled, so is the future.
+
+    Raises:
+        TypeError: it is no such future (asyncio's own can be awaited).
+        concurrent.futures.CancelledError: the future was cancelled.
+        RuntimeError: no supported loop runs here; or it ran before a fork, in the parent.
+        OSError: there is no descriptor to be had for this loop.
+        Exception: what the future's call raised.
+    """
+    if not isinstance(future, Future):
+        raise TypeError(f"not a concurrent.futures.Future: {future!r}")
+    done = IoEvent()
+    future.add_done_callback(lambda _: _notify(done))
+    try:
+        await done.notified()
+        return future.result()
+    except BaseException:
+        future.cancel()
+        raise
+    finally:
+        del future  # the traceback is in it
+
+
+def _notify(event: IoEvent) -> None:
+    try:
+        event.notify()
+    except OSError as error:
+        report(error)
+
+
+def report(error: OSError) -> None:
+    """Of a wake-up that the system refused, once for each portal."""
+    _log.error(
+        "a portal's wake-up was refused; its calls stay in, and the next one tries again: %s", error
+    )
