@@ -140,7 +140,7 @@ class Runner:
             if isinstance(call, Call):
                 call.failed(LoopClosedError("the event loop was closed before the call began"))
             else:
-                never.append(call[1])
+                never.append(call)
         for call in list(self.running):
             self.left(call)
             call.failed(LoopClosedError("the event loop was closed before the call had ended"))

@@ -14,7 +14,7 @@ use crate::fork;
 use pyo3::{
     PyTraverseError, PyVisit,
     exceptions::{PyKeyboardInterrupt, PySystemExit, PyTypeError},
-    ffi, intern,
+    intern,
     prelude::*,
     sync::PyOnceLock,
     types::{PyList, PyTuple, PyWeakrefReference},
@@ -30,8 +30,12 @@ use std::{
 const ROOM: usize = 1024;
 
 enum Call {
-    /// `call_soon`: the arguments of `Context.run`, the context first.
-    Soon(Py<PyTuple>),
+    /// `call_soon`. The copy of the caller's context, if there is anything in it.
+    Soon {
+        function: Py<PyAny>,
+        args: Py<PyTuple>,
+        context: Option<Py<PyAny>>,
+    },
     /// Whatever `runner.step()` takes.
     Step(Py<PyAny>),
 }
@@ -157,7 +161,15 @@ impl Inbox {
         visit.call(&self.event)?;
         self.state.with(|state| {
             state.calls.iter().try_for_each(|call| match call {
-                Call::Soon(arguments) => visit.call(arguments),
+                Call::Soon {
+                    function,
+                    args,
+                    context,
+                } => {
+                    visit.call(function)?;
+                    visit.call(args)?;
+                    visit.call(context)
+                }
                 Call::Step(call) => visit.call(call),
             })
         })
@@ -217,6 +229,27 @@ fn run_in_context(py: Python<'_>) -> PyResult<&Py<PyAny>> {
     })
 }
 
+fn new_context(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    py.import("contextvars")?.getattr("Context")?.call0()
+}
+
+fn call_in_context<'py>(
+    context: &Bound<'py, PyAny>,
+    function: &Bound<'py, PyAny>,
+    args: &Bound<'py, PyTuple>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = context.py();
+    let all = PyTuple::new(
+        py,
+        [context, function]
+            .into_iter()
+            .cloned()
+            .chain(args.iter())
+            .collect::<Vec<_>>(),
+    )?;
+    run_in_context(py)?.bind(py).call1(all)
+}
+
 /// Calls into an event loop from threads.
 ///
 /// The base class of `wakefd.Portal`, which adds what needs an event loop.
@@ -248,21 +281,14 @@ impl Portal {
             return Err(not_callable(function));
         }
         let inbox = self.inbox.get();
+        // Of a thread, it is usually empty: then there is nothing to keep, and nothing for the collector to look at.
         let context = inbox.copy_context.bind(py).call0()?;
-        // SAFETY: a new tuple, or an exception; all its items are set before anybody sees it, and each takes over a reference.
-        let arguments = unsafe {
-            let count = ffi::PyTuple_Size(args.as_ptr());
-            let tuple = Bound::from_owned_ptr_or_err(py, ffi::PyTuple_New(count + 2))?;
-            ffi::PyTuple_SetItem(tuple.as_ptr(), 0, context.into_ptr());
-            ffi::PyTuple_SetItem(tuple.as_ptr(), 1, function.clone().into_ptr());
-            for at in 0..count {
-                let item = ffi::PyTuple_GetItem(args.as_ptr(), at);
-                ffi::Py_INCREF(item);
-                ffi::PyTuple_SetItem(tuple.as_ptr(), at + 2, item);
-            }
-            tuple.cast_into_unchecked::<PyTuple>()
+        let call = Call::Soon {
+            function: function.clone().unbind(),
+            args: args.clone().unbind(),
+            context: (context.len()? > 0).then(|| context.unbind()),
         };
-        inbox.put(py, Call::Soon(arguments.unbind()), false)
+        inbox.put(py, call, false)
     }
 
     /// Accept no more calls: they raise ClosedResourceError from now on. What was accepted runs in the loop's next turns.
@@ -348,6 +374,8 @@ pub(crate) struct Receiver {
     /// The loop will call `again()`.
     scheduled: AtomicBool,
     finished: AtomicBool,
+    /// Empty.
+    context: Exclusive<Option<Py<PyAny>>>,
 }
 
 #[pymethods]
@@ -368,6 +396,7 @@ impl Receiver {
             ticket: AtomicU64::new(0),
             scheduled: AtomicBool::new(false),
             finished: AtomicBool::new(false),
+            context: Exclusive::new(None),
         })
     }
 
@@ -391,14 +420,29 @@ impl Receiver {
     /// call again.
     ///
     /// Raise what ends a loop, KeyboardInterrupt and SystemExit; then there may be more, too.
-    fn turn(&self, py: Python<'_>) -> PyResult<bool> {
+    fn turn(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        let (py, this) = (slf.py(), slf.get());
+        let here = thread::current().id();
+        this.inbox.get().state.with(|state| state.thread = here);
+        let calls = slf.getattr(intern!(py, "_calls"))?;
+        let context = this.context.with(Option::take); // not there: a callback runs the loop inside the loop
+        let context = context.map_or_else(|| new_context(py), |context| Ok(context.into_bound(py)))?;
+        let result = run_in_context(py)?.bind(py).call1((&context, calls, &context));
+        if context.len()? == 0 {
+            let context = context.unbind();
+            let old = this.context.with(|mine| mine.replace(context));
+            drop(old);
+        }
+        result?.extract()
+    }
+
+    /// In an empty context, for those who brought none: one context for all of them, until one of them leaves something in it.
+    fn _calls(&self, py: Python<'_>, context: &Bound<'_, PyAny>) -> PyResult<bool> {
         let inbox = self.inbox.get();
         let event = &inbox.event.get().inner.event;
-        let here = thread::current().id();
-        inbox.state.with(|state| state.thread = here);
         let mut turn = Turn::FRESH;
         let more = loop {
-            if !turn.within(false) {
+            if !turn.within(false) || context.len()? > 0 {
                 break Ok(true);
             }
             let call = inbox.state.with(|state| {
@@ -454,7 +498,7 @@ impl Receiver {
             return Ok(()); // the parent's
         }
         let calls = calls.into_iter().map(|call| match call {
-            Call::Soon(arguments) => arguments.into_any(),
+            Call::Soon { function, .. } => function,
             Call::Step(call) => call,
         });
         let calls = PyList::new(py, calls.collect::<Vec<_>>())?;
@@ -496,7 +540,7 @@ impl Receiver {
         // First this, then the calls: what rises from here on makes another turn. If the hub's token is refused, there will
         // be one, too.
         let waits = Self::begin(slf).is_ok();
-        let more = this.turn(py);
+        let more = Self::turn(slf);
         if this.finished.load(Relaxed) {
             if let Some((hub, _)) = &this.hub {
                 Hub::cancel(hub.bind(py), this.ticket.swap(0, Relaxed));
@@ -523,17 +567,23 @@ impl Receiver {
 
     #[inline]
     fn run(&self, py: Python<'_>, call: Call) -> PyResult<()> {
-        let arguments = match call {
-            Call::Soon(arguments) => arguments,
+        let (function, args, context) = match call {
+            Call::Soon {
+                function,
+                args,
+                context,
+            } => (function.into_bound(py), args.into_bound(py), context),
             Call::Step(call) => return self.runner.call_method1(py, intern!(py, "step"), (call,)).map(drop),
         };
-        let Err(error) = run_in_context(py)?.bind(py).call1(arguments.bind(py)) else {
-            return Ok(());
+        let result = match context {
+            None if args.is_empty() => function.call0(),
+            None => function.call1(&args),
+            Some(context) => call_in_context(context.bind(py), &function, &args),
         };
+        let Err(error) = result else { return Ok(()) };
         if error.is_instance_of::<PyKeyboardInterrupt>(py) || error.is_instance_of::<PySystemExit>(py) {
             return Err(error);
         }
-        let function = arguments.bind(py).get_item(1)?;
         let failed = (error.into_value(py), function);
         self.runner.call_method1(py, intern!(py, "failed"), failed).map(drop)
     }
