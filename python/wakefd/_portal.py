@@ -17,13 +17,16 @@ from wakefd._event import IoEvent
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
 
+_repr = reprlib.Repr()  # which survives what a repr may raise
+_repr.maxother = 200
+
 _log = logging.getLogger("wakefd")
 
 
 class Call(Generic[_T]):
     """A submitted call: from the inbox to the end of its future."""
 
-    __slots__ = ("args", "cancel", "context", "ended", "function", "future", "inbox")
+    __slots__ = ("args", "begun", "cancel", "context", "ended", "function", "future", "inbox")
 
     def __init__(
         self, inbox: _wakefd.Inbox, function: Callable[..., Any], args: tuple[Any, ...]
@@ -35,7 +38,7 @@ class Call(Generic[_T]):
         self.context: Context = copy_context()
         # Of the task, once there is one.
         self.cancel: Callable[[], object] | None = None
-        self.ended = False
+        self.begun = self.ended = False
 
     # The future is PENDING to the last, so that it can be cancelled; then RUNNING for a moment, in
     # which nobody can.
@@ -55,6 +58,12 @@ class Call(Generic[_T]):
         self.cancel = None
         self.future.cancel()
         self._end()
+
+    def stop(self) -> None:
+        """Cancel its task, once. In the loop's thread."""
+        cancel, self.cancel = self.cancel, None
+        if cancel is not None:
+            cancel()
 
     def relay(self, future: "Future[_T]") -> None:
         """Its future is done. In any thread: if it was cancelled, the loop must hear of it."""
@@ -82,34 +91,36 @@ class Runner:
     def __init__(self) -> None:
         self.event = IoEvent()  # the inbox's
         self.inbox = _wakefd.Inbox(self.event)
-        self.running: set[Call[Any]] = set()
+        self.running: dict[Call[Any], Any] = {}  # and their tasks
         # Rises each time a closed portal's calls have all ended.
         self.rested = IoEvent()
 
-    def spawn(self, call: Call[Any], awaitable: Awaitable[Any]) -> None:
-        """Make a task of it, and set call.cancel. The task's last act is `done`."""
+    def spawn(self, call: Call[Any], awaitable: Awaitable[Any]) -> object:
+        """Make a task of it, set call.cancel, and return the task. `done` is told of its end."""
         raise NotImplementedError
 
     def step(self, call: Call[Any]) -> None:
         """Begin a call; or, if it has begun, cancel it."""
-        if call.cancel is not None:
-            call.cancel()
+        if call.begun:
+            call.stop()
             return
-        if call.ended or call.future.cancelled():
+        call.begun = True
+        if call.future.cancelled():
             call.cancelled()
             return
         try:
             result = call.context.run(call.function, *call.args)
             if type(result) is CoroutineType or isawaitable(result):
-                self.running.add(call)
-                self.spawn(call, result)
-                call.future.add_done_callback(call.relay)
+                self.running[call] = self.spawn(call, result)
+                if call.future.cancelled():
+                    call.stop()
+                else:
+                    call.future.add_done_callback(call.relay)
             else:
                 call.succeeded(result)
         except self.cancelled:
             call.cancelled()
         except BaseException as error:
-            self.running.discard(call)
             call.failed(error)
             if isinstance(error, self.ends):
                 raise
@@ -118,7 +129,7 @@ class Runner:
 
     def done(self, call: Call[Any]) -> None:
         """Its task has ended, and the future knows."""
-        self.running.discard(call)
+        self.running.pop(call, None)
         if not self.running and self.inbox.closed:
             self.inbox.wake()
 
@@ -141,21 +152,21 @@ class Runner:
                 call.failed(LoopClosedError("the event loop was closed before the call began"))
             else:
                 never.append(call)
-        for call in list(self.running):
-            self.left(call)
+        for call, task in list(self.running.items()):
+            self.left(call, task)
             call.failed(LoopClosedError("the event loop was closed before the call had ended"))
         self.running.clear()
         self.rested.notify()
         if never:
-            some = ", ".join(map(reprlib.repr, never[:10])) + ", ..." * (len(never) > 10)
+            some = ", ".join(map(_repr.repr, never[:10])) + ", ..." * (len(never) > 10)
             _log.error(
-                "%d calls that a portal had accepted will never run: its event loop is closed: %s",
+                "%d that a portal had accepted will never be called: its event loop is closed: %s",
                 len(never),
                 some,
             )
 
-    def left(self, call: Call[Any]) -> None:
-        """The loop is closed, and `done` was never told of this call."""
+    def left(self, call: Call[Any], task: Any) -> None:
+        """The loop is closed, and `done` was never told of this task. It may have ended."""
 
 
 class Portal(_wakefd.Portal):
@@ -314,7 +325,7 @@ class Portal(_wakefd.Portal):
             call.future.cancel()
 
     def _check_thread(self, method: str) -> None:
-        if self._inbox.here:
+        if self._inbox.here and not self._inbox.closed:
             raise RuntimeError(
                 f"portal.{method}() blocks, and this is the portal's own thread: it would wait for"
                 " itself; await the function, or use portal.submit() or portal.call_soon()"

@@ -20,20 +20,26 @@ class _Runner(Runner):
         super().__init__()
         self.loop = ref(loop)
 
-    def spawn(self, call: Call[Any], awaitable: Awaitable[Any]) -> None:
+    def spawn(self, call: Call[Any], awaitable: Awaitable[Any]) -> "asyncio.Task[Any]":
         coroutine = awaitable if iscoroutine(awaitable) else _wait(awaitable)
         task = asyncio.get_running_loop().create_task(coroutine, context=call.context)
         call.cancel = task.cancel
         task.add_done_callback(partial(self._ended, call))
+        return task
 
     def _ended(self, call: Call[Any], task: "asyncio.Task[Any]") -> None:
+        self.left(call, task)
+        self.done(call)
+
+    def left(self, call: Call[Any], task: "asyncio.Task[Any]") -> None:
+        if not task.done():
+            return
         if task.cancelled():
             call.cancelled()
         elif (error := task.exception()) is not None:
             call.failed(error)
         else:
             call.succeeded(task.result())
-        self.done(call)
 
     def failed(self, error: BaseException, function: object) -> None:
         loop = self.loop()

@@ -5,6 +5,7 @@ from typing import Any
 
 import trio
 
+from wakefd._errors import LoopClosedError
 from wakefd._event import IoEvent
 from wakefd._portal import Call, Runner
 from wakefd._wakefd import Receiver
@@ -13,12 +14,12 @@ from wakefd._wakefd import Receiver
 class _Runner(Runner):
     cancelled = trio.Cancelled
 
-    def spawn(self, call: Call[Any], awaitable: Awaitable[Any]) -> None:
+    def spawn(self, call: Call[Any], awaitable: Awaitable[Any]) -> trio.lowlevel.Task:
         scope = trio.CancelScope()
-        trio.lowlevel.spawn_system_task(
+        call.cancel = scope.cancel
+        return trio.lowlevel.spawn_system_task(
             self._run, call, awaitable, scope, context=call.context, name=call.function
         )
-        call.cancel = scope.cancel
 
     async def _run(
         self, call: Call[Any], awaitable: Awaitable[Any], scope: trio.CancelScope
@@ -33,8 +34,8 @@ class _Runner(Runner):
                 call.succeeded(await awaitable)
             if scope.cancelled_caught:
                 call.cancelled()
-        except trio.Cancelled:
-            call.cancelled()
+        except trio.Cancelled:  # not by the scope: nothing else cancels a system task
+            call.failed(LoopClosedError("the event loop ended before the call had ended"))
             raise
         except BaseException as error:
             call.failed(error)

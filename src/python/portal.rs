@@ -376,6 +376,7 @@ pub(crate) struct Receiver {
     finished: AtomicBool,
     /// Empty.
     context: Exclusive<Option<Py<PyAny>>>,
+    rest_of_turn: Exclusive<Turn>,
 }
 
 #[pymethods]
@@ -397,6 +398,7 @@ impl Receiver {
             scheduled: AtomicBool::new(false),
             finished: AtomicBool::new(false),
             context: Exclusive::new(None),
+            rest_of_turn: Exclusive::new(Turn::FRESH),
         })
     }
 
@@ -424,26 +426,33 @@ impl Receiver {
         let (py, this) = (slf.py(), slf.get());
         let here = thread::current().id();
         this.inbox.get().state.with(|state| state.thread = here);
-        let calls = slf.getattr(intern!(py, "_calls"))?;
-        let context = this.context.with(Option::take); // not there: a callback runs the loop inside the loop
-        let context = context.map_or_else(|| new_context(py), |context| Ok(context.into_bound(py)))?;
-        let result = run_in_context(py)?.bind(py).call1((&context, calls, &context));
-        if context.len()? == 0 {
-            let context = context.unbind();
-            let old = this.context.with(|mine| mine.replace(context));
-            drop(old);
+        let run = slf.getattr(intern!(py, "_run"))?;
+        this.rest_of_turn.with(|turn| *turn = Turn::FRESH);
+        loop {
+            let context = this.context.with(Option::take); // not there: a callback runs the loop inside the loop
+            let context = context.map_or_else(|| new_context(py), |context| Ok(context.into_bound(py)))?;
+            let ended = run_in_context(py)?.bind(py).call1((&context, &run, &context));
+            if context.len()? == 0 {
+                let old = this.context.with(|mine| mine.replace(context.unbind()));
+                drop(old);
+            }
+            if let Some(more) = ended?.extract()? {
+                return Ok(more);
+            }
         }
-        result?.extract()
     }
 
-    /// In an empty context, for those who brought none: one context for all of them, until one of them leaves something in it.
-    fn _calls(&self, py: Python<'_>, context: &Bound<'_, PyAny>) -> PyResult<bool> {
+    /// In an empty context, for those who brought none: one for all of them, until one of them leaves something in it (None).
+    fn _run(&self, py: Python<'_>, context: &Bound<'_, PyAny>) -> PyResult<Option<bool>> {
         let inbox = self.inbox.get();
         let event = &inbox.event.get().inner.event;
-        let mut turn = Turn::FRESH;
+        let mut turn = self.rest_of_turn.with(|turn| *turn);
         let more = loop {
-            if !turn.within(false) || context.len()? > 0 {
-                break Ok(true);
+            if !turn.within(false) {
+                break Ok(Some(true));
+            }
+            if context.len()? > 0 {
+                break Ok(None);
             }
             let call = inbox.state.with(|state| {
                 let call = state.calls.pop_front();
@@ -470,9 +479,10 @@ impl Receiver {
                         self.finished.store(true, Relaxed);
                     }
                 }
-                break Ok(false);
+                break Ok(Some(false));
             }
         };
+        self.rest_of_turn.with(|rest| *rest = turn);
         inbox.state.with(|state| state.busy = false);
         more
     }
@@ -514,12 +524,7 @@ impl Receiver {
     /// The next turn: from the loop.
     fn again(slf: &Bound<'_, Self>) -> PyResult<()> {
         slf.get().scheduled.store(false, Relaxed);
-        // As in `Reader.dispatch`: raised here, the traceback would keep us alive past the end of the loop.
-        Self::serve(slf).or_else(|error| {
-            let error = error.into_value(slf.py()).into_any();
-            slf.get()
-                .call_soon(slf.py(), Bound::new(slf.py(), Raise { error })?.into_any())
-        })
+        Self::serve(slf)
     }
 
     #[allow(clippy::needless_pass_by_value)] // PyO3's signature
@@ -540,15 +545,20 @@ impl Receiver {
         // First this, then the calls: what rises from here on makes another turn. If the hub's token is refused, there will
         // be one, too.
         let waits = Self::begin(slf).is_ok();
-        let more = Self::turn(slf);
+        let more = Self::turn(slf).or_else(|error| {
+            // As in `Reader.dispatch`: raised here, the traceback would keep us alive past the end of the loop.
+            let error = error.into_value(py).into_any();
+            this.call_soon(py, Bound::new(py, Raise { error })?.into_any())?;
+            Ok::<_, PyErr>(true)
+        })?;
         if this.finished.load(Relaxed) {
             if let Some((hub, _)) = &this.hub {
                 Hub::cancel(hub.bind(py), this.ticket.swap(0, Relaxed));
             }
-        } else if (!waits || !matches!(more, Ok(false))) && !this.scheduled.swap(true, Relaxed) {
+        } else if (more || !waits) && !this.scheduled.swap(true, Relaxed) {
             this.call_soon(py, slf.getattr(intern!(py, "again"))?)?;
         }
-        more.map(drop)
+        Ok(())
     }
 
     fn call_soon(&self, py: Python<'_>, function: Bound<'_, PyAny>) -> PyResult<()> {
