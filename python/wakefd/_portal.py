@@ -8,7 +8,7 @@ from contextvars import Context, copy_context
 from functools import partial
 from inspect import isawaitable
 from types import CoroutineType, TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, TypeVarTuple, Unpack, overload
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, TypeVarTuple, cast, overload
 
 from wakefd import _loops, _wakefd
 from wakefd._errors import LoopClosedError
@@ -109,9 +109,10 @@ class Runner:
             call.cancelled()
             return
         try:
-            result = call.context.run(call.function, *call.args)
+            result: Any = call.context.run(call.function, *call.args)
             if type(result) is CoroutineType or isawaitable(result):
-                self.running[call] = self.spawn(call, result)
+                awaitable: Any = result  # whose type is narrowed to nothing that helps
+                self.running[call] = self.spawn(call, awaitable)
                 if call.future.cancelled():
                     call.stop()
                 else:
@@ -146,7 +147,7 @@ class Runner:
 
     def gone(self, calls: list[Any]) -> None:
         """The loop is closed. Nobody who was promised a call is left waiting."""
-        never = []
+        never: list[object] = []
         for call in calls:
             if isinstance(call, Call):
                 call.failed(LoopClosedError("the event loop was closed before the call began"))
@@ -172,8 +173,8 @@ class Runner:
 class Portal(_wakefd.Portal):
     """Calls into an event loop from any thread. Made inside the loop that it leads to.
 
-    What was accepted runs, or whoever waits for it is told that the loop is closed, in the moment in
-    which it is closed. Calls of one thread begin in their order. A batch of calls costs one system
+    What was accepted runs, or whoever waits for it is told that the loop is closed, at the moment
+    when that happens. Calls of one thread begin in their order. A batch of calls costs one system
     call, and a flood of them lets the rest of the loop have a turn every half millisecond.
 
     For asyncio (uvloop, and others with its interface) and trio.
@@ -190,28 +191,24 @@ class Portal(_wakefd.Portal):
         """Make one."""
         runner = _loops.open_portal()
         self = super().__new__(cls, runner.inbox)
-        self._runner = runner
-        return self
+        self._runner = runner  # type: ignore[attr-defined] # the stub says the base class
+        return self  # type: ignore[return-value]
 
     if TYPE_CHECKING:  # the compiled half does not know the types of the arguments
 
-        def call_soon(
-            self, function: Callable[[Unpack[_Ts]], object], /, *args: Unpack[_Ts]
-        ) -> None: ...
+        def call_soon(self, function: Callable[[*_Ts], object], /, *args: *_Ts) -> None: ...
 
     @overload
     def submit(
-        self, function: Callable[[Unpack[_Ts]], Coroutine[Any, Any, _T]], /, *args: Unpack[_Ts]
+        self, function: Callable[[*_Ts], Coroutine[Any, Any, _T]], /, *args: *_Ts
     ) -> "Future[_T]": ...
     @overload
-    def submit(
-        self, function: Callable[[Unpack[_Ts]], Awaitable[_T]], /, *args: Unpack[_Ts]
-    ) -> "Future[_T]": ...
+    def submit(self, function: Callable[[*_Ts], Awaitable[_T]], /, *args: *_Ts) -> "Future[_T]": ...
     @overload
-    def submit(
-        self, function: Callable[[Unpack[_Ts]], _T], /, *args: Unpack[_Ts]
-    ) -> "Future[_T]": ...
-    def submit(self, function: Callable[..., Any], /, *args: Any) -> "Future[Any]":
+    def submit(self, function: Callable[[*_Ts], _T], /, *args: *_Ts) -> "Future[_T]": ...
+    def submit(  # type: ignore[misc] # mypy finds *args narrower than *_Ts
+        self, function: Callable[..., Any], /, *args: Any
+    ) -> "Future[Any]":
         """Have `function(*args)` called in the loop, and awaited if it is async; return its future.
 
         The call runs in a copy of this thread's context. Cancelling the future cancels the task,
@@ -231,16 +228,14 @@ class Portal(_wakefd.Portal):
         return call.future
 
     @overload
-    def run(
-        self, function: Callable[[Unpack[_Ts]], Coroutine[Any, Any, _T]], /, *args: Unpack[_Ts]
-    ) -> _T: ...
+    def run(self, function: Callable[[*_Ts], Coroutine[Any, Any, _T]], /, *args: *_Ts) -> _T: ...
     @overload
-    def run(
-        self, function: Callable[[Unpack[_Ts]], Awaitable[_T]], /, *args: Unpack[_Ts]
-    ) -> _T: ...
+    def run(self, function: Callable[[*_Ts], Awaitable[_T]], /, *args: *_Ts) -> _T: ...
     @overload
-    def run(self, function: Callable[[Unpack[_Ts]], _T], /, *args: Unpack[_Ts]) -> _T: ...
-    def run(self, function: Callable[..., Any], /, *args: Any) -> Any:
+    def run(self, function: Callable[[*_Ts], _T], /, *args: *_Ts) -> _T: ...
+    def run(  # type: ignore[misc] # mypy finds *args narrower than *_Ts
+        self, function: Callable[..., Any], /, *args: Any
+    ) -> Any:
         """Have `function(*args)` called in the loop, as submit() does; wait, and return its result.
 
         Blocks this thread. A Ctrl-C meanwhile cancels the call.
@@ -273,9 +268,9 @@ class Portal(_wakefd.Portal):
         self._check_thread("start_task")
         status = TaskStatus()
         future = self.submit(partial(function, *args, task_status=status))
-        future.add_done_callback(status._ended)
+        future.add_done_callback(status.ended)
         try:
-            return future, _result(status._ready)
+            return future, _result(status.ready)
         except BaseException:
             future.cancel()
             raise
@@ -335,10 +330,10 @@ class Portal(_wakefd.Portal):
 class TaskStatus:
     """What a task under `Portal.start_task` says when it is ready."""
 
-    __slots__ = ("_ready",)
+    __slots__ = ("ready",)
 
     def __init__(self) -> None:
-        self._ready: Future[Any] = Future()
+        self.ready: Future[Any] = Future()
 
     def started(self, value: Any = None) -> None:
         """Let start_task() return, with this value.
@@ -347,18 +342,19 @@ class TaskStatus:
             RuntimeError: it was called before.
         """
         try:
-            self._ready.set_result(value)
+            self.ready.set_result(value)
         except InvalidStateError:
-            if not self._ready.cancelled():
+            if not self.ready.cancelled():
                 raise RuntimeError("called 'started' twice on the same task status") from None
 
-    def _ended(self, future: "Future[Any]") -> None:
-        if self._ready.done():
+    def ended(self, future: "Future[Any]") -> None:
+        """Its task has ended."""
+        if self.ready.done():
             return
         if future.cancelled():
-            self._ready.cancel()
+            self.ready.cancel()
         else:
-            self._ready.set_exception(
+            self.ready.set_exception(
                 future.exception() or RuntimeError("the task ended without task_status.started()")
             )
 
@@ -385,7 +381,7 @@ async def wrap_future(future: "Future[_T]") -> _T:
         OSError: there is no descriptor to be had for this loop.
         Exception: what the future's call raised.
     """
-    if not isinstance(future, Future):
+    if not isinstance(cast("object", future), Future):
         raise TypeError(f"not a concurrent.futures.Future: {future!r}")
     done = IoEvent()
     future.add_done_callback(lambda _: _notify(done))

@@ -7,7 +7,7 @@ from inspect import iscoroutine
 from typing import Any
 from weakref import ref
 
-from wakefd import _asyncio
+from wakefd._asyncio import hub
 from wakefd._portal import Call, Runner
 from wakefd._wakefd import Receiver
 
@@ -55,6 +55,5 @@ async def _wait(awaitable: Awaitable[Any]) -> Any:
 def open_portal(loop: asyncio.AbstractEventLoop) -> Runner:
     """Begin to serve a portal."""
     runner = _Runner(loop)
-    hub = _asyncio._hub(loop, _asyncio._state(loop))
-    Receiver(runner.inbox, runner, hub, loop).begin()  # which the hub owns from here on
+    Receiver(runner.inbox, runner, hub(loop), loop).begin()  # the hub owns it from here on
     return runner

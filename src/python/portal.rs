@@ -275,7 +275,7 @@ impl Portal {
     ///
     /// Raise LoopClosedError if the loop is closed, ClosedResourceError if the portal is; TypeError if the function is not
     /// callable. Never because a wake-up was refused: the call is in, and the refusal is logged.
-    #[pyo3(signature = (function, /, *args))]
+    #[pyo3(signature = (function, /, *args: "object"))]
     fn call_soon(&self, py: Python<'_>, function: &Bound<'_, PyAny>, args: &Bound<'_, PyTuple>) -> PyResult<()> {
         if !function.is_callable() {
             return Err(not_callable(function));
