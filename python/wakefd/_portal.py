@@ -110,9 +110,8 @@ class Runner:
             return
         try:
             result: Any = call.context.run(call.function, *call.args)
-            if type(result) is CoroutineType or isawaitable(result):
-                awaitable: Any = result  # whose type is narrowed to nothing that helps
-                self.running[call] = self.spawn(call, awaitable)
+            if _is_awaitable(result):
+                self.running[call] = self.spawn(call, result)
                 if call.future.cancelled():
                     call.stop()
                 else:
@@ -132,7 +131,7 @@ class Runner:
         """Its task has ended, and the future knows."""
         self.running.pop(call, None)
         if not self.running and self.inbox.closed:
-            self.inbox.wake()
+            self.inbox.notify()
 
     def rest(self) -> bool:
         """All calls of a closed portal have begun. Have they ended?"""
@@ -296,7 +295,7 @@ class Portal(_wakefd.Portal):
         try:
             while not (self._inbox.gone or (self._inbox.quiet and not runner.running)):
                 runner.rested.clear()
-                self._inbox.wake()  # it looks, and answers
+                self._inbox.notify()  # it looks, and answers
                 await runner.rested.notified()
         except BaseException:
             self._cancel_all()
@@ -367,6 +366,10 @@ def _result(future: "Future[_T]") -> _T:
         raise
     finally:
         del future  # the traceback is in it
+
+
+def _is_awaitable(result: object) -> bool:
+    return type(result) is CoroutineType or isawaitable(result)  # the first is quick
 
 
 async def wrap_future(future: "Future[_T]") -> _T:

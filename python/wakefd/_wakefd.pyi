@@ -93,6 +93,10 @@ class Inbox:
         """
         True in the loop's thread.
         """
+    def notify(self, /) -> None:
+        """
+        Have the receiver look.
+        """
     def push(self, /, call: Any) -> None:
         """
         Have `runner.step(call)` called in the loop's thread.
@@ -112,10 +116,6 @@ class Inbox:
     def size(self, /) -> int:
         """
         How many calls have not begun.
-        """
-    def wake(self, /) -> None:
-        """
-        Have the receiver look.
         """
 
 @disjoint_base

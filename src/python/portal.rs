@@ -104,7 +104,7 @@ impl Inbox {
     }
 
     /// Have the receiver look.
-    fn wake(&self, py: Python<'_>) {
+    fn notify(&self, py: Python<'_>) {
         let event = &self.event.get().inner.event;
         if !event.pipe.is_coalescing() {
             if let Err(error) = event.raise() {
@@ -121,7 +121,7 @@ impl Inbox {
             }
         });
         if self.epoch == fork::epoch() {
-            self.wake(py);
+            self.notify(py);
         }
     }
 
@@ -193,7 +193,7 @@ impl Inbox {
             state.life
         });
         if call.is_none() {
-            self.wake(py);
+            self.notify(py);
             return Ok(());
         }
         Err(match life {
