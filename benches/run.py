@@ -22,6 +22,7 @@ import house
 import memory
 import micro
 import pingpong
+import portal
 import queues
 from house import Row, middle
 
@@ -35,6 +36,7 @@ GROUPS = {
     "broadcast": (broadcast.rows, "one event, 1 000 tasks"),
     "first": (first_of.rows, "the first of many events"),
     "queue": (queues.rows, "items from threads to a coroutine, and whether the loop has its turn"),
+    "portal": (portal.rows, "calls from threads into a loop: how many, and there and back"),
     "churn": (churn.rows, "1 000 loops in a row on one event"),
 }
 
