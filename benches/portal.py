@@ -21,6 +21,7 @@ LABELS = {
     "anyio": "anyio's BlockingPortal",
     "from_thread": "trio.from_thread.run",
 }
+BETTER = {"threadsafe": 1, "anyio": 1}
 
 
 def rows() -> list[Row]:
@@ -63,7 +64,7 @@ def _trip_rows() -> list[Row]:
             trip = {mode: column(runs[mode], "trip", 1e6) for mode in modes}
             what = f"run, {loop}, {'a coroutine' if kind == 'async' else 'a plain function'}"
             out += [
-                Row(what, "us/trip", trip["portal"], LABELS[peer], trip[peer], 1)
+                Row(what, "us/trip", trip["portal"], LABELS[peer], trip[peer], BETTER.get(peer))
                 for peer in modes[1:]
             ]
     return out
@@ -144,7 +145,7 @@ async def trip(loop, mode, kind):
         return None
 
     function = nothing_async if kind == "async" else nothing
-    async with opened(loop, mode) as run:
+    async with opened(mode) as run:
         took = []
 
         def work():
@@ -164,7 +165,7 @@ async def trip(loop, mode, kind):
 class opened:  # noqa: N801 - a function, as it were
     """A way to call from a thread, and wait."""
 
-    def __init__(self, loop, mode):
+    def __init__(self, mode):
         self.mode = mode
 
     async def __aenter__(self):

@@ -152,8 +152,7 @@ class Runner:
                 call.failed(LoopClosedError("the event loop was closed before the call began"))
             else:
                 never.append(call)
-        for call, task in list(self.running.items()):
-            self.left(call, task)
+        for call in list(self.running):
             call.failed(LoopClosedError("the event loop was closed before the call had ended"))
         self.running.clear()
         self.rested.notify()
@@ -164,9 +163,6 @@ class Runner:
                 len(never),
                 some,
             )
-
-    def left(self, call: Call[Any], task: Any) -> None:
-        """The loop is closed, and `done` was never told of this task. It may have ended."""
 
 
 class Portal(_wakefd.Portal):

@@ -1,9 +1,8 @@
 """Portals into asyncio, uvloop, and every other loop with asyncio's interface."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
 from functools import partial
-from inspect import iscoroutine
 from typing import Any
 from weakref import ref
 
@@ -21,35 +20,41 @@ class _Runner(Runner):
         self.loop = ref(loop)
 
     def spawn(self, call: Call[Any], awaitable: Awaitable[Any]) -> "asyncio.Task[Any]":
-        coroutine = awaitable if iscoroutine(awaitable) else _wait(awaitable)
-        task = asyncio.get_running_loop().create_task(coroutine, context=call.context)
+        task = asyncio.get_running_loop().create_task(
+            self._run(call, awaitable), context=call.context
+        )
         call.cancel = task.cancel
-        task.add_done_callback(partial(self._ended, call))
+        task.add_done_callback(partial(self._ended, call, awaitable))
         return task
 
-    def _ended(self, call: Call[Any], task: "asyncio.Task[Any]") -> None:
-        self.left(call, task)
-        self.done(call)
-
-    def left(self, call: Call[Any], task: "asyncio.Task[Any]") -> None:
-        if not task.done():
-            return
-        if task.cancelled():
+    async def _run(self, call: Call[Any], awaitable: Awaitable[Any]) -> None:
+        # The future hears of it here, a turn of the loop earlier than from the task's callbacks.
+        try:
+            call.succeeded(await awaitable)
+        except asyncio.CancelledError:
             call.cancelled()
-        elif (error := task.exception()) is not None:
+            raise
+        except BaseException as error:
             call.failed(error)
+            if isinstance(error, self.ends):
+                raise
+        finally:
+            del call  # the traceback is in its future
+
+    def _ended(self, call: Call[Any], awaitable: Awaitable[Any], task: "asyncio.Task[Any]") -> None:
+        if task.cancelled():
+            if isinstance(awaitable, Coroutine):
+                awaitable.close()  # if it was cancelled before its first step
+            call.cancelled()
         else:
-            call.succeeded(task.result())
+            task.exception()  # the future has it
+        self.done(call)
 
     def failed(self, error: BaseException, function: object) -> None:
         loop = self.loop()
         if loop is not None:
             message = f"exception in a call of a portal, {function!r}"
             loop.call_exception_handler({"message": message, "exception": error})
-
-
-async def _wait(awaitable: Awaitable[Any]) -> Any:
-    return await awaitable
 
 
 def open_portal(loop: asyncio.AbstractEventLoop) -> Runner:
