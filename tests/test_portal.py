@@ -265,7 +265,7 @@ async def test_a_cancelled_future_cancels_the_task(kit):
 
     await ended(kit, Thread(work))
     assert seen == ["begun", "ended"]
-    assert not portal._runner.running
+    await come(kit, lambda: not portal._runner.running)
 
 
 @EVERYWHERE

@@ -35,7 +35,7 @@ class _Runner(Runner):
             if scope.cancelled_caught:
                 call.cancelled()
         except trio.Cancelled:  # not by the scope: nothing else cancels a system task
-            call.failed(LoopClosedError("the event loop ended before the call had ended"))
+            call.failed(LoopClosedError("the event loop was closed before the call had ended"))
             raise
         except BaseException as error:
             call.failed(error)
