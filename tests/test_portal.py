@@ -127,6 +127,30 @@ async def _result(kit, future):
     return future.result(0)
 
 
+async def test_an_exception_is_not_part_of_a_cycle(kit, no_gc):
+    portal = Portal()
+
+    class FailedError(Exception):
+        pass
+
+    async def fail_async():
+        raise FailedError
+
+    def fail():
+        raise FailedError
+
+    def work(function):
+        try:
+            portal.run(function)
+        except FailedError as error:
+            return weakref.ref(error)
+
+    for function in (fail, fail_async):
+        error = await ended(kit, Thread(work, function))
+        await come(kit, lambda: not portal._runner.running)
+        assert error() is None, function
+
+
 async def test_bad_input_is_refused_at_once(kit):
     portal = Portal()
     for method in (portal.call_soon, portal.submit):

@@ -67,7 +67,10 @@ class Caller:
     def cancel_one(self):
         """From the loop's side."""
         for call, task in self.portal._runner.running.items():
-            (task if self.kit.is_asyncio else call.future).cancel()
+            if self.kit.is_asyncio:
+                task.cancel()
+            elif call.future is not None:
+                call.future.cancel()
             break
 
     async def task(self, long):

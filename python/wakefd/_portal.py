@@ -26,7 +26,7 @@ _log = logging.getLogger("wakefd")
 class Call(Generic[_T]):
     """A submitted call: from the inbox to the end of its future."""
 
-    __slots__ = ("args", "begun", "cancel", "context", "ended", "function", "future", "inbox")
+    __slots__ = ("args", "begun", "cancel", "context", "function", "future", "inbox")
 
     def __init__(
         self, inbox: _wakefd.Inbox, function: Callable[..., Any], args: tuple[Any, ...]
@@ -34,30 +34,31 @@ class Call(Generic[_T]):
         if not callable(function):
             raise TypeError(f"a portal calls functions: {function!r} is not callable")
         self.inbox, self.function, self.args = inbox, function, args
-        self.future: Future[_T] = Future()
+        self.future: Future[_T] | None = Future()  # None: it has ended
         self.context: Context = copy_context()
         # Of the task, once there is one.
         self.cancel: Callable[[], object] | None = None
-        self.begun = self.ended = False
+        self.begun = False
 
     # The future is PENDING to the last, so that it can be cancelled; then RUNNING for a moment, in
     # which nobody can.
 
     def succeeded(self, result: _T) -> None:
         """Tell the future, unless it was cancelled."""
-        if self._end():
-            self.future.set_result(result)
+        if (future := self._end()) is not None:
+            future.set_result(result)
 
     def failed(self, error: BaseException) -> None:
         """Tell the future, unless it was cancelled."""
-        if self._end():
-            self.future.set_exception(error)
+        if (future := self._end()) is not None:
+            future.set_exception(error)
 
     def cancelled(self) -> None:
         """Tell the future, unless it knows."""
-        self.cancel = None
-        self.future.cancel()
-        self._end()
+        if self.future is not None:
+            self.cancel = None
+            self.future.cancel()
+            self._end()
 
     def stop(self) -> None:
         """Cancel its task, once. In the loop's thread."""
@@ -70,12 +71,11 @@ class Call(Generic[_T]):
         if future.cancelled() and self.cancel is not None:
             self.inbox.push_again(self)
 
-    def _end(self) -> bool:
-        self.cancel = None
-        if self.ended:
-            return False
-        self.ended = True
-        return self.future.set_running_or_notify_cancel()
+    def _end(self) -> "Future[_T] | None":
+        # From here on we do not have it, and it may have us: `relay`.
+        future, self.future, self.cancel = self.future, None, None
+        told = future is None or not future.set_running_or_notify_cancel()
+        return None if told else future
 
 
 class Runner:
@@ -105,17 +105,18 @@ class Runner:
             call.stop()
             return
         call.begun = True
-        if call.future.cancelled():
+        future = call.future
+        if future is None or future.cancelled():
             call.cancelled()
             return
         try:
             result: Any = call.context.run(call.function, *call.args)
             if _is_awaitable(result):
                 self.running[call] = self.spawn(call, result)
-                if call.future.cancelled():
+                if future.cancelled():
                     call.stop()
                 else:
-                    call.future.add_done_callback(call.relay)
+                    future.add_done_callback(call.relay)
             else:
                 call.succeeded(result)
         except self.cancelled:
@@ -125,7 +126,7 @@ class Runner:
             if isinstance(error, self.ends):
                 raise
         finally:
-            del call  # the traceback is in its future
+            del call, future  # which has the traceback
 
     def done(self, call: Call[Any]) -> None:
         """Its task has ended, and the future knows."""
@@ -219,8 +220,9 @@ class Portal(_wakefd.Portal):
             TypeError: the function is not callable.
         """
         call: Call[Any] = Call(self._inbox, function, args)
+        future: Future[Any] = cast("Future[Any]", call.future)
         self._inbox.push(call)
-        return call.future
+        return future
 
     @overload
     def run(self, function: Callable[[*_Ts], Coroutine[Any, Any, _T]], /, *args: *_Ts) -> _T: ...
@@ -312,7 +314,8 @@ class Portal(_wakefd.Portal):
 
     def _cancel_all(self) -> None:
         for call in list(self._runner.running):
-            call.future.cancel()
+            if (future := call.future) is not None:
+                future.cancel()
 
     def _check_thread(self, method: str) -> None:
         if self._inbox.here and not self._inbox.closed:
