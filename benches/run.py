@@ -22,6 +22,7 @@ import house
 import memory
 import micro
 import pingpong
+import portal
 import queues
 import selector_loop
 from house import Row, middle
@@ -37,6 +38,7 @@ GROUPS = {
     "first": (first_of.rows, "the first of many events"),
     "queue": (queues.rows, "items from threads to a coroutine, and whether the loop has its turn"),
     "loop": (selector_loop.rows, "wakefd.SelectorEventLoop beside asyncio's own"),
+    "portal": (portal.rows, "calls from threads into a loop: how many, and there and back"),
     "churn": (churn.rows, "1 000 loops in a row on one event"),
 }
 

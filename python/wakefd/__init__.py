@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 from wakefd import _wakefd
 from wakefd._any import any_notified, wait_any
-from wakefd._errors import ClosedResourceError, QueueShutDown
+from wakefd._errors import ClosedResourceError, LoopClosedError, QueueShutDown
 from wakefd._event import IoEvent
+from wakefd._portal import Portal, wrap_future
 from wakefd._queue import LifoQueue, PriorityQueue, Queue
 from wakefd._views import (
     AsyncQueue,
@@ -40,6 +41,8 @@ __all__ = [
     "ClosedResourceError",
     "IoEvent",
     "LifoQueue",
+    "LoopClosedError",
+    "Portal",
     "PriorityQueue",
     "Queue",
     "QueueShutDown",
@@ -51,6 +54,7 @@ __all__ = [
     "__version__",
     "any_notified",
     "wait_any",
+    "wrap_future",
 ]
 
 __version__: str = _wakefd.VERSION

@@ -71,6 +71,11 @@ def pause() -> Awaitable[None]:
     return asyncio.sleep(0)
 
 
+def hub(loop: asyncio.AbstractEventLoop) -> Hub:
+    """Return the loop's hub, made now if there is none."""
+    return _hub(loop, _state(loop))
+
+
 def _state(loop: asyncio.AbstractEventLoop) -> _Loop:
     state = _loops.get(id(loop))
     if state is None or state.loop() is not loop:

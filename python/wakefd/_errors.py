@@ -15,9 +15,15 @@ else:
 
 
 class ClosedResourceError(RuntimeError):
-    """The event is closed: its flag will never rise again."""
+    """It is closed: an event's flag will never rise again, a portal takes no more calls."""
 
     __module__ = "wakefd"
 
 
-__all__ = ["ClosedResourceError", "QueueShutDown"]
+class LoopClosedError(RuntimeError):
+    """The portal's event loop is closed: it will run no more calls."""
+
+    __module__ = "wakefd"
+
+
+__all__ = ["ClosedResourceError", "LoopClosedError", "QueueShutDown"]

@@ -13,8 +13,12 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from importlib import import_module
 from operator import attrgetter
+from typing import TYPE_CHECKING
 
 from wakefd._wakefd import IoEvent
+
+if TYPE_CHECKING:
+    from wakefd._portal import Runner
 
 _Begin = Callable[[IoEvent, object], Awaitable[None] | None]
 _BeginAny = Callable[[Sequence[IoEvent], object], Awaitable[None] | None]
@@ -39,14 +43,18 @@ class _Library:
         "begin_any",
         "name",
         "pause",
+        "portal",
         "question",
         "runs_here",
     )
 
-    def __init__(self, name: str, question: str, adapter: str, *, at_once: bool) -> None:
+    def __init__(
+        self, name: str, question: str, adapter: str, *, at_once: bool, portal: str | None = None
+    ) -> None:
         self.name = name  # as sniffio calls it, and its module
         self.question = question  # what in it tells: a true value is handed to the adapter
         self.adapter = adapter
+        self.portal = portal  # the adapter of portals
         self.at_once = at_once
         self.pause: Callable[[], Awaitable[object]] = self._import_pause
         self.runs_here: Callable[[], object] | None = None
@@ -76,8 +84,16 @@ class _Library:
 # Where several say yes (trio in guest mode, trio-asyncio), sniffio decides if it is loaded, else
 # the first.
 _TABLE = (
-    _Library("trio", "lowlevel.in_trio_task", "wakefd._trio", at_once=False),
-    _Library("asyncio", "_get_running_loop", "wakefd._asyncio", at_once=True),
+    _Library(
+        "trio", "lowlevel.in_trio_task", "wakefd._trio", at_once=False, portal="wakefd._portal_trio"
+    ),
+    _Library(
+        "asyncio",
+        "_get_running_loop",
+        "wakefd._asyncio",
+        at_once=True,
+        portal="wakefd._portal_asyncio",
+    ),
     _Library("curio", "meta.curio_running", "wakefd._curio", at_once=True),
 )
 _TRIO, _ASYNCIO = _TABLE[:2]
@@ -107,6 +123,15 @@ def at_once() -> bool:
 def pause() -> Awaitable[object]:
     """Let the others on the loop that runs here have their turn: an awaitable."""
     return _running()[0].pause()
+
+
+def open_portal() -> "Runner":
+    """Begin to serve a portal in the loop that runs here."""
+    library, here = _running()
+    if library.portal is None:
+        raise RuntimeError(f"there is no portal into {library.name}: asyncio and trio have one")
+    runner: Runner = import_module(library.portal).open_portal(here)
+    return runner
 
 
 def _running() -> tuple[_Library, object]:

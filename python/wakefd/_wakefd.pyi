@@ -7,6 +7,7 @@ from typing import Any, Final, SupportsFloat, SupportsIndex, final
 from typing_extensions import disjoint_base
 
 __all__ = ["VERSION", "Hub", "IoEvent", "Items", "Place", "Queue", "Reader", "Ready", "Waiter", "backend", "install_fast_methods", "seconds", "turn_ended", "wait_for_one"]
+__all__ = ["VERSION", "Hub", "Inbox", "IoEvent", "Items", "Place", "Portal", "Queue", "Reader", "Ready", "Receiver", "Waiter", "backend", "seconds", "turn_ended", "wait_for_one"]
 
 VERSION: Final[str]
 """
@@ -63,6 +64,59 @@ class Hub:
         For those who watch every rise and leave the flag to others. Return a ticket for cancel(); whatever has happened
         already, the call comes from dispatch(). Raise RuntimeError if this hub cannot be used (any more), OSError if the
         system refused to make it readable.
+        """
+
+@final
+class Inbox:
+    """
+    What one portal has accepted. The portal and its receiver share it.
+    """
+    def __new__(cls, /, event: IoEvent) -> Inbox:
+        """
+        To be made in the loop's thread.
+        """
+    def close(self, /) -> None:
+        """
+        Accept no more.
+        """
+    @property
+    def closed(self, /) -> bool:
+        """
+        True unless calls are accepted.
+        """
+    @property
+    def gone(self, /) -> bool:
+        """
+        True once the loop is gone.
+        """
+    @property
+    def here(self, /) -> bool:
+        """
+        True in the loop's thread.
+        """
+    def notify(self, /) -> None:
+        """
+        Have the receiver look.
+        """
+    def push(self, /, call: Any) -> None:
+        """
+        Have `runner.step(call)` called in the loop's thread.
+
+        Raise LoopClosedError or ClosedResourceError.
+        """
+    def push_again(self, /, call: Any) -> None:
+        """
+        The same of a call that was accepted before: also after close(), and in silence once the loop is gone.
+        """
+    @property
+    def quiet(self, /) -> bool:
+        """
+        True if no call is in there, and none of them runs now.
+        """
+    @property
+    def size(self, /) -> int:
+        """
+        How many calls have not begun.
         """
 
 @disjoint_base
@@ -201,6 +255,43 @@ class Place:
     def put(self, /, item: Any) -> bool:
         """
         Put the item. Return False if there is no room.
+        """
+
+@disjoint_base
+class Portal:
+    """
+    Calls into an event loop from threads.
+
+    The base class of `wakefd.Portal`, which adds what needs an event loop.
+    """
+    def __copy__(self, /) -> None: ...
+    def __deepcopy__(self, /, _memo: Any) -> None: ...
+    def __new__(cls, /, inbox: Inbox) -> Portal: ...
+    def __reduce__(self, /) -> str: ...
+    def __repr__(self, /) -> str: ...
+    @property
+    def _inbox(self, /) -> Inbox: ...
+    def call_soon(self, function: Any, /, *args: "object") -> None:
+        """
+        Have `function(*args)` called in the loop's thread, in a copy of this thread's context.
+
+        Callable from any thread, the loop's own included, from `__del__`, weakref callbacks and signal handlers; it never
+        blocks. Calls of one thread run in their order. An exception goes to the loop's exception handler (asyncio) or is
+        logged. If the loop is closed before the call has run, that is logged.
+
+        Raise LoopClosedError if the loop is closed, ClosedResourceError if the portal is; TypeError if the function is not
+        callable. Never because a wake-up was refused: the call is in, and the refusal is logged.
+        """
+    def close(self, /) -> None:
+        """
+        Accept no more calls: they raise ClosedResourceError from now on. What was accepted runs in the loop's next turns.
+
+        Callable from any thread; returns at once. Closing it again does nothing.
+        """
+    @property
+    def closed(self, /) -> bool:
+        """
+        True once close() was called, or the loop is closed.
         """
 
 @disjoint_base
@@ -404,6 +495,52 @@ class Ready:
     def __await__(self, /) -> Ready: ...
     def __iter__(self, /) -> Ready: ...
     def __next__(self, /) -> tuple[()]: ...
+
+@final
+class Receiver:
+    """
+    The portal's end in its loop, whose thread alone uses it. When it goes, the loop is gone.
+
+    asyncio: `begin()`. The loop's hub alone owns it, but for a moment in which the loop itself does (`call_soon`): both let go
+    of it in `loop.close()`. Others: call `turn()` whenever the event rises, and `end()` at the end.
+
+    `runner`, in Python, knows the loop: `step(call)`; `failed(error, function)` for what a callback has raised; `rest()`, told
+    of a closed portal whose calls have all begun, returns True if they have all ended, too; `gone(calls)` with what will never
+    run: calls, and the arguments of `Context.run`.
+    """
+    def __call__(self, /, _rose: bool) -> None:
+        """
+        The event has risen: from the hub.
+        """
+    def __new__(cls, /, inbox: Inbox, runner: Any, hub: Hub | None = None, event_loop: Any | None = None) -> Receiver: ...
+    def _run(self, /, context: Any) -> bool | None:
+        """
+        In an empty context, for those who brought none: one for all of them, until one of them leaves something in it (None).
+        """
+    def again(self, /) -> None:
+        """
+        The next turn: from the loop.
+        """
+    def begin(self, /) -> None:
+        """
+        Wait at the hub. Raise what Hub.wait_after() raises.
+        """
+    def end(self, /) -> None:
+        """
+        The loop is gone: from now on calls are refused, and those who have made one that will never run are told.
+        """
+    @property
+    def finished(self, /) -> bool:
+        """
+        True if nobody will ever call again, and all calls have ended.
+        """
+    def turn(self, /) -> bool:
+        """
+        Run calls until there are none, or the turn is over. Return True if there are more: let the loop have its turn, and
+        call again.
+
+        Raise what ends a loop, KeyboardInterrupt and SystemExit; then there may be more, too.
+        """
 
 @final
 class Waiter:

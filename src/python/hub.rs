@@ -66,7 +66,7 @@ impl Hub {
     /// already, the call comes from dispatch(). Raise RuntimeError if this hub cannot be used (any more), OSError if the
     /// system refused to make it readable.
     #[pyo3(signature = (event, seen, who))]
-    fn wait_after(&mut self, event: &IoEvent, seen: Option<u64>, who: Py<PyAny>) -> PyResult<u64> {
+    pub(super) fn wait_after(&mut self, event: &IoEvent, seen: Option<u64>, who: Py<PyAny>) -> PyResult<u64> {
         if !self.table.is_usable() {
             return Err(unusable(&self.table));
         }
@@ -207,8 +207,8 @@ impl Drop for Reader {
 
 /// Raises what came out of a task's step (KeyboardInterrupt, SystemExit) where it ends the loop.
 #[pyclass(frozen)]
-struct Raise {
-    error: Py<PyAny>,
+pub(super) struct Raise {
+    pub(super) error: Py<PyAny>,
 }
 
 #[pymethods]

@@ -5,6 +5,7 @@ mod exclusive;
 mod fast;
 mod heap;
 mod hub;
+mod portal;
 mod queue;
 mod steps;
 mod task;
@@ -16,6 +17,7 @@ use std::io;
 
 // A Python class, so that the generated stubs know it.
 pyo3::import_exception!(wakefd._errors, ClosedResourceError);
+pyo3::import_exception!(wakefd._errors, LoopClosedError);
 
 /// Keeps the errno; OSError then picks its subclass itself.
 fn os_error(error: io::Error) -> PyErr {
@@ -44,6 +46,7 @@ mod _wakefd {
         event::{IoEvent, seconds, wait_for_one},
         fast::install_fast_methods,
         hub::{Hub, Reader},
+        portal::{Inbox, Portal, Receiver},
         queue::Queue,
         task::{Items, Place, Ready},
         turn::turn_ended,

@@ -14,7 +14,7 @@ const LOOK: Duration = Duration::from_micros(100);
 const MOST: u32 = 32;
 
 #[derive(Clone, Copy)]
-struct Turn {
+pub(super) struct Turn {
     began: Option<Instant>,
     looked: Option<Instant>,
     /// So many more before the next look at the clock, of so many.
@@ -22,50 +22,56 @@ struct Turn {
     step: u32,
 }
 
-const FRESH: Turn = Turn {
-    began: None,
-    looked: None,
-    left: 0,
-    step: 0,
-};
+impl Turn {
+    pub(super) const FRESH: Self = Self {
+        began: None,
+        looked: None,
+        left: 0,
+        step: 0,
+    };
+
+    /// May one more operation end at once? `batch`: it may be a long one.
+    #[inline]
+    pub(super) fn within(&mut self, batch: bool) -> bool {
+        if self.left > 0 && !batch {
+            self.left -= 1;
+            return true;
+        }
+        self.look()
+    }
+
+    fn look(&mut self) -> bool {
+        let now = Instant::now();
+        let began = *self.began.get_or_insert(now);
+        if now - began >= BUDGET {
+            return false;
+        }
+        // What came since the last look tells how many make `LOOK`: slow bodies are looked at one by one.
+        let quick = self.looked.is_none_or(|looked| now - looked < LOOK);
+        self.step = if quick { (2 * self.step).clamp(1, MOST) } else { 1 };
+        self.left = self.step - 1;
+        self.looked = Some(now);
+        true
+    }
+}
 
 thread_local! {
     // A thread runs one loop at a time.
-    static TURN: Cell<Turn> = const { Cell::new(FRESH) };
+    static TURN: Cell<Turn> = const { Cell::new(Turn::FRESH) };
 }
 
-/// May one more operation end at once? `batch`: it may be a long one.
+/// `Turn::within`, of this thread's turn.
 #[inline]
 pub(super) fn within(batch: bool) -> bool {
-    let turn = TURN.get();
-    if turn.left > 0 && !batch {
-        TURN.set(Turn {
-            left: turn.left - 1,
-            ..turn
-        });
-        return true;
-    }
-    look(turn)
-}
-
-fn look(mut turn: Turn) -> bool {
-    let now = Instant::now();
-    let began = *turn.began.get_or_insert(now);
-    if now - began >= BUDGET {
-        return false;
-    }
-    // What came since the last look tells how many make `LOOK`: slow bodies are looked at one by one.
-    let quick = turn.looked.is_none_or(|looked| now - looked < LOOK);
-    turn.step = if quick { (2 * turn.step).clamp(1, MOST) } else { 1 };
-    turn.left = turn.step - 1;
-    turn.looked = Some(now);
+    let mut turn = TURN.get();
+    let within = turn.within(batch);
     TURN.set(turn);
-    true
+    within
 }
 
 /// The consumer suspends: its next operation begins a new turn.
 pub(super) fn ended() {
-    TURN.set(FRESH);
+    TURN.set(Turn::FRESH);
 }
 
 /// Whoever asks suspends now: the next operation begins a new turn.

@@ -1,0 +1,614 @@
+//! The portal's Python classes: the inbox that threads put calls into, and the receiver that runs them in the loop's thread.
+//!
+//! One inbox per portal: what was accepted, in the order in which it came, and an event that is up while there is some of it.
+//! Whoever puts first, and then notifies; whoever takes first clears, and then looks: so nothing is overlooked, and only the
+//! first call of a batch wakes the loop. Calls go in and out under `Exclusive`, and nothing of Python runs there.
+
+use super::{
+    ClosedResourceError, LoopClosedError, event,
+    exclusive::Exclusive,
+    hub::{Hub, Raise},
+    turn::Turn,
+};
+use crate::fork;
+use pyo3::{
+    PyTraverseError, PyVisit,
+    exceptions::{PyKeyboardInterrupt, PySystemExit, PyTypeError},
+    intern,
+    prelude::*,
+    sync::PyOnceLock,
+    types::{PyList, PyTuple, PyWeakrefReference},
+};
+use std::{
+    collections::VecDeque,
+    mem,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    thread::{self, ThreadId},
+};
+
+/// Room for so many calls is kept when a flood is over.
+const ROOM: usize = 1024;
+
+enum Call {
+    /// `call_soon`. The copy of the caller's context, if there is anything in it.
+    Soon {
+        function: Py<PyAny>,
+        args: Py<PyTuple>,
+        context: Option<Py<PyAny>>,
+    },
+    /// Whatever `runner.step()` takes.
+    Step(Py<PyAny>),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Life {
+    Open,
+    /// By `close()`: what is in there still runs.
+    Closed,
+    /// The loop runs nothing any more.
+    Gone,
+}
+
+struct State {
+    calls: VecDeque<Call>,
+    life: Life,
+    /// A call that was taken out runs now.
+    busy: bool,
+    /// Nobody has the portal any more.
+    dropped: bool,
+    /// The loop's thread, when it was last seen.
+    thread: ThreadId,
+}
+
+/// What one portal has accepted. The portal and its receiver share it.
+#[pyclass(module = "wakefd._wakefd", frozen)]
+pub(crate) struct Inbox {
+    state: Exclusive<State>,
+    event: Py<event::IoEvent>,
+    copy_context: Py<PyAny>,
+    epoch: u32,
+    reported: AtomicBool,
+}
+
+#[pymethods]
+impl Inbox {
+    /// To be made in the loop's thread.
+    #[new]
+    fn new(event: Py<event::IoEvent>) -> PyResult<Self> {
+        let copy_context = Python::attach(|py| copy_context(py).map(|function| function.clone_ref(py)))?;
+        Ok(Self {
+            state: Exclusive::new(State {
+                calls: VecDeque::new(),
+                life: Life::Open,
+                busy: false,
+                dropped: false,
+                thread: thread::current().id(),
+            }),
+            event,
+            copy_context,
+            epoch: fork::epoch(),
+            reported: AtomicBool::new(false),
+        })
+    }
+
+    /// Have `runner.step(call)` called in the loop's thread.
+    ///
+    /// Raise LoopClosedError or ClosedResourceError.
+    fn push(&self, py: Python<'_>, call: Py<PyAny>) -> PyResult<()> {
+        self.put(py, Call::Step(call), false)
+    }
+
+    /// The same of a call that was accepted before: also after close(), and in silence once the loop is gone.
+    fn push_again(&self, py: Python<'_>, call: Py<PyAny>) {
+        let _ = self.put(py, Call::Step(call), true);
+    }
+
+    /// Have the receiver look.
+    fn notify(&self, py: Python<'_>) {
+        let event = &self.event.get().inner.event;
+        if !event.pipe.is_coalescing() {
+            if let Err(error) = event.raise() {
+                self.report(py, error);
+            }
+        }
+    }
+
+    /// Accept no more.
+    fn close(&self, py: Python<'_>) {
+        self.state.with(|state| {
+            if state.life == Life::Open {
+                state.life = Life::Closed;
+            }
+        });
+        if self.epoch == fork::epoch() {
+            self.notify(py);
+        }
+    }
+
+    /// True unless calls are accepted.
+    #[getter]
+    fn closed(&self) -> bool {
+        self.epoch != fork::epoch() || self.state.with(|state| state.life) != Life::Open
+    }
+
+    /// True once the loop is gone.
+    #[getter]
+    fn gone(&self) -> bool {
+        self.epoch != fork::epoch() || self.state.with(|state| state.life) == Life::Gone
+    }
+
+    /// How many calls have not begun.
+    #[getter]
+    fn size(&self) -> usize {
+        self.state.with(|state| state.calls.len())
+    }
+
+    /// True if no call is in there, and none of them runs now.
+    #[getter]
+    fn quiet(&self) -> bool {
+        self.state.with(|state| state.calls.is_empty() && !state.busy)
+    }
+
+    /// True in the loop's thread.
+    #[getter]
+    fn here(&self) -> bool {
+        let here = thread::current().id();
+        self.state.with(|state| state.thread) == here
+    }
+
+    #[allow(clippy::needless_pass_by_value)] // PyO3's signature
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.event)?;
+        self.state.with(|state| {
+            state.calls.iter().try_for_each(|call| match call {
+                Call::Soon {
+                    function,
+                    args,
+                    context,
+                } => {
+                    visit.call(function)?;
+                    visit.call(args)?;
+                    visit.call(context)
+                }
+                Call::Step(call) => visit.call(call),
+            })
+        })
+    }
+}
+
+impl Inbox {
+    #[inline]
+    fn put(&self, py: Python<'_>, call: Call, again: bool) -> PyResult<()> {
+        if self.epoch != fork::epoch() {
+            return Err(LoopClosedError::new_err(
+                "this portal was made before the fork: its event loop runs in the parent process; make a portal in a loop \
+                 of the child's own",
+            ));
+        }
+        let mut call = Some(call);
+        let life = self.state.with(|state| {
+            if state.life == Life::Open || (again && state.life == Life::Closed) {
+                state.calls.extend(call.take());
+            }
+            state.life
+        });
+        if call.is_none() {
+            self.notify(py);
+            return Ok(());
+        }
+        Err(match life {
+            Life::Gone => LoopClosedError::new_err("the portal's event loop is closed"),
+            _ => ClosedResourceError::new_err("this portal is closed"),
+        })
+    }
+
+    #[cold]
+    fn report(&self, py: Python<'_>, error: std::io::Error) {
+        if self.reported.swap(true, Relaxed) {
+            return;
+        }
+        let error = super::os_error(error);
+        let report = || py.import("wakefd._portal")?.call_method1("report", (error.value(py),));
+        if let Err(error) = report() {
+            error.write_unraisable(py, None);
+        }
+    }
+}
+
+fn copy_context(py: Python<'_>) -> PyResult<&Py<PyAny>> {
+    static FUNCTION: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    FUNCTION.get_or_try_init(py, || Ok(py.import("contextvars")?.getattr("copy_context")?.unbind()))
+}
+
+/// `contextvars.Context.run`, unbound.
+fn run_in_context(py: Python<'_>) -> PyResult<&Py<PyAny>> {
+    static FUNCTION: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    FUNCTION.get_or_try_init(py, || {
+        let class = py.import("contextvars")?.getattr("Context")?;
+        Ok(class.getattr("run")?.unbind())
+    })
+}
+
+fn new_context(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    py.import("contextvars")?.getattr("Context")?.call0()
+}
+
+fn call_in_context<'py>(
+    context: &Bound<'py, PyAny>,
+    function: &Bound<'py, PyAny>,
+    args: &Bound<'py, PyTuple>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = context.py();
+    let all = PyTuple::new(
+        py,
+        [context, function]
+            .into_iter()
+            .cloned()
+            .chain(args.iter())
+            .collect::<Vec<_>>(),
+    )?;
+    run_in_context(py)?.bind(py).call1(all)
+}
+
+/// Calls into an event loop from threads.
+///
+/// The base class of `wakefd.Portal`, which adds what needs an event loop.
+#[pyclass(module = "wakefd._wakefd", frozen, subclass, weakref)]
+pub(crate) struct Portal {
+    #[pyo3(get, name = "_inbox")]
+    inbox: Py<Inbox>,
+}
+
+#[pymethods]
+#[allow(clippy::unused_self)] // the data model's signatures
+impl Portal {
+    #[new]
+    fn new(inbox: Py<Inbox>) -> Self {
+        Self { inbox }
+    }
+
+    /// Have `function(*args)` called in the loop's thread, in a copy of this thread's context.
+    ///
+    /// Callable from any thread, the loop's own included, from `__del__`, weakref callbacks and signal handlers; it never
+    /// blocks. Calls of one thread run in their order. An exception goes to the loop's exception handler (asyncio) or is
+    /// logged. If the loop is closed before the call has run, that is logged.
+    ///
+    /// Raise LoopClosedError if the loop is closed, ClosedResourceError if the portal is; TypeError if the function is not
+    /// callable. Never because a wake-up was refused: the call is in, and the refusal is logged.
+    #[pyo3(signature = (function, /, *args: "object"))]
+    fn call_soon(&self, py: Python<'_>, function: &Bound<'_, PyAny>, args: &Bound<'_, PyTuple>) -> PyResult<()> {
+        if !function.is_callable() {
+            return Err(not_callable(function));
+        }
+        let inbox = self.inbox.get();
+        // Of a thread, it is usually empty: then there is nothing to keep, and nothing for the collector to look at.
+        let context = inbox.copy_context.bind(py).call0()?;
+        let call = Call::Soon {
+            function: function.clone().unbind(),
+            args: args.clone().unbind(),
+            context: (context.len()? > 0).then(|| context.unbind()),
+        };
+        inbox.put(py, call, false)
+    }
+
+    /// Accept no more calls: they raise ClosedResourceError from now on. What was accepted runs in the loop's next turns.
+    ///
+    /// Callable from any thread; returns at once. Closing it again does nothing.
+    fn close(&self, py: Python<'_>) {
+        self.inbox.get().close(py);
+    }
+
+    /// True once close() was called, or the loop is closed.
+    #[getter]
+    fn closed(&self) -> bool {
+        self.inbox.get().closed()
+    }
+
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        let inbox = slf.get().inbox.get();
+        let state = match () {
+            () if inbox.gone() => "loop closed",
+            () if inbox.closed() => "closed",
+            () => "open",
+        };
+        let (count, name) = (inbox.size(), slf.get_type().name()?);
+        Ok(format!("<wakefd.{name} {state}, {count} to run at {:p}>", slf.as_ptr()))
+    }
+
+    fn __copy__(&self) -> PyResult<()> {
+        Err(not_copyable())
+    }
+
+    fn __deepcopy__(&self, _memo: &Bound<'_, PyAny>) -> PyResult<()> {
+        Err(not_copyable())
+    }
+
+    fn __reduce__(&self) -> PyResult<String> {
+        Err(not_copyable())
+    }
+
+    #[allow(clippy::needless_pass_by_value)] // PyO3's signature
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.inbox)
+    }
+}
+
+impl Drop for Portal {
+    /// As close(); and when all is done, the receiver leaves the loop.
+    fn drop(&mut self) {
+        Python::try_attach(|py| {
+            let inbox = self.inbox.get();
+            inbox.state.with(|state| state.dropped = true);
+            inbox.close(py);
+        });
+    }
+}
+
+fn not_callable(function: &Bound<'_, PyAny>) -> PyErr {
+    match function.repr() {
+        Ok(repr) => PyTypeError::new_err(format!("a portal calls functions: {repr} is not callable")),
+        Err(error) => error,
+    }
+}
+
+fn not_copyable() -> PyErr {
+    PyTypeError::new_err("a Portal cannot be copied or pickled: pass the object itself to threads")
+}
+
+/// The portal's end in its loop, whose thread alone uses it. When it goes, the loop is gone.
+///
+/// asyncio: `begin()`. The loop's hub alone owns it, but for a moment in which the loop itself does (`call_soon`): both let go
+/// of it in `loop.close()`. Others: call `turn()` whenever the event rises, and `end()` at the end.
+///
+/// `runner`, in Python, knows the loop: `step(call)`; `failed(error, function)` for what a callback has raised; `rest()`, told
+/// of a closed portal whose calls have all begun, returns True if they have all ended, too; `gone(calls)` with what will never
+/// run: calls, and the arguments of `Context.run`.
+#[pyclass(module = "wakefd._wakefd", frozen, weakref)]
+pub(crate) struct Receiver {
+    inbox: Py<Inbox>,
+    runner: Py<PyAny>,
+    /// asyncio's, and a weak reference to the loop.
+    hub: Option<(Py<Hub>, Py<PyAny>)>,
+    /// Of the wait at the hub; 0: none.
+    ticket: AtomicU64,
+    /// The loop will call `again()`.
+    scheduled: AtomicBool,
+    finished: AtomicBool,
+    /// Empty.
+    context: Exclusive<Option<Py<PyAny>>>,
+    rest_of_turn: Exclusive<Turn>,
+}
+
+#[pymethods]
+impl Receiver {
+    #[new]
+    #[pyo3(signature = (inbox, runner, hub=None, event_loop=None))]
+    fn new(
+        inbox: Py<Inbox>,
+        runner: Py<PyAny>,
+        hub: Option<Py<Hub>>,
+        event_loop: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
+        let event_loop = event_loop.map(|it| PyWeakrefReference::new(&it).map(|it| it.into_any().unbind()));
+        Ok(Self {
+            inbox,
+            runner,
+            hub: hub.zip(event_loop.transpose()?),
+            ticket: AtomicU64::new(0),
+            scheduled: AtomicBool::new(false),
+            finished: AtomicBool::new(false),
+            context: Exclusive::new(None),
+            rest_of_turn: Exclusive::new(Turn::FRESH),
+        })
+    }
+
+    /// Wait at the hub. Raise what Hub.wait_after() raises.
+    fn begin(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let this = slf.get();
+        if let (Some((hub, _)), 0) = (&this.hub, this.ticket.load(Relaxed)) {
+            let inbox = this.inbox.get();
+            // Who calls us has yet to clear the event, or it is down.
+            let seen = inbox.event.get().inner.event.pipe.word().rises();
+            let who = slf.clone().into_any().unbind();
+            let ticket = hub
+                .borrow_mut(slf.py())
+                .wait_after(inbox.event.get(), Some(seen), who)?;
+            this.ticket.store(ticket, Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Run calls until there are none, or the turn is over. Return True if there are more: let the loop have its turn, and
+    /// call again.
+    ///
+    /// Raise what ends a loop, KeyboardInterrupt and SystemExit; then there may be more, too.
+    fn turn(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        let (py, this) = (slf.py(), slf.get());
+        let here = thread::current().id();
+        this.inbox.get().state.with(|state| state.thread = here);
+        let run = slf.getattr(intern!(py, "_run"))?;
+        this.rest_of_turn.with(|turn| *turn = Turn::FRESH);
+        loop {
+            let context = this.context.with(Option::take); // not there: a callback runs the loop inside the loop
+            let context = context.map_or_else(|| new_context(py), |context| Ok(context.into_bound(py)))?;
+            let ended = run_in_context(py)?.bind(py).call1((&context, &run, &context));
+            if context.len()? == 0 {
+                let old = this.context.with(|mine| mine.replace(context.unbind()));
+                drop(old);
+            }
+            if let Some(more) = ended?.extract()? {
+                return Ok(more);
+            }
+        }
+    }
+
+    /// In an empty context, for those who brought none: one for all of them, until one of them leaves something in it (None).
+    fn _run(&self, py: Python<'_>, context: &Bound<'_, PyAny>) -> PyResult<Option<bool>> {
+        let inbox = self.inbox.get();
+        let event = &inbox.event.get().inner.event;
+        let mut turn = self.rest_of_turn.with(|turn| *turn);
+        let more = loop {
+            if !turn.within(false) {
+                break Ok(Some(true));
+            }
+            if context.len()? > 0 {
+                break Ok(None);
+            }
+            let call = inbox.state.with(|state| {
+                let call = state.calls.pop_front();
+                state.busy = call.is_some();
+                call
+            });
+            if let Some(call) = call {
+                if let Err(error) = self.run(py, call) {
+                    break Err(error);
+                }
+                continue;
+            }
+            let _ = event.clear(); // no descriptor, nothing to fail
+            let (empty, life, dropped) = inbox.state.with(|state| {
+                if state.calls.capacity() > ROOM {
+                    state.calls.shrink_to(ROOM);
+                }
+                (state.calls.is_empty(), state.life, state.dropped)
+            });
+            if empty {
+                if life == Life::Closed {
+                    let at_rest: bool = self.runner.call_method0(py, intern!(py, "rest"))?.extract(py)?;
+                    if at_rest && dropped {
+                        self.finished.store(true, Relaxed);
+                    }
+                }
+                break Ok(Some(false));
+            }
+        };
+        self.rest_of_turn.with(|rest| *rest = turn);
+        inbox.state.with(|state| state.busy = false);
+        more
+    }
+
+    /// True if nobody will ever call again, and all calls have ended.
+    #[getter]
+    fn finished(&self) -> bool {
+        self.finished.load(Relaxed)
+    }
+
+    /// The loop is gone: from now on calls are refused, and those who have made one that will never run are told.
+    fn end(&self, py: Python<'_>) -> PyResult<()> {
+        let inbox = self.inbox.get();
+        let calls = inbox.state.with(|state| {
+            if mem::replace(&mut state.life, Life::Gone) == Life::Gone {
+                None
+            } else {
+                Some(mem::take(&mut state.calls))
+            }
+        });
+        let Some(calls) = calls else { return Ok(()) };
+        if inbox.epoch != fork::epoch() {
+            return Ok(()); // the parent's
+        }
+        let calls = calls.into_iter().map(|call| match call {
+            Call::Soon { function, .. } => function,
+            Call::Step(call) => call,
+        });
+        let calls = PyList::new(py, calls.collect::<Vec<_>>())?;
+        self.runner.call_method1(py, intern!(py, "gone"), (calls,)).map(drop)
+    }
+
+    /// The event has risen: from the hub.
+    fn __call__(slf: &Bound<'_, Self>, _rose: bool) -> PyResult<()> {
+        slf.get().ticket.store(0, Relaxed);
+        Self::serve(slf)
+    }
+
+    /// The next turn: from the loop.
+    fn again(slf: &Bound<'_, Self>) -> PyResult<()> {
+        slf.get().scheduled.store(false, Relaxed);
+        Self::serve(slf)
+    }
+
+    #[allow(clippy::needless_pass_by_value)] // PyO3's signature
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.inbox)?;
+        visit.call(&self.runner)?;
+        if let Some((hub, _)) = &self.hub {
+            visit.call(hub)?;
+        }
+        Ok(())
+    }
+}
+
+impl Receiver {
+    /// A turn, and what must follow it on asyncio.
+    fn serve(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let (py, this) = (slf.py(), slf.get());
+        // First this, then the calls: what rises from here on makes another turn. If the hub's token is refused, there will
+        // be one, too.
+        let waits = Self::begin(slf).is_ok();
+        let more = Self::turn(slf).or_else(|error| {
+            // As in `Reader.dispatch`: raised here, the traceback would keep us alive past the end of the loop.
+            let error = error.into_value(py).into_any();
+            this.call_soon(py, Bound::new(py, Raise { error })?.into_any())?;
+            Ok::<_, PyErr>(true)
+        })?;
+        if this.finished.load(Relaxed) {
+            if let Some((hub, _)) = &this.hub {
+                Hub::cancel(hub.bind(py), this.ticket.swap(0, Relaxed));
+            }
+        } else if (more || !waits) && !this.scheduled.swap(true, Relaxed) {
+            this.call_soon(py, slf.getattr(intern!(py, "again"))?)?;
+        }
+        Ok(())
+    }
+
+    fn call_soon(&self, py: Python<'_>, function: Bound<'_, PyAny>) -> PyResult<()> {
+        let event_loop = self
+            .hub
+            .as_ref()
+            .map(|(_, event_loop)| event_loop.call0(py))
+            .transpose()?;
+        match event_loop {
+            Some(event_loop) if !event_loop.is_none(py) => event_loop
+                .call_method1(py, intern!(py, "call_soon"), (function,))
+                .map(drop),
+            _ => Ok(()), // it is gone, and we with it
+        }
+    }
+
+    #[inline]
+    fn run(&self, py: Python<'_>, call: Call) -> PyResult<()> {
+        let (function, args, context) = match call {
+            Call::Soon {
+                function,
+                args,
+                context,
+            } => (function.into_bound(py), args.into_bound(py), context),
+            Call::Step(call) => return self.runner.call_method1(py, intern!(py, "step"), (call,)).map(drop),
+        };
+        let result = match context {
+            None if args.is_empty() => function.call0(),
+            None => function.call1(&args),
+            Some(context) => call_in_context(context.bind(py), &function, &args),
+        };
+        let Err(error) = result else { return Ok(()) };
+        if error.is_instance_of::<PyKeyboardInterrupt>(py) || error.is_instance_of::<PySystemExit>(py) {
+            return Err(error);
+        }
+        let failed = (error.into_value(py), function);
+        self.runner.call_method1(py, intern!(py, "failed"), failed).map(drop)
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        Python::try_attach(|py| {
+            let on_its_way = PyErr::take(py);
+            if let Err(error) = self.end(py) {
+                error.write_unraisable(py, None);
+            }
+            if let Some(error) = on_its_way {
+                error.restore(py);
+            }
+        });
+    }
+}

@@ -1,0 +1,704 @@
+"""Calls into a loop from threads: what runs, in which order, in which context, and how it ends."""
+
+import asyncio
+import concurrent.futures
+import contextvars
+import copy
+import gc
+import logging
+import os
+import signal
+import threading
+import weakref
+from functools import partial
+
+import pytest
+
+from helpers import PATIENCE, Thread, fds, forked, in_child, until
+from wakefd import ClosedResourceError, LoopClosedError, Portal, _wakefd
+
+EVERYWHERE = pytest.mark.needs("await")
+
+number = contextvars.ContextVar("number", default=0)
+
+
+async def ended(kit, thread):
+    """The thread's result; the loop goes on meanwhile."""
+    async with kit.patient(thread):
+        while thread.is_alive():
+            await kit.sleep(0.001)
+    return thread.finish()
+
+
+async def come(kit, condition, what="it"):
+    async with kit.patient(what):
+        while not condition():
+            await kit.sleep(0.001)
+
+
+def receivers():
+    gc.collect()
+    return sum(type(it) is _wakefd.Receiver for it in gc.get_objects())
+
+
+@EVERYWHERE
+async def test_a_call_runs_in_the_loops_thread_with_its_arguments(kit):
+    portal, seen = Portal(), []
+
+    def call(*args):
+        seen.append((threading.get_ident(), args))
+
+    def work():
+        portal.call_soon(call)
+        portal.call_soon(call, 1)
+        portal.call_soon(call, *range(9))
+
+    await ended(kit, Thread(work))
+    await come(kit, lambda: len(seen) == 3)
+    assert seen == [(threading.get_ident(), tuple(args)) for args in ((), (1,), range(9))]
+
+
+@EVERYWHERE
+async def test_calls_of_one_thread_keep_their_order(kit):
+    portal, seen = Portal(), []
+
+    def work(who):
+        for at in range(500):
+            if at % 3:
+                portal.call_soon(seen.append, (who, at))
+            else:
+                portal.submit(seen.append, (who, at))
+
+    for thread in [Thread(work, who) for who in range(4)]:
+        await ended(kit, thread)
+    await come(kit, lambda: len(seen) == 2000)
+    for who in range(4):
+        assert [at for its, at in seen if its == who] == list(range(500))
+
+
+async def test_a_batch_of_calls_wakes_the_loop_once(kit):
+    portal, seen = Portal(), []
+    rises = portal._runner.event._rises
+
+    def work():
+        for n in range(1000):
+            portal.call_soon(seen.append, n)
+
+    before = rises()
+    Thread(work).finish()  # the loop waits meanwhile
+    await come(kit, lambda: len(seen) == 1000)
+    assert rises() == before + 1
+    portal.call_soon(seen.append, 1000)
+    await come(kit, lambda: len(seen) == 1001)
+    assert rises() == before + 2
+
+
+@EVERYWHERE
+async def test_results_and_exceptions_travel_back(kit):
+    portal = Portal()
+
+    async def double(x):
+        await kit.sleep(0.001)
+        return 2 * x
+
+    async def fail():
+        await kit.sleep(0.001)
+        raise KeyError("async")
+
+    def work():
+        assert portal.run(divmod, 7, 2) == (3, 1)
+        assert portal.run(double, 4) == 8
+        assert portal.run(partial(double, x=5)) == 10
+        assert portal.submit(double, 6).result(PATIENCE) == 12
+        with pytest.raises(KeyError, match="async"):
+            portal.run(fail)
+        with pytest.raises(ZeroDivisionError):
+            portal.run(divmod, 1, 0)
+        with pytest.raises(StopIteration):
+            portal.run(next, iter(()))
+        return True
+
+    assert await ended(kit, Thread(work))
+    assert await _result(kit, portal.submit(double, 8)) == 16  # from the loop's own thread
+
+
+async def _result(kit, future):
+    await come(kit, future.done, future)
+    return future.result(0)
+
+
+async def test_an_exception_is_not_part_of_a_cycle(kit, no_gc):
+    portal = Portal()
+
+    class FailedError(Exception):
+        pass
+
+    async def fail_async():
+        raise FailedError
+
+    def fail():
+        raise FailedError
+
+    def work(function):
+        try:
+            portal.run(function)
+        except FailedError as error:
+            return weakref.ref(error)
+
+    for function in (fail, fail_async):
+        error = await ended(kit, Thread(work, function))
+        await come(kit, lambda: not portal._runner.running)
+        assert error() is None, function
+
+
+async def test_bad_input_is_refused_at_once(kit):
+    portal = Portal()
+    for method in (portal.call_soon, portal.submit):
+        with pytest.raises(TypeError, match="3 is not callable"):
+            method(3)
+        with pytest.raises(TypeError):
+            method()
+    with pytest.raises(TypeError, match="cannot be copied or pickled"):
+        copy.copy(portal)
+    assert "open, 0 to run" in repr(portal)
+
+
+def test_there_is_no_portal_without_a_loop():
+    with pytest.raises(RuntimeError, match="no event loop that wakefd knows runs here"):
+        Portal()
+
+
+async def test_a_call_runs_in_a_copy_of_the_callers_context(kit):
+    portal, seen = Portal(), []
+
+    def look():
+        seen.append(number.get())
+        number.set(99)
+
+    async def look_async():
+        await kit.sleep(0)
+        look()
+
+    def work():
+        for call in (look, look_async):
+            portal.submit(call).result(PATIENCE)  # of an empty context
+        portal.call_soon(look)
+        portal.call_soon(look)
+        number.set(1)
+        portal.call_soon(look)
+        portal.call_soon(look)
+        portal.run(look)
+        portal.run(look_async)
+        assert number.get() == 1
+        number.set(2)
+        portal.call_soon(look)
+        number.set(3)  # too late for that one
+
+    await ended(kit, Thread(work))
+    await come(kit, lambda: len(seen) == 9)
+    assert seen == [0, 0, 0, 0, 1, 1, 1, 1, 2]
+    assert number.get() == 0
+
+
+async def test_a_flood_whose_calls_leave_something_in_their_context_is_not_slow(kit):
+    portal, seen = Portal(), []
+
+    def call(n):
+        assert number.get() == 0
+        number.set(n)
+        seen.append(n)
+
+    Thread(lambda: [portal.call_soon(call, n) for n in range(1, 101)]).finish()
+    await kit.turn()
+    await come(kit, lambda: len(seen) == 100)
+
+
+async def test_who_blocks_the_loops_own_thread_is_told_the_way_out(kit):
+    portal = Portal()
+    for method in (portal.run, portal.start_task):
+        with pytest.raises(RuntimeError, match=r"own thread.* portal\.submit\(\)"):
+            method(print)
+
+
+async def test_start_task_returns_when_the_task_is_ready(kit):
+    portal, go = Portal(), []
+
+    async def serve(x, *, task_status):
+        await kit.sleep(0.001)
+        task_status.started(x + 1)
+        while not go:
+            await kit.sleep(0.001)
+        return "end"
+
+    def work():
+        future, value = portal.start_task(serve, 1)
+        assert not future.done()
+        go.append(True)
+        return value, future.result(PATIENCE)
+
+    assert await ended(kit, Thread(work)) == (2, "end")
+
+
+async def test_start_task_of_a_task_that_is_never_ready(kit):
+    portal = Portal()
+
+    async def returns(*, task_status):
+        await kit.sleep(0)
+
+    async def raises(*, task_status):
+        raise KeyError("it")
+
+    async def twice(*, task_status):
+        task_status.started()
+        task_status.started()
+
+    def work():
+        with pytest.raises(RuntimeError, match="without task_status"):
+            portal.start_task(returns)
+        with pytest.raises(KeyError, match="it"):
+            portal.start_task(raises)
+        future, value = portal.start_task(twice)
+        assert value is None
+        with pytest.raises(RuntimeError, match="called 'started' twice"):
+            future.result(PATIENCE)
+        return True
+
+    assert await ended(kit, Thread(work))
+
+
+@EVERYWHERE
+async def test_a_cancelled_future_cancels_the_task(kit):
+    portal, seen = Portal(), []
+
+    async def sleep():
+        seen.append("begun")
+        try:
+            await kit.sleep(PATIENCE)
+        finally:
+            seen.append("ended")
+
+    def work():
+        future = portal.submit(sleep)
+        until(lambda: seen)
+        assert future.cancel()
+        with pytest.raises(concurrent.futures.CancelledError):
+            future.result(0)
+        done, _ = concurrent.futures.wait([future], PATIENCE)
+        assert done
+        until(lambda: len(seen) == 2)
+
+    await ended(kit, Thread(work))
+    assert seen == ["begun", "ended"]
+    await come(kit, lambda: not portal._runner.running)
+
+
+@EVERYWHERE
+async def test_a_call_that_is_cancelled_before_it_begins_never_begins(kit):
+    portal, seen = Portal(), []
+
+    async def call():
+        seen.append("async")
+
+    futures = []
+
+    def work():
+        futures.extend([portal.submit(seen.append, 1), portal.submit(call)])
+        assert all(future.cancel() for future in futures)
+
+    Thread(work).finish()  # the loop waits meanwhile
+    await ended(kit, Thread(lambda: concurrent.futures.wait(futures, PATIENCE)))
+    assert seen == []
+
+
+async def test_a_task_that_is_cancelled_before_its_first_step_never_steps(kit):
+    portal, seen = Portal(), []
+
+    async def call():
+        seen.append("begun")
+
+    spawn = portal._runner.spawn
+    portal._runner.spawn = lambda its, awaitable: (spawn(its, awaitable), future.cancel())[0]
+    future = portal.submit(call)
+    await come(kit, lambda: future.cancelled() and not portal._runner.running)
+    assert seen == []
+
+
+async def test_a_task_that_is_cancelled_in_the_loop_cancels_the_future(aio):
+    portal = Portal()
+
+    async def suicide():
+        asyncio.current_task().cancel()
+        await asyncio.sleep(PATIENCE)
+
+    future = portal.submit(suicide)
+    await come(aio, future.done)
+    assert future.cancelled()
+
+
+async def test_close_refuses_and_what_was_accepted_runs(kit):
+    portal, seen = Portal(), []
+
+    async def call():
+        await kit.sleep(0.01)
+        return "result"
+
+    def work():
+        futures = [portal.submit(seen.append, n) for n in range(100)]
+        futures.append(portal.submit(call))
+        portal.call_soon(seen.append, 100)
+        portal.close()
+        portal.close()
+        for method in (portal.call_soon, portal.submit, portal.run, portal.start_task):
+            with pytest.raises(ClosedResourceError, match="portal is closed"):
+                method(print)
+        return futures
+
+    assert not portal.closed
+    futures = Thread(work).finish()
+    assert portal.closed and "closed, 102 to run" in repr(portal)
+    assert await _result(kit, futures[-1]) == "result"
+    assert seen == list(range(101))
+
+
+async def test_a_task_of_a_closed_portal_can_be_cancelled(kit):
+    portal = Portal()
+    future = portal.submit(kit.sleep, PATIENCE)
+    await come(kit, lambda: portal._runner.running)
+    portal.close()
+    assert future.cancel()
+    await come(kit, lambda: not portal._runner.running)
+
+
+async def test_with_closes(kit):
+    with Portal() as portal:
+        portal.call_soon(int)
+    assert portal.closed
+
+
+@EVERYWHERE
+async def test_async_with_waits_for_the_calls_and_tasks_under_way(kit):
+    seen = []
+
+    async def call():
+        await kit.sleep(0.02)
+        seen.append("task")
+
+    async with Portal() as portal:
+        Thread(lambda: (portal.submit(call), portal.call_soon(seen.append, "call"))).finish()
+    assert seen == ["call", "task"]
+
+
+async def test_async_with_cancels_what_is_under_way_if_its_body_raises(kit):
+    with pytest.raises(KeyError, match="body"):
+        async with Portal() as portal:
+            future = portal.submit(kit.sleep, PATIENCE)
+            await come(kit, lambda: portal._runner.running)
+            raise KeyError("body")
+    assert future.cancelled()
+
+
+async def test_async_with_in_another_loop(kit):
+    portal = Portal()
+    future = portal.submit(kit.sleep, 0.02)
+
+    async def other():
+        async with asyncio.timeout(PATIENCE), portal:
+            pass
+        return future.done()
+
+    assert await ended(kit, Thread(lambda: asyncio.run(other())))
+
+
+@EVERYWHERE
+async def test_a_flood_never_starves_the_loop(kit):
+    portal, stop, calls = Portal(), [], 0
+
+    def again():
+        nonlocal calls
+        calls += 1
+        if not stop:
+            portal.call_soon(again)
+
+    portal.call_soon(again)
+    for _ in range(5):
+        before = calls
+        await kit.sleep(0.002)
+        await come(kit, lambda now=before: calls > now)
+    stop.append(True)
+
+
+async def test_a_call_that_raises_is_reported_and_the_portal_goes_on(kit, caplog):
+    portal, seen = Portal(), []
+    if kit.is_asyncio:
+        asyncio.get_running_loop().set_exception_handler(lambda _, about: seen.append(about))
+
+    def fail():
+        raise KeyError("it")
+
+    portal.call_soon(fail)
+    portal.call_soon(seen.append, "next")
+    await come(kit, lambda: "next" in seen)
+    if kit.is_asyncio:
+        assert repr(seen[0]["exception"]) == "KeyError('it')" and "fail" in seen[0]["message"]
+    elif "asyncio" not in kit.name:
+        (record,) = caplog.records
+        assert record.name == "wakefd" and "fail" in record.message
+        assert repr(record.exc_info[1]) == "KeyError('it')"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_what_ends_the_loop_ends_it_and_the_rest_is_run_or_told(aio, error, no_gc, caplog):
+    seen, kept = [], []
+
+    def end():
+        raise error("it")
+
+    loop = aio.new_loop()
+
+    async def main():
+        portal = Portal()
+        portal.call_soon(seen.append, 1)
+        portal.call_soon(end)
+        portal.call_soon(seen.append, 2)
+        kept.append(
+            (portal, portal.submit(lambda: seen.append(3)), portal.submit(asyncio.sleep, 9))
+        )
+        await asyncio.sleep(PATIENCE)
+
+    task = loop.create_task(main())
+    with pytest.raises(error) as caught:
+        loop.run_until_complete(task)
+    if "uvloop" not in aio.name:  # which goes on to the end of its turn
+        assert seen == [1]
+    ((portal, future, sleep),) = kept
+    loop.run_until_complete(asyncio.sleep(0.01))
+    assert seen == [1, 2, 3] and future.done()
+    portal.call_soon(end)
+    future = portal.submit(seen.append, 4)
+    with pytest.raises(error) as again:
+        loop.run_until_complete(asyncio.sleep(1))
+    loop.close()  # though the tracebacks are kept
+    assert isinstance(sleep.exception(0), LoopClosedError)
+    if "uvloop" not in aio.name:
+        assert isinstance(future.exception(0), LoopClosedError)
+    assert caught.value and again.value
+
+
+def test_the_end_of_the_loop_is_told_in_its_close(loop_kit, no_gc, caplog):
+    """To all: what has not begun, what is under way, and whoever comes later."""
+    seen = []
+
+    def again(portal):
+        portal.call_soon(again, portal)  # there is always one more
+        seen.append(portal.submit(int))
+
+    async def main():
+        portal = Portal()
+        sleep = portal.submit(loop_kit.sleep, PATIENCE)
+        await come(loop_kit, lambda: portal._runner.running)
+        portal.call_soon(again, portal)
+        await come(loop_kit, lambda: seen)
+        return portal, sleep
+
+    if loop_kit.is_asyncio:
+        loop = loop_kit.new_loop()
+        portal, sleep = loop.run_until_complete(main())
+        assert not sleep.done()
+        loop.close()
+    else:
+        portal, sleep = loop_kit.run(main)
+    assert isinstance(sleep.exception(0), LoopClosedError)
+    assert isinstance(seen[-1].exception(0), LoopClosedError)
+    assert all(future.done() for future in seen)
+    (record,) = caplog.records
+    assert (record.name, record.levelname) == ("wakefd", "ERROR") and "again" in record.message
+    for closed in (False, True):
+        for method in (portal.call_soon, portal.submit, portal.run, portal.start_task):
+            with pytest.raises(LoopClosedError, match="loop is closed"):
+                method(print)
+        assert portal.closed and "loop closed" in repr(portal)
+        if not closed:
+            portal.close()
+
+
+def test_a_blocked_thread_is_released_by_the_end_of_the_loop(kit):
+    async def main():
+        portal = Portal()
+        thread = Thread(portal.run, kit.sleep, PATIENCE)
+        await come(kit, lambda: portal._runner.running)
+        return thread
+
+    thread = kit.run(main)
+    with pytest.raises((LoopClosedError, concurrent.futures.CancelledError)):
+        thread.finish()
+
+
+def test_a_portal_that_is_closed_when_the_loop_goes_is_a_portal_of_a_closed_loop(loop_kit):
+    async def main():
+        portal = Portal()
+        portal.close()
+        with pytest.raises(ClosedResourceError):
+            portal.call_soon(print)
+        await loop_kit.sleep(0.01)
+        return portal
+
+    portal = loop_kit.run(main)
+    with pytest.raises(LoopClosedError):
+        portal.call_soon(print)
+
+
+async def test_a_portal_that_nobody_has_leaves_nothing_behind(kit):
+    before, seen = receivers(), []
+    for n in range(50):
+        Portal().call_soon(seen.append, n)
+        Portal().submit(kit.sleep, 0.01)
+    await come(kit, lambda: receivers() == before)
+    assert sorted(seen) == list(range(50))
+
+
+async def test_a_portal_does_not_keep_its_loop_alive(aio):
+    def run():
+        loop = aio.new_loop()
+
+        async def main():
+            return Portal()
+
+        portal = loop.run_until_complete(main())
+        loop.call_soon(print)
+        future = portal.submit(print)
+        portal.call_soon(lambda: portal)
+        alive = weakref.ref(loop)
+        with pytest.warns(ResourceWarning):
+            del loop
+            gc.collect()
+        return alive, future, portal
+
+    def work():
+        alive, future, portal = run()
+        assert alive() is None
+        assert isinstance(future.exception(0), LoopClosedError)
+        with pytest.raises(LoopClosedError):
+            portal.call_soon(print)
+        return True
+
+    if aio.name.startswith("asyncio") and "thread" not in aio.name:
+        assert await ended(aio, Thread(work))
+
+
+def test_thousands_of_loops_leave_nothing(loop_kit):
+    async def main():
+        portal = Portal()
+        portal.call_soon(int)
+        future = portal.submit(loop_kit.sleep, 0)
+        await come(loop_kit, future.done)
+        portal.call_soon(logging.getLogger("wakefd").debug, "cycle %s", portal)
+
+    def rounds(count):
+        for _ in range(count):
+            loop_kit.run(main)
+
+    logging.getLogger("wakefd").disabled = True
+    try:
+        rounds(20)
+        before = fds(), receivers()
+        rounds(300)
+        assert (fds(), receivers()) == before
+    finally:
+        logging.getLogger("wakefd").disabled = False
+
+
+async def test_del_weakref_callbacks_and_signal_handlers_may_call(loop_kit):
+    portal, seen = Portal(), []
+
+    class It:
+        def __del__(self):
+            portal.call_soon(seen.append, "del")
+
+    it = It()
+    watch = weakref.ref(it, lambda _: portal.call_soon(seen.append, "weakref"))
+    it.it = it
+    del it
+    gc.collect()
+    old = signal.signal(signal.SIGUSR1, lambda *_: portal.call_soon(seen.append, "signal"))
+    try:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        await come(loop_kit, lambda: len(seen) == 3)
+    finally:
+        signal.signal(signal.SIGUSR1, old)
+    assert sorted(seen) == ["del", "signal", "weakref"]
+    assert watch() is None
+
+
+@in_child
+def test_destructors_may_call_at_any_allocation():
+    """The collector runs in the middle of our own calls, and calls."""
+    gc.set_threshold(1)
+
+    async def main():
+        async with Portal() as portal:
+            seen = []
+
+            class It:
+                def __del__(self):
+                    portal.call_soon(seen.append, 1)
+                    portal.submit(seen.append, 1)
+
+            for _ in range(2000):
+                it = It()
+                it.it = it
+                portal.call_soon(seen.append, 0)
+                portal.submit(seen.append, 0)
+            del it
+            gc.set_threshold(700)
+            gc.collect()
+        return seen.count(0), seen.count(1)
+
+    assert asyncio.run(main()) == (4000, 4000)
+
+
+def test_a_portal_made_before_a_fork_refuses_in_the_child(loop_kit, caplog):
+    async def main():
+        portal, seen = Portal(), []
+        portal.call_soon(seen.append, 1)
+        future = portal.submit(seen.append, 2)
+
+        def child():
+            for method in (portal.call_soon, portal.submit):
+                with pytest.raises(LoopClosedError, match="before the fork"):
+                    method(print)
+            assert portal.closed
+            portal.close()
+            assert not future.done() and not seen  # the parent's
+
+            async def own():
+                mine = Portal()
+                thread = Thread(mine.run, int)
+                await come(loop_kit, lambda: not thread.is_alive())
+                return thread.finish()
+
+            assert Thread(loop_kit.run, own).finish() == 0
+
+        forked(child)
+        await come(loop_kit, lambda: seen == [1, 2])
+        future.result(0)
+        portal.call_soon(seen.append, 3)
+        await come(loop_kit, lambda: seen == [1, 2, 3])
+
+    loop_kit.run(main)
+    assert not caplog.records
+
+
+async def test_a_loop_that_runs_inside_a_call_runs_calls(aio):
+    """As nest_asyncio has it: of its own accord asyncio runs no loop inside a loop."""
+    portal, seen = Portal(), []
+    (receiver,) = (it for it in gc.get_referrers(portal._inbox) if type(it) is _wakefd.Receiver)
+
+    def nested():
+        portal.call_soon(seen.append, "inner")
+        while receiver.turn():
+            pass
+        seen.append("outer")
+
+    portal.call_soon(nested)
+    await come(aio, lambda: "outer" in seen)
+    assert seen == ["inner", "outer"]

@@ -1,0 +1,146 @@
+"""Conservation: every call that a portal accepted has run, or whoever made it was told."""
+
+import concurrent.futures
+import logging
+import random
+import threading
+import time
+from collections import Counter
+
+import pytest
+
+import kits
+from helpers import PATIENCE, Thread, fds, forked, in_child, stress
+from wakefd import ClosedResourceError, LoopClosedError, Portal
+
+pytestmark = pytest.mark.stress
+
+THREADS = 4
+
+
+class Never(logging.Handler):
+    """How many calls will never be called, says the log."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+        logger = logging.getLogger("wakefd")
+        logger.addHandler(self)
+        logger.propagate = False
+
+    def emit(self, record):
+        assert "never be called" in record.msg, record.getMessage()
+        self.count += record.args[0]
+
+
+class Caller:
+    """One of those who fire: what was accepted, and what it waits for."""
+
+    def __init__(self, portal, kit, seed, ran):
+        self.portal, self.kit, self.ran = portal, kit, ran
+        self.chance = random.Random(seed)
+        self.soon = 0
+        self.futures = []
+
+    def __call__(self):
+        """Until the portal refuses. Return what it said."""
+        chance, portal = self.chance, self.portal
+        try:
+            while True:
+                how = chance.random()
+                if how < 0.7:
+                    portal.call_soon(self.ran.append, None)
+                    self.soon += 1
+                elif how < 0.75:
+                    self.futures.append(portal.submit(int))
+                elif how < 0.8:
+                    self.futures.append(portal.submit(self.cancel_one))
+                else:
+                    self.futures.append(portal.submit(self.task, chance.random() < 0.5))
+                    if how < 0.9:
+                        chance.choice(self.futures).cancel()
+                if len(self.ran) < self.soon - 5000:
+                    time.sleep(0.001)  # a loop that is under fire need not drown
+        except (LoopClosedError, ClosedResourceError) as refusal:
+            return refusal
+
+    def cancel_one(self):
+        """From the loop's side."""
+        for call, task in self.portal._runner.running.items():
+            if self.kit.is_asyncio:
+                task.cancel()
+            elif call.future is not None:
+                call.future.cancel()
+            break
+
+    async def task(self, long):
+        if long:
+            await self.kit.sleep(0.001)
+
+
+def fired_at(kit, chance, seconds, act=None):
+    """One life of a loop. Of call_soon: accepted less ran; of the futures: how they ended."""
+    ran, callers, threads = [], [], []
+
+    async def main():
+        portal = Portal()
+        callers.extend(Caller(portal, kit, chance.random(), ran) for _ in range(THREADS))
+        threads.extend(Thread(caller) for caller in callers)
+        await kit.sleep(chance.random() * seconds)
+        if act is not None:
+            act(portal)
+            await kit.sleep(chance.random() * seconds)
+        return portal
+
+    portal = kit.run(main, stress(PATIENCE, 3600))
+    for thread in threads:
+        assert isinstance(thread.finish(), (LoopClosedError, ClosedResourceError))
+    with pytest.raises(LoopClosedError):
+        portal.call_soon(print)
+    futures = [future for caller in callers for future in caller.futures]
+    done, pending = concurrent.futures.wait(futures, PATIENCE)
+    assert not pending
+    ends = Counter(
+        "cancelled" if future.cancelled() else type(future.exception(0)).__name__ for future in done
+    )
+    assert set(ends) <= {"cancelled", "NoneType", "LoopClosedError"}
+    return sum(caller.soon for caller in callers) - len(ran), ends
+
+
+@pytest.mark.parametrize("act", ["nothing", "close", "fork"])
+@pytest.mark.parametrize("name", kits.LOOPS)
+@in_child
+def test_loops_that_end_under_fire(name, act):
+    """Of their own accord, after a close, and after a fork."""
+    rounds = stress(6, 1500)
+    kit, chance, never = kits.kit(name), random.Random(name), Never()
+    lost, ends = 0, Counter()
+    for at in range(rounds):
+        balance, its = fired_at(kit, chance, 0.03, ACTS[act])
+        lost += balance
+        ends += its
+        assert lost == never.count, f"round {at}: {lost} have not run, {never.count} were told"
+        if at == 2:
+            before = fds()
+    assert fds() <= before + 2
+    assert threading.active_count() < 20
+    assert min(ends.values()) > 0 and len(ends) >= 2, ends
+
+
+def _close(portal):
+    portal.close()
+
+
+def _fork(portal):
+    forked(lambda: _refuses(portal))
+
+
+def _refuses(portal):
+    try:
+        portal.call_soon(print)
+    except LoopClosedError:
+        return
+    raise AssertionError("the child's portal accepts")
+
+
+ACTS = {"nothing": None, "close": _close, "fork": _fork}
