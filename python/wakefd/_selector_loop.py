@@ -75,8 +75,9 @@ class SelectorEventLoop(_SelectorEventLoop):
         OSError: no descriptor is to be had.
     """
 
-    # Two attributes. CPython 3.13 finds all of a loop's more slowly from the 30th on (they are inline
-    # no more), or with slots beside them; asyncio has 26. With four, call_soon took 15 % longer.
+    # Two attributes. From the 30th on, CPython 3.13 finds all of a loop's more slowly (they are
+    # inline no more), and so it does with slots; asyncio has 26. With four here, call_soon took
+    # 15 % longer.
     _event: IoEvent
     _watched: tuple[int, int]  # the process, and the number that its selector knows
     _refused = False
