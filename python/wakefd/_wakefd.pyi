@@ -6,8 +6,7 @@ from _typeshed import SupportsGetItem
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
 from typing_extensions import disjoint_base
 
-__all__ = ["VERSION", "Hub", "IoEvent", "Items", "Place", "Queue", "Reader", "Ready", "Waiter", "backend", "install_fast_methods", "seconds", "turn_ended", "wait_for_one"]
-__all__ = ["VERSION", "Hub", "Inbox", "IoEvent", "Items", "Place", "Portal", "Queue", "Reader", "Ready", "Receiver", "Waiter", "backend", "seconds", "turn_ended", "wait_for_one"]
+__all__ = ["VERSION", "Hub", "Inbox", "IoEvent", "Items", "Place", "Portal", "Queue", "Reader", "Ready", "Receiver", "Waiter", "backend", "install_fast_methods", "seconds", "turn_ended", "wait_for_one"]
 
 VERSION: Final[str]
 """
