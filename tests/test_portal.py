@@ -8,7 +8,9 @@ import gc
 import logging
 import os
 import signal
+import sys
 import threading
+import time
 import weakref
 from functools import partial
 
@@ -317,7 +319,14 @@ async def test_a_task_that_is_cancelled_before_its_first_step_never_steps(kit):
         seen.append("begun")
 
     spawn = portal._runner.spawn
-    portal._runner.spawn = lambda its, awaitable: (spawn(its, awaitable), future.cancel())[0]
+
+    def cancelled_at_once(its, awaitable):
+        task = spawn(its, awaitable)
+        future.cancel()
+        time.sleep(0.001)  # the turn is over
+        return task
+
+    portal._runner.spawn = cancelled_at_once
     future = portal.submit(call)
     await come(kit, lambda: future.cancelled() and not portal._runner.running)
     assert seen == []
@@ -409,6 +418,22 @@ async def test_async_with_in_another_loop(kit):
     assert await ended(kit, Thread(lambda: asyncio.run(other())))
 
 
+async def test_async_with_in_another_loop_waits_for_the_call_that_runs(kit):
+    portal, begun = Portal(), threading.Event()
+
+    def call():
+        begun.set()
+        time.sleep(0.05)
+
+    async def other():
+        async with asyncio.timeout(PATIENCE), portal:
+            assert begun.wait(PATIENCE)
+        return future.done()
+
+    future = portal.submit(call)
+    assert await ended(kit, Thread(lambda: asyncio.run(other())))
+
+
 @EVERYWHERE
 async def test_a_flood_never_starves_the_loop(kit):
     portal, stop, calls = Portal(), [], 0
@@ -482,6 +507,98 @@ def test_what_ends_the_loop_ends_it_and_the_rest_is_run_or_told(aio, error, no_g
     if "uvloop" not in aio.name:
         assert isinstance(future.exception(0), LoopClosedError)
     assert caught.value and again.value
+
+
+@pytest.mark.parametrize("how", ["plain", "async"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_what_ends_the_loop_ends_it_from_a_submitted_call_too(aio, error, how):
+    async def end_async():
+        raise error("it")
+
+    def end():
+        raise error("it")
+
+    async def main():
+        futures.append(Portal().submit(end if how == "plain" else end_async))
+        await asyncio.sleep(PATIENCE)
+
+    futures = []
+    with pytest.raises(error, match="it"):
+        aio.run(main)
+    assert isinstance(futures[0].exception(0), error)
+
+
+def test_what_ends_trio_ends_it_and_the_rest_is_told():
+    trio = pytest.importorskip("trio")
+    kept = []
+
+    def end():
+        raise SystemExit("it")
+
+    async def main():
+        portal = Portal()
+        portal.call_soon(end)
+        kept.extend([portal, portal.submit(print), portal.submit(trio.sleep, PATIENCE)])
+        await trio.sleep(PATIENCE)
+
+    with pytest.raises(trio.TrioInternalError) as caught:
+        trio.run(main)
+    # Though the traceback is kept.
+    portal, *futures = kept
+    assert all(isinstance(future.exception(0), LoopClosedError) for future in futures)
+    with pytest.raises(LoopClosedError):
+        portal.call_soon(print)
+    assert isinstance(caught.value.__cause__, BaseException)
+
+
+def test_in_trio_what_a_submitted_call_raises_is_its_futures_alone():
+    trio = pytest.importorskip("trio")
+
+    def end():
+        raise SystemExit("it")
+
+    async def end_async():
+        end()
+
+    async def main():
+        async with Portal() as portal:
+            return [portal.submit(end), portal.submit(end_async)]
+
+    assert all(isinstance(future.exception(0), SystemExit) for future in trio.run(main))
+
+
+def test_async_with_in_another_loop_ends_with_the_portals(loop_kit):
+    async def other(portal):
+        async with asyncio.timeout(PATIENCE), portal:
+            pass
+
+    async def main():
+        portal = Portal()
+        portal.submit(loop_kit.sleep, PATIENCE)
+        thread = Thread(lambda: asyncio.run(other(portal)))
+        await come(loop_kit, lambda: portal.closed)
+        await loop_kit.sleep(0.01)
+        return thread
+
+    if loop_kit.is_asyncio:
+        loop = loop_kit.new_loop()
+        thread = loop.run_until_complete(main())
+        loop.close()
+    else:
+        thread = loop_kit.run(main)
+    thread.finish()
+
+
+def test_there_is_no_portal_into_curio():
+    if sys.version_info >= (3, 12):
+        pytest.skip("curio 1.6 does not import there")
+    curio = pytest.importorskip("curio")
+
+    async def main():
+        with pytest.raises(RuntimeError, match="no portal into curio: asyncio and trio"):
+            Portal()
+
+    curio.run(main)
 
 
 def test_the_end_of_the_loop_is_told_in_its_close(loop_kit, no_gc, caplog):
@@ -686,6 +803,29 @@ def test_a_portal_made_before_a_fork_refuses_in_the_child(loop_kit, caplog):
 
     loop_kit.run(main)
     assert not caplog.records
+
+
+def test_a_child_that_closes_the_parents_loop_tells_nobody(aio, caplog):
+    loop, seen = aio.new_loop(), []
+
+    async def main():
+        return Portal()
+
+    portal = loop.run_until_complete(main())
+    future = portal.submit(seen.append, 1)
+    portal.call_soon(seen.append, 2)
+
+    def child():
+        loop.close()
+        gc.collect()
+        assert not future.done() and not caplog.records  # the parent's
+        with pytest.raises(LoopClosedError):
+            portal.call_soon(print)
+
+    forked(child)
+    loop.run_until_complete(asyncio.sleep(0.01))
+    assert seen == [1, 2]
+    loop.close()
 
 
 async def test_a_loop_that_runs_inside_a_call_runs_calls(aio):

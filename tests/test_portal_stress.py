@@ -112,7 +112,7 @@ def fired_at(kit, chance, seconds, act=None):
 @in_child
 def test_loops_that_end_under_fire(name, act):
     """Of their own accord, after a close, and after a fork."""
-    rounds = stress(6, 1500)
+    rounds = stress(6, 300)
     kit, chance, never = kits.kit(name), random.Random(name), Never()
     lost, ends = 0, Counter()
     for at in range(rounds):

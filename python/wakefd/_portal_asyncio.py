@@ -32,8 +32,7 @@ class _Runner(Runner):
         try:
             call.succeeded(await awaitable)
         except asyncio.CancelledError:
-            call.cancelled()
-            raise
+            raise  # see `_ended`
         except BaseException as error:
             call.failed(error)
             if isinstance(error, self.ends):
