@@ -35,10 +35,12 @@
 //! ```
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod counted;
 mod hub;
 mod notifier;
 mod process;
 mod self_pipe;
+mod slot;
 mod sync;
 mod waiters;
 
@@ -60,7 +62,11 @@ mod async_io;
 #[cfg(not(wakefd_steps))]
 mod blocking;
 #[cfg(not(any(loom, wakefd_steps)))]
+pub mod capi;
+#[cfg(not(any(loom, wakefd_steps)))]
 mod io_event;
+#[cfg(not(any(loom, wakefd_steps)))]
+mod native;
 #[cfg(all(feature = "python", not(any(loom, wakefd_steps))))]
 mod python;
 #[cfg(any(all(feature = "python", not(any(loom, wakefd_steps))), all(loom, test)))]
@@ -69,6 +75,8 @@ mod queue;
 
 #[cfg(not(any(loom, wakefd_steps)))]
 pub use io_event::IoEvent;
+#[cfg(not(any(loom, wakefd_steps)))]
+pub use native::NativeHandle;
 pub use self_pipe::Descriptor;
 
 #[cfg(all(test, any(loom, wakefd_steps)))]

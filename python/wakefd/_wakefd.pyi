@@ -6,7 +6,7 @@ from _typeshed import SupportsGetItem
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
 from typing_extensions import disjoint_base
 
-__all__ = ["VERSION", "Hub", "Inbox", "IoEvent", "Items", "Place", "Portal", "Queue", "Reader", "Ready", "Receiver", "Waiter", "backend", "install_fast_methods", "seconds", "turn_ended", "wait_for_one"]
+__all__ = ["VERSION", "Hub", "Inbox", "IoEvent", "Items", "NativeHandle", "Place", "Portal", "Queue", "Reader", "Ready", "Receiver", "Waiter", "backend", "c_api", "install_fast_methods", "seconds", "turn_ended", "wait_for_one"]
 
 VERSION: Final[str]
 """
@@ -219,6 +219,38 @@ class Items:
     def at_once(self, /, value: bool) -> None:
         """
         Need not wait where there is an item: what `wait` has found out about the loop.
+        """
+
+@disjoint_base
+class NativeHandle:
+    """
+    A C function and its argument. The base class of `wakefd.NativeHandle`.
+    """
+    def __new__(cls, /, event: IoEvent) -> NativeHandle:
+        """
+        Raise OSError if there are no more slots: some sixteen million handles are open.
+        """
+    def __repr__(self, /) -> str: ...
+    @property
+    def argument(self, /) -> int:
+        """
+        What to call it with, as a `void *`; never 0.
+        """
+    def close(self, /) -> None:
+        """
+        Give the argument back: calls with it do nothing from now on, unless native code has retained it. Closing it again does
+        nothing. Callable from any thread.
+        """
+    @property
+    def closed(self, /) -> bool:
+        """
+        True once the handle was closed.
+        """
+    @property
+    def function(self, /) -> int:
+        """
+        The address of a C function `void (*)(void *)`. Called with `argument`, from any thread and in signal handlers, it
+        notifies the event. The same one for all handles, and there as long as the process lives.
         """
 
 @final
@@ -586,6 +618,11 @@ def backend() -> str:
     Which notifier the operating system gives us: "eventfd", "socketpair" or "tcp".
 
     Raises OSError if it gives none.
+    """
+
+def c_api() -> Any:
+    """
+    Return a capsule with the table of `wakefd.h`.
     """
 
 def install_fast_methods() -> None:

@@ -5,6 +5,7 @@ mod exclusive;
 mod fast;
 mod heap;
 mod hub;
+mod native;
 mod portal;
 mod queue;
 mod steps;
@@ -38,6 +39,10 @@ fn closed() -> PyErr {
     ClosedResourceError::new_err("this event is closed")
 }
 
+fn closed_handle() -> PyErr {
+    ClosedResourceError::new_err("this handle is closed: native code cannot be given its argument any more")
+}
+
 /// The compiled half of wakefd. Use the package `wakefd`.
 #[pymodule]
 mod _wakefd {
@@ -46,6 +51,7 @@ mod _wakefd {
         event::{IoEvent, seconds, wait_for_one},
         fast::install_fast_methods,
         hub::{Hub, Reader},
+        native::{NativeHandle, c_api},
         portal::{Inbox, Portal, Receiver},
         queue::Queue,
         task::{Items, Place, Ready},
