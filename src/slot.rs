@@ -29,7 +29,6 @@ use crate::{
     sync::{AtomicPtr, AtomicU64, fence, global, yield_now},
 };
 use std::{
-    ffi::c_int,
     io,
     mem::ManuallyDrop,
     ptr,
@@ -50,6 +49,7 @@ const GENERATIONS: u64 = (1 << (usize::BITS - INDEX_BITS)) - 1;
 
 /// Why a call did nothing.
 #[derive(Debug)]
+#[cfg_attr(any(loom, wakefd_steps), allow(dead_code))] // the models speak no C
 pub(crate) enum Refusal {
     /// The argument is 0.
     Null,
@@ -69,10 +69,11 @@ impl From<io::Error> for Refusal {
     }
 }
 
+#[cfg(not(any(loom, wakefd_steps)))]
 impl Refusal {
     /// As C has it.
     #[cold]
-    pub(crate) fn errno(&self) -> c_int {
+    pub(crate) fn errno(&self) -> std::ffi::c_int {
         match self {
             Self::Null => libc::EINVAL,
             Self::Stale | Self::Closed => libc::EBADF,
@@ -195,8 +196,12 @@ impl Drop for Visit {
 // All slots
 
 /// The first chunk has so many slots, each further one twice as many.
-const FIRST: usize = 64;
-const CHUNKS: usize = (INDEX_BITS - FIRST.ilog2()) as usize;
+const FIRST: usize = if cfg!(loom) { 2 } else { 64 };
+const CHUNKS: usize = if cfg!(loom) {
+    1
+} else {
+    (INDEX_BITS - FIRST.ilog2()) as usize
+};
 
 pub(crate) struct Table {
     chunks: [AtomicPtr<Slot>; CHUNKS],
@@ -211,9 +216,18 @@ unsafe impl Sync for Table {}
 // SAFETY: as above.
 unsafe impl Send for Table {}
 
+#[cfg(not(loom))]
+const fn no_chunks() -> [AtomicPtr<Slot>; CHUNKS] {
+    [const { AtomicPtr::new(ptr::null_mut()) }; CHUNKS]
+}
+#[cfg(loom)]
+fn no_chunks() -> [AtomicPtr<Slot>; CHUNKS] {
+    std::array::from_fn(|_| AtomicPtr::new(ptr::null_mut()))
+}
+
 global! {
     static TABLE: Table = Table {
-        chunks: [const { AtomicPtr::new(ptr::null_mut()) }; CHUNKS],
+        chunks: no_chunks(),
         free: std::cell::UnsafeCell::new(Vec::new()),
         used: std::cell::Cell::new(0),
     };
@@ -266,6 +280,12 @@ impl Table {
         self.free(lock).reserve(index + 1); // giving them back allocates nothing
         self.get(index)
     }
+}
+
+/// How many slots are in use, for the models.
+#[cfg(all(test, any(loom, wakefd_steps)))]
+pub(crate) fn in_use() -> usize {
+    TABLE.used.get() - TABLE.free(&lock()).len()
 }
 
 /// In the child of a fork: the visitors were the parent's.
