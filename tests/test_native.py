@@ -1,6 +1,5 @@
-"""`IoEvent.native()`: what native code holds, through the C table and as a function with its argument."""
+"""`IoEvent.native()`: what native code holds, as a function with its argument and as a table."""
 
-import asyncio
 import ctypes
 import errno
 import gc

@@ -22,6 +22,7 @@ if not hasattr(libc, "getaddrinfo_a"):
 
 GAI_NOWAIT = 1
 EAI_INPROGRESS = -100
+EAI_CANCELED = -101
 
 
 class AddrInfo(ctypes.Structure):
@@ -86,7 +87,8 @@ async def ended(request: Request, event: wakefd.IoEvent) -> None:
             await event.notified()
         except asyncio.CancelledError as error:
             cancelled = error
-            libc.gai_cancel(ctypes.byref(request))  # in vain once it is being looked up
+            if libc.gai_cancel(ctypes.byref(request)) == EAI_CANCELED:
+                break  # else it is being looked up, and cannot be stopped
     if cancelled is not None:
         if request.result:
             libc.freeaddrinfo(request.result)
