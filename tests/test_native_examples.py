@@ -202,6 +202,84 @@ def test_threads_of_cpp(tmp_path):
     assert run(NATIVE / "producer.py", library).startswith("4000 lines, the last one: thread ")
 
 
+STORM = """
+#define _XOPEN_SOURCE 700
+#include <errno.h>
+#include <signal.h>
+#include <sys/time.h>
+#include <wakefd.h>
+
+static const wakefd_api *api;
+static void *event;
+static volatile sig_atomic_t handled, raised, faults;
+
+static void handler(int number)
+{
+    int before = errno, answer;
+    errno = 77 + number;
+    answer = api->notify(event);
+    faults += errno != 77 + number || answer < 0 || answer > 1 || api->is_set(event) != 1;
+    raised += answer == 1;
+    handled += 1;
+    errno = before;
+}
+
+int storm(const wakefd_api *api_, void *argument, int rounds)
+{
+    struct sigaction action = {0}, old;
+    struct itimerval often = {{0, 20}, {0, 20}}, never = {{0, 0}, {0, 0}};
+    int bad = 0;
+    api = api_;
+    event = argument;
+    action.sa_handler = handler;
+    sigaction(SIGALRM, &action, &old);
+    setitimer(ITIMER_REAL, &often, NULL);
+    while (handled < rounds || raised < rounds / 100) {
+        /* the handler interrupts each of these, at any instruction */
+        bad += api->notify(event) < 0;
+        bad += api->clear(event) < 0;
+        bad += api->retain(event) != 0;
+        bad += api->release(event) != 0;
+    }
+    setitimer(ITIMER_REAL, &never, NULL);
+    sigaction(SIGALRM, &old, NULL);
+    return bad + (int)faults;
+}
+"""
+
+
+@pytest.mark.parametrize("exposed", [True, False])
+def test_notify_in_a_signal_handler_that_interrupts_the_other_calls(exposed, tmp_path):
+    source = tmp_path / "storm.c"
+    source.write_text(STORM)
+    compiled(source, tmp_path / "storm.so", "c99", *LIBRARY)
+    program(
+        """
+        import asyncio, ctypes, sys
+        from test_native import table
+        from wakefd import IoEvent
+
+        library, event = ctypes.CDLL(sys.argv[1]), IoEvent()
+        library.storm.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int]
+        if sys.argv[2] == "True":
+            event.fileno()
+
+        async def main(handle):  # no wake-up was lost, and no token is left
+            event.clear()
+            waits = asyncio.create_task(event.notified())
+            await asyncio.sleep(0)
+            assert table().notify(handle.argument) == 1
+            await asyncio.wait_for(waits, 20)
+
+        with event.native() as handle:
+            assert library.storm(ctypes.addressof(table()), handle.argument, 5000) == 0
+            asyncio.run(main(handle))
+        """,
+        str(tmp_path / "storm.so"),
+        str(exposed),
+    )
+
+
 def with_an_old_wakefd(code, path):
     """What the ImportError says where the table is of a version before this one's."""
     return program(
