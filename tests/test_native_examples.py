@@ -218,7 +218,8 @@ static void handler(int number)
     int before = errno, answer;
     errno = 77 + number;
     answer = api->notify(event);
-    faults += errno != 77 + number || answer < 0 || answer > 1 || api->is_set(event) != 1;
+    faults += answer < 0 || answer > 1 || api->is_set(event) != 1;
+    faults += api->retain(event) != 0 || api->release(event) != 0 || errno != 77 + number;
     raised += answer == 1;
     handled += 1;
     errno = before;
@@ -277,6 +278,55 @@ def test_notify_in_a_signal_handler_that_interrupts_the_other_calls(exposed, tmp
         """,
         str(tmp_path / "storm.so"),
         str(exposed),
+    )
+
+
+def blocks(language):
+    text = (ROOT / "docs" / "native.md").read_text("utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+@needs_python_h
+@pytest.mark.parametrize(("language", "standard"), [("c", "c99"), ("cpp", "c++17")])
+def test_the_blocks_of_the_document(language, standard, tmp_path):
+    for number, block in enumerate(blocks(language)):
+        source = tmp_path / f"{number}.c"
+        source.write_text(block)
+        compiled(source, tmp_path / "block.o", standard, "-c", *WITH_PYTHON)
+
+
+@needs_python_h
+def test_the_cython_of_the_document(tmp_path):
+    pytest.importorskip("Cython")
+    (block,) = blocks("cython")
+    (tmp_path / "counts.pyx").write_text(block)
+    subprocess.run(
+        [sys.executable, "-m", "cython", "counts.pyx"],
+        cwd=tmp_path,
+        check=True,
+        timeout=4 * PATIENCE,
+    )
+    # What Cython writes is not up to our warnings.
+    flags = ["-w", *LIBRARY, *WITH_PYTHON]
+    compiled(tmp_path / "counts.c", tmp_path / "counts.so", "c11", *flags)
+    program(
+        """
+        import asyncio
+        from counts import count
+        from wakefd import IoEvent
+
+        async def main():
+            event = IoEvent()
+            with event.native() as handle:
+                counting = asyncio.create_task(asyncio.to_thread(count, handle, 1000))
+                async with asyncio.timeout(20):
+                    await event.notified()
+                    await counting
+            assert event.clear()
+
+        asyncio.run(main())
+        """,
+        PYTHONPATH=str(tmp_path) + os.pathsep + os.environ.get("PYTHONPATH", ""),
     )
 
 
