@@ -506,3 +506,9 @@ def test_threads_of_rust_outlive_the_interpreter(rust):
             time.sleep(0.02)
             """
         )
+
+
+def test_there_is_a_test_for_each():
+    here = Path(__file__).read_text("utf-8")
+    for path in [*NATIVE.glob("*.*"), *RUST.glob("*.py")]:
+        assert f'"{path.name}"' in here, path
