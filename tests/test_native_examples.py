@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import wakefd
-from helpers import PATIENCE, program
+from helpers import PATIENCE, program, stress
 
 ROOT = Path(__file__).parent.parent
 NATIVE = ROOT / "examples" / "native"
@@ -273,7 +273,7 @@ def test_notify_in_a_signal_handler_that_interrupts_the_other_calls(exposed, tmp
             await asyncio.wait_for(waits, 20)
 
         with event.native() as handle:
-            assert library.storm(ctypes.addressof(table()), handle.argument, 5000) == 0
+            assert library.storm(ctypes.addressof(table()), handle.argument, 2000) == 0
             asyncio.run(main(handle))
         """,
         str(tmp_path / "storm.so"),
@@ -304,7 +304,7 @@ def test_the_cython_of_the_document(tmp_path):
         [sys.executable, "-m", "cython", "counts.pyx"],
         cwd=tmp_path,
         check=True,
-        timeout=4 * PATIENCE,
+        timeout=8 * PATIENCE,
     )
     # What Cython writes is not up to our warnings.
     flags = ["-w", *LIBRARY, *WITH_PYTHON]
@@ -494,7 +494,7 @@ def test_what_rust_refuses(rust):
 
 
 def test_threads_of_rust_outlive_the_interpreter(rust):
-    for _ in range(5):
+    for _ in range(stress(3, 100)):
         program(
             """
             import held, time
