@@ -12,11 +12,12 @@ import sys
 import threading
 import time
 import weakref
+from collections import Counter
 from functools import partial
 
 import pytest
 
-from helpers import PATIENCE, Thread, fds, forked, in_child, until
+from helpers import PATIENCE, Thread, fds, forked, in_child, stress, until
 from wakefd import ClosedResourceError, LoopClosedError, Portal, _wakefd
 
 EVERYWHERE = pytest.mark.needs("await")
@@ -76,6 +77,25 @@ async def test_calls_of_one_thread_keep_their_order(kit):
     await come(kit, lambda: len(seen) == 2000)
     for who in range(4):
         assert [at for its, at in seen if its == who] == list(range(500))
+
+
+async def test_tasks_begin_as_the_loop_begins_tasks(kit):
+    """asyncio: in their order. trio reverses its turns now and then."""
+    portal, seen = Portal(), []
+
+    async def task(n):
+        seen.append(n)
+
+    def work():
+        for n in range(5):
+            portal.submit(task, n)
+            portal.call_soon(seen.append, f"call {n}")
+
+    Thread(work).finish()  # the loop waits meanwhile
+    await come(kit, lambda: len(seen) == 10)
+    assert [it for it in seen if isinstance(it, str)] == [f"call {n}" for n in range(5)]
+    tasks = [it for it in seen if isinstance(it, int)]
+    assert tasks == [*range(5)] or (not kit.is_asyncio and sorted(tasks) == [*range(5)])
 
 
 async def test_a_batch_of_calls_wakes_the_loop_once(kit):
@@ -705,6 +725,7 @@ async def test_a_portal_does_not_keep_its_loop_alive(aio):
         assert await ended(aio, Thread(work))
 
 
+@pytest.mark.stress
 def test_thousands_of_loops_leave_nothing(loop_kit):
     async def main():
         portal = Portal()
@@ -721,7 +742,7 @@ def test_thousands_of_loops_leave_nothing(loop_kit):
     try:
         rounds(20)
         before = fds(), receivers()
-        rounds(300)
+        rounds(stress(300, 5000))
         assert (fds(), receivers()) == before
     finally:
         logging.getLogger("wakefd").disabled = False
@@ -747,6 +768,37 @@ async def test_del_weakref_callbacks_and_signal_handlers_may_call(loop_kit):
         signal.signal(signal.SIGUSR1, old)
     assert sorted(seen) == ["del", "signal", "weakref"]
     assert watch() is None
+
+
+@in_child
+def test_a_signal_handler_may_call_at_any_moment():
+    """Also in the middle of a call of ours, and of the loop's looking after calls: none is lost."""
+    interval, seen = 0.0001, []
+
+    async def main():
+        made = 0
+
+        def handler(*_):
+            nonlocal made
+            portal.call_soon(seen.append, "handler")
+            made += 1
+
+        async with Portal() as portal:
+            signal.signal(signal.SIGALRM, handler)
+            signal.setitimer(signal.ITIMER_REAL, interval, interval)
+            thread = Thread(lambda: [portal.call_soon(seen.append, "thread") for _ in range(20_000)])
+            async with asyncio.timeout(PATIENCE):
+                calls = 0
+                while made < 1000:
+                    for _ in range(100):
+                        portal.call_soon(seen.append, "loop")
+                        calls += 1
+                    await asyncio.sleep(0)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            thread.finish()
+        return {"handler": made, "thread": 20_000, "loop": calls}
+
+    assert asyncio.run(main()) == Counter(seen)
 
 
 @in_child
