@@ -429,6 +429,46 @@ async def test_async_with_cancels_what_is_under_way_if_its_body_raises(kit):
     assert future.cancelled()
 
 
+@EVERYWHERE
+async def test_a_body_that_raises_at_once_waited_for_calls_that_had_not_begun(kit):
+    seen = []
+    async with kit.patient("the portal"):
+        with pytest.raises(KeyError, match="body"):
+            async with Portal() as portal:
+                futures = [portal.submit(kit.sleep, 2 * PATIENCE), portal.submit(seen.append, 1)]
+                portal.call_soon(seen.append, 2)
+                raise KeyError("body")
+    assert seen == [2]
+    assert all(future.cancelled() for future in futures)
+
+
+@EVERYWHERE
+async def test_async_with_cancels_what_is_under_way_if_its_wait_is_cancelled(kit):
+    async with kit.move_on_after(0.02) as scope:
+        async with Portal() as portal:
+            future = portal.submit(kit.sleep, 2 * PATIENCE)
+    assert scope.expired and future.cancelled()
+    await come(kit, lambda: not portal._runner.running)
+
+
+async def test_async_with_cancels_what_has_not_begun_if_its_wait_is_cancelled(kit):
+    portal, go, seen = Portal(), threading.Event(), []
+
+    async def other():
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.02), portal:
+                pass
+
+    futures = [portal.submit(kit.sleep, PATIENCE)]
+    portal.call_soon(go.wait, PATIENCE)  # holds the loop
+    futures += [portal.submit(kit.sleep, PATIENCE), portal.submit(seen.append, 1)]
+    portal.call_soon(seen.append, 2)
+    await ended(kit, Thread(lambda: (asyncio.run(other()), go.set())))
+    await come(kit, lambda: seen)
+    assert seen == [2] and all(future.cancelled() for future in futures)
+    await come(kit, lambda: not portal._runner.running)
+
+
 async def test_async_with_in_another_loop(kit):
     portal = Portal()
     future = portal.submit(kit.sleep, 0.02)
