@@ -17,6 +17,7 @@ from functools import partial
 
 import pytest
 
+import kits
 from helpers import PATIENCE, Thread, fds, forked, in_child, stress, until
 from wakefd import ClosedResourceError, LoopClosedError, Portal, _wakefd
 
@@ -286,6 +287,40 @@ async def test_start_task_of_a_task_that_is_never_ready(kit):
         return True
 
     assert await ended(kit, Thread(work))
+
+
+@pytest.mark.parametrize("method", ["run", "start_task"])
+@pytest.mark.parametrize("name", kits.LOOPS)
+@in_child
+def test_ctrl_c_in_a_thread_that_blocks_cancels_the_task(name, method):
+    """The loop is in another thread: here the main one calls."""
+    kit, portals, seen = kits.kit(name), [], []
+
+    async def sleep(task_status=None):
+        seen.append("begun")
+        try:
+            await kit.sleep(2 * PATIENCE)
+        finally:
+            seen.append("ended")
+
+    async def main():
+        portals.append(Portal())
+        await come(kit, lambda: "ended" in seen)
+        await come(kit, lambda: not portals[0]._runner.running)
+
+    def interrupt():
+        until(lambda: seen)
+        time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    loop = Thread(lambda: kit.run(main))
+    until(lambda: portals)
+    thread = Thread(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        getattr(portals[0], method)(sleep)
+    thread.finish()
+    loop.finish()
+    assert seen == ["begun", "ended"]
 
 
 @EVERYWHERE
