@@ -467,21 +467,19 @@ async def test_async_with_cancels_what_is_under_way_if_its_body_raises(kit):
 @EVERYWHERE
 async def test_a_body_that_raises_at_once_waited_for_calls_that_had_not_begun(kit):
     seen = []
-    async with kit.patient("the portal"):
-        with pytest.raises(KeyError, match="body"):
-            async with Portal() as portal:
-                futures = [portal.submit(kit.sleep, 2 * PATIENCE), portal.submit(seen.append, 1)]
-                portal.call_soon(seen.append, 2)
-                raise KeyError("body")
+    with pytest.raises(KeyError, match="body"):
+        async with kit.patient("the portal"), Portal() as portal:
+            futures = [portal.submit(kit.sleep, 2 * PATIENCE), portal.submit(seen.append, 1)]
+            portal.call_soon(seen.append, 2)
+            raise KeyError("body")
     assert seen == [2]
     assert all(future.cancelled() for future in futures)
 
 
 @EVERYWHERE
 async def test_async_with_cancels_what_is_under_way_if_its_wait_is_cancelled(kit):
-    async with kit.move_on_after(0.02) as scope:
-        async with Portal() as portal:
-            future = portal.submit(kit.sleep, 2 * PATIENCE)
+    async with kit.move_on_after(0.02) as scope, Portal() as portal:
+        future = portal.submit(kit.sleep, 2 * PATIENCE)
     assert scope.expired and future.cancelled()
     await come(kit, lambda: not portal._runner.running)
 
@@ -858,10 +856,16 @@ def test_a_signal_handler_may_call_at_any_moment():
             portal.call_soon(seen.append, "handler")
             made += 1
 
+        def work():
+            for _ in range(20_000):
+                portal.call_soon(seen.append, "thread")
+
         async with Portal() as portal:
             signal.signal(signal.SIGALRM, handler)
             signal.setitimer(signal.ITIMER_REAL, interval, interval)
-            thread = Thread(lambda: [portal.call_soon(seen.append, "thread") for _ in range(20_000)])
+            thread = Thread(
+                lambda: [portal.call_soon(seen.append, "thread") for _ in range(20_000)]
+            )
             async with asyncio.timeout(PATIENCE):
                 calls = 0
                 while made < 1000:

@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from collections import Counter
+from functools import partial
 
 import pytest
 
@@ -79,11 +80,11 @@ class Caller:
             await self.kit.sleep(0.001)
 
 
-def run_abruptly(kit, main):
+def run_abruptly(kit, main, patience):
     """As kit.run(), but nobody cancels the tasks before the loop is closed."""
     loop = kit.new_loop()
     try:
-        return loop.run_until_complete(asyncio.wait_for(main(), stress(PATIENCE, 3600)))
+        return loop.run_until_complete(asyncio.wait_for(main(), patience))
     finally:
         loop.close()
 
@@ -102,10 +103,8 @@ def fired_at(kit, chance, seconds, how):
             await kit.sleep(chance.random() * seconds)
         return portal
 
-    if how == "abruptly":
-        portal = run_abruptly(kit, main)
-    else:
-        portal = kit.run(main, stress(PATIENCE, 3600))
+    run = partial(run_abruptly, kit) if how == "abruptly" else kit.run
+    portal = run(main, stress(PATIENCE, 3600))
     for thread in threads:
         assert isinstance(thread.finish(), (LoopClosedError, ClosedResourceError))
     with pytest.raises(LoopClosedError):

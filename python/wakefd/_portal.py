@@ -107,7 +107,9 @@ class Runner:
             return
         call.begun = True
         future = call.future
-        if future is None or future.cancelled() or self.cancelling:
+        if self.cancelling and future is not None:
+            future.cancel()
+        if future is None or future.cancelled():
             call.cancelled()
             return
         try:
