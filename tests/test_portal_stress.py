@@ -127,7 +127,7 @@ def test_loops_that_end_under_fire(name, how):
     if name == "trio" and how == "abruptly":
         return  # it always cancels them
     logging.getLogger("asyncio").disabled = True  # "Task was destroyed but it is pending!"
-    rounds = stress(6, 300)
+    rounds = stress(4, 100)
     kit, chance, never = kits.kit(name), random.Random(name), Never()
     lost, ends = 0, Counter()
     for at in range(rounds):
