@@ -39,6 +39,7 @@ mod counted;
 mod hub;
 mod notifier;
 mod process;
+mod ring;
 mod self_pipe;
 mod slot;
 mod sync;
@@ -62,6 +63,8 @@ mod async_io;
 #[cfg(not(wakefd_steps))]
 mod blocking;
 #[cfg(not(any(loom, wakefd_steps)))]
+mod byte_queue;
+#[cfg(not(any(loom, wakefd_steps)))]
 pub mod capi;
 #[cfg(not(any(loom, wakefd_steps)))]
 mod io_event;
@@ -73,6 +76,8 @@ mod python;
 #[cfg_attr(loom, allow(dead_code))] // the models need not all of it
 mod queue;
 
+#[cfg(not(any(loom, wakefd_steps)))]
+pub use byte_queue::{ByteQueue, ByteQueueError};
 #[cfg(not(any(loom, wakefd_steps)))]
 pub use io_event::IoEvent;
 #[cfg(not(any(loom, wakefd_steps)))]
