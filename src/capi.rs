@@ -31,6 +31,9 @@ pub struct Api {
     pub release: extern "C" fn(*mut c_void) -> c_int,
     /// A descriptor that is readable while the flag is up, or -errno.
     pub fileno: extern "C" fn(*mut c_void) -> isize,
+    /// One more message (its bytes, how many) into a [`ByteQueue`](crate::ByteQueue): 1, or 0 if that is full, or -errno. In
+    /// signal handlers, too.
+    pub push: unsafe extern "C" fn(*mut c_void, *const c_void, usize) -> c_int,
 }
 
 /// The table.
@@ -43,6 +46,7 @@ pub static API: Api = Api {
     retain,
     release,
     fileno,
+    push,
 };
 
 /// The function of every handle: `notify` for those who take no answer.
@@ -56,7 +60,7 @@ extern "C" fn notify(argument: *mut c_void) -> c_int {
 
 extern "C" fn clear(argument: *mut c_void) -> c_int {
     fork::repaired();
-    answer(slot::with(argument.addr(), |event| event.clear()).and_then(|cleared| Ok(cleared?)))
+    answer(slot::clear(argument.addr()))
 }
 
 extern "C" fn is_set(argument: *mut c_void) -> c_int {
@@ -84,6 +88,13 @@ extern "C" fn fileno(argument: *mut c_void) -> isize {
         }
     });
     descriptor.unwrap_or_else(|refusal| -(refusal.errno() as isize))
+}
+
+/// # Safety
+/// `data` is null, or there are so many bytes to read.
+unsafe extern "C" fn push(argument: *mut c_void, data: *const c_void, length: usize) -> c_int {
+    // SAFETY: so says the caller.
+    answer(unsafe { slot::push(argument.addr(), data.cast(), length) })
 }
 
 #[inline]

@@ -40,6 +40,7 @@ mod counted;
 mod hub;
 mod notifier;
 mod process;
+mod ring;
 mod self_pipe;
 mod slot;
 mod sync;
@@ -63,6 +64,8 @@ mod async_io;
 #[cfg(not(wakefd_steps))]
 mod blocking;
 #[cfg(not(any(loom, wakefd_steps)))]
+mod byte_queue;
+#[cfg(not(any(loom, wakefd_steps)))]
 pub mod capi;
 #[cfg(all(feature = "pyo3", not(any(loom, wakefd_steps))))]
 pub mod extension;
@@ -76,6 +79,8 @@ mod python;
 #[cfg_attr(loom, allow(dead_code))] // the models need not all of it
 mod queue;
 
+#[cfg(not(any(loom, wakefd_steps)))]
+pub use byte_queue::{ByteQueue, ByteQueueError};
 #[cfg(not(any(loom, wakefd_steps)))]
 pub use io_event::IoEvent;
 #[cfg(not(any(loom, wakefd_steps)))]

@@ -1,7 +1,7 @@
 //! What native code gets of an event.
 
-use crate::{capi, hub::EventRef, process::free_the_buried, slot};
-use std::{ffi::c_void, io, ptr};
+use crate::{capi, hub::EventRef, process::free_the_buried, ring::Ring, slot};
+use std::{ffi::c_void, io, ptr, sync::Arc};
 
 /// A C function and its argument, for native code that notifies an event: see [`IoEvent::native`](crate::IoEvent::native).
 ///
@@ -15,6 +15,11 @@ pub struct NativeHandle {
 impl NativeHandle {
     pub(crate) fn new(event: &EventRef) -> io::Result<Self> {
         let argument = slot::open(event)?;
+        Ok(Self { argument })
+    }
+
+    pub(crate) fn of_ring(ring: &Arc<Ring>) -> io::Result<Self> {
+        let argument = slot::open_ring(ring)?;
         Ok(Self { argument })
     }
 

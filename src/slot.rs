@@ -26,12 +26,14 @@
 use crate::{
     hub::{Event, EventRef, Locked, lock},
     process::Grave,
+    ring::{self, Ring},
     sync::{AtomicPtr, AtomicU64, fence, global, yield_now},
 };
 use std::{
     io,
     mem::ManuallyDrop,
     ptr,
+    sync::Arc,
     sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 
@@ -59,6 +61,12 @@ pub(crate) enum Refusal {
     Closed,
     /// More holds than can be counted.
     TooMany,
+    /// A message for what is no byte queue.
+    NoQueue,
+    /// Longer than a message may be.
+    TooLong,
+    /// The byte queue is shut down.
+    Shut,
     /// The operating system's.
     System(io::Error),
 }
@@ -75,9 +83,11 @@ impl Refusal {
     #[cold]
     pub(crate) fn errno(&self) -> std::ffi::c_int {
         match self {
-            Self::Null => libc::EINVAL,
+            Self::Null | Self::NoQueue => libc::EINVAL,
             Self::Stale | Self::Closed => libc::EBADF,
             Self::TooMany => libc::EOVERFLOW,
+            Self::TooLong => libc::EMSGSIZE,
+            Self::Shut => libc::EPIPE,
             #[cfg(unix)]
             Self::System(error) => error.raw_os_error().unwrap_or(libc::EIO),
             #[cfg(not(unix))] // its numbers are not errno's
@@ -92,6 +102,8 @@ struct Slot {
     state: AtomicU64,
     /// Counted from `open` to `give_back`; afterwards the last one, whose memory is still there. Null: never used.
     event: AtomicPtr<Event>,
+    /// An `Arc`, from `open` to `give_back`. Null: it is an event and no more.
+    ring: AtomicPtr<Ring>,
     index: usize,
 }
 
@@ -101,6 +113,7 @@ impl Slot {
             grave: Grave::new(Self::exhumed),
             state: AtomicU64::new(0),
             event: AtomicPtr::new(ptr::null_mut()),
+            ring: AtomicPtr::new(ptr::null_mut()),
             index,
         }
     }
@@ -175,6 +188,11 @@ impl Slot {
     fn give_back(&self) {
         // SAFETY: the reference that `open` has put there.
         drop(unsafe { EventRef::from_raw(self.event.load(Relaxed)) }); // not under the lock, which it may take
+        let ring = self.ring.swap(ptr::null_mut(), Relaxed);
+        if !ring.is_null() {
+            // SAFETY: as above.
+            drop(unsafe { Arc::from_raw(ring) });
+        }
         TABLE.free(&lock()).push(self.index);
     }
 }
@@ -183,6 +201,13 @@ impl Slot {
 struct Visit {
     slot: &'static Slot,
     event: ManuallyDrop<EventRef>,
+}
+
+impl Visit {
+    fn ring(&self) -> Option<&Ring> {
+        // SAFETY: null or an `Arc`, until the last visitor has left.
+        unsafe { self.slot.ring.load(Relaxed).as_ref() }
+    }
 }
 
 impl Drop for Visit {
@@ -309,10 +334,25 @@ pub(crate) fn forget_visitors() {
 /// # Errors
 /// There are no more: some sixteen million of them are open.
 pub(crate) fn open(event: &EventRef) -> io::Result<usize> {
+    open_slot(event, None)
+}
+
+/// The same for a byte queue, and its event.
+///
+/// # Errors
+/// As of `open`.
+pub(crate) fn open_ring(ring: &Arc<Ring>) -> io::Result<usize> {
+    open_slot(&ring.event, Some(ring))
+}
+
+fn open_slot(event: &EventRef, ring: Option<&Arc<Ring>>) -> io::Result<usize> {
     event.make_immortal();
     let lock = lock();
     let slot = TABLE.take(&lock).ok_or(io::ErrorKind::QuotaExceeded)?;
     slot.event.store(event.clone().into_raw(), Release);
+    if let Some(ring) = ring {
+        slot.ring.store(Arc::into_raw(ring.clone()).cast_mut(), Relaxed);
+    }
     let state = slot.state.fetch_add(HOLD, Release);
     let generation = (state / GENERATION) & GENERATIONS;
     Ok(((generation as usize) << INDEX_BITS) | (slot.index + 1))
@@ -342,6 +382,36 @@ fn raise(slot: &'static Slot, generation: u64) -> Result<bool, Refusal> {
 pub(crate) fn with<R>(argument: usize, f: impl FnOnce(&EventRef) -> R) -> Result<R, Refusal> {
     let (slot, generation) = TABLE.find(argument)?;
     Ok(f(&slot.visit(generation)?.event))
+}
+
+/// Lowers the flag; true if it was up. A byte queue's rises again at once while something is in there.
+pub(crate) fn clear(argument: usize) -> Result<bool, Refusal> {
+    let (slot, generation) = TABLE.find(argument)?;
+    let visit = slot.visit(generation)?;
+    Ok(match visit.ring() {
+        Some(ring) => ring.clear(),
+        None => visit.event.clear(),
+    }?)
+}
+
+/// A message into a byte queue; false if that is full. In a signal handler, too.
+///
+/// # Safety
+/// `data` is null, or there are so many bytes to read.
+pub(crate) unsafe fn push(argument: usize, data: *const u8, length: usize) -> Result<bool, Refusal> {
+    let (slot, generation) = TABLE.find(argument)?;
+    if data.is_null() && length > 0 {
+        return Err(Refusal::Null);
+    }
+    let visit = slot.visit(generation)?;
+    let ring = visit.ring().ok_or(Refusal::NoQueue)?;
+    // SAFETY: so says the caller.
+    match unsafe { ring.push(data, length) } {
+        Ok(()) => Ok(true),
+        Err(ring::Refusal::Full) => Ok(false),
+        Err(ring::Refusal::TooLong) => Err(Refusal::TooLong),
+        Err(ring::Refusal::Shut) => Err(Refusal::Shut),
+    }
 }
 
 /// One hold more.

@@ -23,6 +23,10 @@ class Api(ctypes.Structure):
             for name in ("notify", "clear", "is_set", "retain", "release")
         ),
         ("fileno", ctypes.CFUNCTYPE(ctypes.c_ssize_t, ctypes.c_void_p)),
+        (
+            "push",
+            ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t),
+        ),
     )
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from wakefd import _wakefd
 from wakefd._any import any_notified, wait_any
+from wakefd._byte_queue import ByteQueue
 from wakefd._errors import ClosedResourceError, LoopClosedError, QueueShutDown
 from wakefd._event import IoEvent
 from wakefd._native import NativeHandle, get_include
@@ -39,6 +40,7 @@ __all__ = [
     "AsyncQueueFull",
     "AsyncQueueShutDown",
     "BaseQueue",
+    "ByteQueue",
     "ClosedResourceError",
     "IoEvent",
     "LifoQueue",

@@ -1,5 +1,6 @@
 //! The Python extension `wakefd._wakefd`: classes around the core. No algorithm lives here.
 
+mod byte_queue;
 mod event;
 mod exclusive;
 mod fast;
@@ -48,6 +49,7 @@ fn closed_handle() -> PyErr {
 mod _wakefd {
     #[pymodule_export]
     use super::{
+        byte_queue::{Arrived, ByteItems, ByteQueue},
         event::{IoEvent, seconds, wait_for_one},
         fast::install_fast_methods,
         hub::{Hub, Reader},

@@ -1,6 +1,6 @@
 //! What native code gets through Python.
 
-use super::{closed_handle, event::IoEvent, exclusive::Exclusive, os_error};
+use super::{byte_queue::ByteQueue, closed_handle, event::IoEvent, exclusive::Exclusive, os_error};
 use crate::capi;
 use pyo3::{ffi::c_str, prelude::*, types::PyCapsule};
 use std::ptr::NonNull;
@@ -12,12 +12,23 @@ pub(crate) struct NativeHandle {
     handle: Exclusive<Option<crate::NativeHandle>>,
 }
 
+/// What native code may hold.
+#[derive(FromPyObject)]
+pub(crate) enum Source<'py> {
+    Event(PyRef<'py, IoEvent>),
+    Bytes(PyRef<'py, ByteQueue>),
+}
+
 #[pymethods]
 impl NativeHandle {
     /// Raise OSError if there are no more slots: some sixteen million handles are open.
     #[new]
-    fn new(event: &IoEvent) -> PyResult<Self> {
-        let handle = event.inner.native().map_err(os_error)?;
+    fn new(source: Source<'_>) -> PyResult<Self> {
+        let handle = match source {
+            Source::Event(event) => event.inner.native(),
+            Source::Bytes(queue) => queue.inner.native(),
+        }
+        .map_err(os_error)?;
         Ok(Self {
             handle: Exclusive::new(Some(handle)),
         })

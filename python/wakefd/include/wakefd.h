@@ -1,7 +1,8 @@
 /*
  * wakefd.h: native code wakes coroutines, without the GIL.
  *
- * All functions take the `argument` of a `wakefd.NativeHandle` (in Python: `handle = event.native()`, then `handle.argument`).
+ * All functions take the `argument` of a `wakefd.NativeHandle` (in Python: `handle = event.native()`, then `handle.argument`;
+ * `event` may be a `wakefd.ByteQueue`, whose flag is up while there is a message to take, or it is shut down).
  * It is a number in the clothes of a pointer: never dereference it. It may be used from any thread, at any time: once it is
  * stale (its handle was closed, and nobody retained it) every call answers -EBADF and does nothing more.
  *
@@ -42,7 +43,10 @@ typedef struct wakefd_api {
      */
     int (*notify)(void *argument);
 
-    /* Lowers the flag: 1 if it was up, else 0. Clear first, and look at your data afterwards. */
+    /*
+     * Lowers the flag: 1 if it was up, else 0. Clear first, and look at your data afterwards. That of a ByteQueue is its
+     * consumers' to lower: it rises again at once while something is in there.
+     */
     int (*clear)(void *argument);
 
     /* 1 if the flag is up, else 0. */
@@ -62,6 +66,17 @@ typedef struct wakefd_api {
      * call; the event keeps it and closes it. Poll it, and clear(): never read it.
      */
     intptr_t (*fileno)(void *argument);
+
+    /*
+     * Copies a message into a wakefd.ByteQueue: 1. No room for it now: 0, and what to do then is up to you. `length` may be 0.
+     *   -EMSGSIZE the message is longer than the queue's max_message
+     *   -EPIPE    the queue is shut down, or nobody has it any more
+     *   -EINVAL   the argument is NULL, or of an event which is no ByteQueue; or `data` is NULL, and `length` is not 0
+     * It never waits, and a message that was taken stays so if a wake-up is refused: the next push tries again.
+     * Async-signal-safe, as notify. (Messages come out in the order in which they were begun: one that is pushed in a handler
+     * comes after the one whose push it interrupts, and is not seen before that resumes: do not wait for it in the handler.)
+     */
+    int (*push)(void *argument, const void *data, size_t length);
 } wakefd_api;
 
 #ifdef Py_PYTHON_H
