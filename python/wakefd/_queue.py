@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, SupportsFloat, SupportsInd
 from wakefd import _loops, _wakefd
 from wakefd._errors import QueueShutDown
 from wakefd._views import AsyncQueue, SyncQueue
-from wakefd._wakefd import Items, turn_ended
+from wakefd._wakefd import Items, items, turn_ended
 
 _T = TypeVar("_T")
 
@@ -158,7 +158,7 @@ class Queue(_wakefd.Queue, Generic[_T]):
 
         What the loop's body does not get to, because it breaks or is cancelled, stays in.
         """
-        return Items(self, self._next)
+        return items(self, self._next)
 
     async def _next(self, items: Items) -> _T:
         """For `Items`: the next one is not there yet, or the loop must have its turn first."""

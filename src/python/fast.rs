@@ -2,7 +2,12 @@
 //!
 //! Each does the common case, and leaves all else to the method of the same name that PyO3 made.
 
-use super::{event::IoEvent, os_error, queue::Queue};
+use super::{
+    event::IoEvent,
+    exclusive, os_error,
+    queue::Queue,
+    task::{Items, Ready, Sent},
+};
 use crate::queue::{Refusal, Side};
 use pyo3::{
     Borrowed, PyClass,
@@ -12,7 +17,10 @@ use pyo3::{
     sync::PyOnceLock,
     types::{PyDict, PyTuple, PyType},
 };
-use std::{ffi::CString, iter, ptr};
+use std::{
+    ffi::{CStr, CString, c_int, c_uint, c_void},
+    iter, ptr,
+};
 
 trait Fast {
     type Class: PyClass<Frozen = True> + Sync;
@@ -118,6 +126,8 @@ fn install<M: Fast>(py: Python<'_>) -> PyResult<()> {
 /// Put faster methods before some of these. To be called at the import.
 #[pyfunction]
 pub(super) fn install_fast_methods(py: Python<'_>) -> PyResult<()> {
+    let version: String = py.import("sys")?.getattr("version")?.extract()?;
+    exclusive::free_threaded(version.contains("free-threading")); // whether it runs without the GIL may change with an import
     install::<Notify>(py)?;
     install::<Clear>(py)?;
     install::<IsSet>(py)?;
@@ -204,9 +214,14 @@ fn put(queue: &Queue, py: Python<'_>, item: *mut PyObject) -> Option<*mut PyObje
     }
 }
 
-/// There is an item, and no event to show it to but the first putter's.
 #[inline]
 fn get(queue: &Queue, _: Python<'_>, _: *mut PyObject) -> Option<*mut PyObject> {
+    take(queue).map(Py::into_ptr)
+}
+
+/// There is an item, and no event to show it to but the first putter's.
+#[inline]
+pub(super) fn take(queue: &Queue) -> Option<Py<PyAny>> {
     if queue.heap {
         return None;
     }
@@ -216,5 +231,102 @@ fn get(queue: &Queue, _: Python<'_>, _: *mut PyObject) -> Option<*mut PyObject> 
     if putter.is_some() {
         Python::attach(|py| queue.wake(py, Side::Put, putter));
     }
-    Some(item.into_ptr())
+    Some(item)
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// `async for`. It takes three calls an item: `__anext__`, `__await__`, and `am_send`, which PyO3 does not have, and without
+// which CPython makes a StopIteration of each item. So these are slots of subclasses, which are what is used.
+
+static ITEMS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static READY: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+
+/// Begin an `async for` over a queue; `wait` makes the coroutine that waits for an item.
+#[pyfunction]
+pub(super) fn items<'py>(
+    py: Python<'py>,
+    queue: &Bound<'py, Queue>,
+    wait: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, Items>> {
+    let class = ITEMS.get_or_try_init(py, || {
+        let anext: unsafe extern "C" fn(*mut PyObject) -> *mut PyObject = anext;
+        subclass::<Items>(py, c"wakefd._wakefd.FastItems", [(ffi::Py_am_anext, anext as *mut c_void)])
+    })?;
+    Ok(class.bind(py).call1((queue, wait))?.cast_into::<Items>()?)
+}
+
+/// A new `Ready`.
+pub(super) fn ready(py: Python<'_>) -> PyResult<Bound<'_, Ready>> {
+    let class = READY.get_or_try_init(py, || {
+        let itself: unsafe extern "C" fn(*mut PyObject) -> *mut PyObject = itself;
+        let send: unsafe extern "C" fn(*mut PyObject, *mut PyObject, *mut *mut PyObject) -> ffi::PySendResult = send;
+        let slots = [
+            (ffi::Py_am_await, itself as *mut c_void),
+            (ffi::Py_am_send, send as *mut c_void),
+        ];
+        subclass::<Ready>(py, c"wakefd._wakefd.FastReady", slots)
+    })?;
+    Ok(class.bind(py).call0()?.cast_into::<Ready>()?)
+}
+
+/// The functions must be what the slots want.
+fn subclass<C: PyClass>(
+    py: Python<'_>,
+    name: &'static CStr,
+    slots: impl IntoIterator<Item = (c_int, *mut c_void)>,
+) -> PyResult<Py<PyType>> {
+    let slots = slots.into_iter().map(|(slot, pfunc)| ffi::PyType_Slot { slot, pfunc });
+    let mut slots: Vec<_> = slots.chain([ffi::PyType_Slot::default()]).collect();
+    let mut spec = ffi::PyType_Spec {
+        name: name.as_ptr(),
+        basicsize: 0, // the base's
+        itemsize: 0,
+        flags: ffi::Py_TPFLAGS_DEFAULT as c_uint,
+        slots: slots.as_mut_ptr(),
+    };
+    let base = py.get_type::<C>();
+    // SAFETY: CPython copies the slots; the name stays.
+    let class = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyType_FromSpecWithBases(&raw mut spec, base.as_ptr())) }?;
+    Ok(class.cast_into::<PyType>()?.unbind())
+}
+
+/// # Safety
+/// CPython calls it, as a slot of the subclass.
+unsafe extern "C" fn anext(slf: *mut PyObject) -> *mut PyObject {
+    // SAFETY: CPython has attached this thread, and holds a reference during the call.
+    let slf = unsafe { Borrowed::from_ptr(Python::assume_attached(), slf).cast_unchecked::<Items>() };
+    if let Some(used) = Items::used(slf) {
+        return used.into_ptr();
+    }
+    Python::attach(|py| Items::new_ready(slf).map_or_else(|error| raise(py, error), Py::into_ptr))
+}
+
+/// # Safety
+/// As of `anext`.
+unsafe extern "C" fn itself(slf: *mut PyObject) -> *mut PyObject {
+    // SAFETY: an object, and this thread is attached.
+    unsafe { ffi::Py_NewRef(slf) }
+}
+
+/// # Safety
+/// As of `anext`.
+unsafe extern "C" fn send(slf: *mut PyObject, value: *mut PyObject, result: *mut *mut PyObject) -> ffi::PySendResult {
+    // SAFETY: as of `anext`.
+    let slf = unsafe { Borrowed::from_ptr(Python::assume_attached(), slf).cast_unchecked::<Ready>() };
+    let (sent, it) = if let Some(item) = Ready::at_once(slf) {
+        (ffi::PySendResult::PYGEN_RETURN, item.into_ptr())
+    } else {
+        Python::attach(|py| {
+            // SAFETY: an argument.
+            let value = unsafe { Borrowed::from_ptr(py, value) };
+            match Ready::step(slf, value) {
+                Ok(Sent::Returned(item)) => (ffi::PySendResult::PYGEN_RETURN, item.into_ptr()),
+                Ok(Sent::Yielded(it)) => (ffi::PySendResult::PYGEN_NEXT, it.into_ptr()),
+                Err(error) => (ffi::PySendResult::PYGEN_ERROR, raise(py, error)),
+            }
+        })
+    };
+    // SAFETY: CPython gave us the place.
+    unsafe { *result = it };
+    sent
 }

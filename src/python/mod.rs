@@ -44,7 +44,7 @@ mod _wakefd {
     #[pymodule_export]
     use super::{
         event::{IoEvent, seconds, wait_for_one},
-        fast::install_fast_methods,
+        fast::{install_fast_methods, items},
         hub::{Hub, Reader},
         portal::{Inbox, Portal, Receiver},
         queue::Queue,
