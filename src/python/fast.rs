@@ -250,7 +250,11 @@ pub(super) fn items<'py>(
 ) -> PyResult<Bound<'py, Items>> {
     let class = ITEMS.get_or_try_init(py, || {
         let anext: unsafe extern "C" fn(*mut PyObject) -> *mut PyObject = anext;
-        subclass::<Items>(py, c"wakefd._wakefd.FastItems", [(ffi::Py_am_anext, anext as *mut c_void)])
+        subclass::<Items>(
+            py,
+            c"wakefd._wakefd.FastItems",
+            [(ffi::Py_am_anext, anext as *mut c_void)],
+        )
     })?;
     Ok(class.bind(py).call1((queue, wait))?.cast_into::<Items>()?)
 }
@@ -286,7 +290,8 @@ fn subclass<C: PyClass>(
     };
     let base = py.get_type::<C>();
     // SAFETY: CPython copies the slots; the name stays.
-    let class = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyType_FromSpecWithBases(&raw mut spec, base.as_ptr())) }?;
+    let class =
+        unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyType_FromSpecWithBases(&raw mut spec, base.as_ptr())) }?;
     Ok(class.cast_into::<PyType>()?.unbind())
 }
 

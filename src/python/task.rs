@@ -147,14 +147,14 @@ impl Items {
         if unsafe { ffi::Py_REFCNT(used.as_ptr()) } != 1 {
             return None;
         }
-        used.get().stage.with(|stage| *stage = Stage::Fresh(slf.to_owned().unbind()));
+        used.get().begin(slf);
         Some(used.unbind())
     }
 
     #[cold]
     pub(super) fn new_ready(slf: Borrowed<'_, '_, Self>) -> PyResult<Py<Ready>> {
         let ready = fast::ready(slf.py())?;
-        ready.get().stage.with(|stage| *stage = Stage::Fresh(slf.to_owned().unbind()));
+        ready.get().begin(slf);
         Ok(ready.unbind())
     }
 }
@@ -245,6 +245,12 @@ impl Ready {
 }
 
 impl Ready {
+    #[inline]
+    fn begin(&self, items: Borrowed<'_, '_, Items>) {
+        let items = items.to_owned().unbind();
+        self.stage.with(|stage| *stage = Stage::Fresh(items));
+    }
+
     /// An item that is there, if the loop bears it and this turn's time is not used up.
     #[inline]
     pub(super) fn at_once(slf: Borrowed<'_, '_, Self>) -> Option<Py<PyAny>> {
