@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 import traceback
+import warnings
 import weakref
 from contextlib import suppress
 from functools import partial
@@ -539,6 +540,11 @@ async def test_a_wait_in_async_for_is_stepped_as_a_coroutine_is(aio, q):
     with pytest.raises(RuntimeError, match="again"):
         it.send(None)
     it = begun()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the old way
+        with pytest.raises(KeyError, match="here"):
+            it.throw(KeyError, "here", None)
+    it = begun()
     it.close()
     it.close()
     assert counts(q) == (0, 0)
@@ -561,7 +567,7 @@ async def test_a_wait_in_async_for_is_stepped_as_a_coroutine_is(aio, q):
 
 @pytest.mark.parametrize("begun", [False, True])
 def test_an_iterator_that_is_in_its_own_queue_is_collected(begun):
-    """The queue holds the awaitable, which holds the iterator, or its coroutine, and so the queue."""
+    """It holds the awaitable, which holds the iterator or its coroutine, which hold the queue."""
 
     async def main():
         q = Queue()

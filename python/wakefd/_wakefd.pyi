@@ -494,7 +494,7 @@ class Ready:
         As of a coroutine.
         """
     def send(self, /, value: Any) -> Any: ...
-    def throw(self, /, *error) -> Any:
+    def throw(self, /, error: Any, value: Any | None = None, traceback: Any | None = None) -> Any:
         """
         As of a coroutine.
         """

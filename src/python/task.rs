@@ -13,7 +13,6 @@ use pyo3::{
     exceptions::{PyRuntimeError, PyStopIteration},
     ffi, intern,
     prelude::*,
-    types::PyTuple,
 };
 use std::{
     mem, ptr,
@@ -212,10 +211,21 @@ impl Ready {
     }
 
     /// As of a coroutine.
-    #[pyo3(signature = (*error))]
-    fn throw(&self, py: Python<'_>, error: &Bound<'_, PyTuple>) -> PyResult<Py<PyAny>> {
+    #[pyo3(signature = (error, value=None, traceback=None))]
+    fn throw(
+        &self,
+        py: Python<'_>,
+        error: Py<PyAny>,
+        value: Option<Py<PyAny>>,
+        traceback: Option<Py<PyAny>>,
+    ) -> PyResult<Py<PyAny>> {
         let coroutine = self.coroutine(py)?;
-        let yielded = coroutine.call_method1(py, intern!(py, "throw"), error)?;
+        let throw = coroutine.bind(py).getattr(intern!(py, "throw"))?;
+        let yielded = match (value, traceback) {
+            (None, None) => throw.call1((error,)), // more than one is deprecated
+            (value, traceback) => throw.call1((error, value, traceback)),
+        }?
+        .unbind();
         self.stage.with(|stage| *stage = Stage::Waiting(coroutine));
         Ok(yielded)
     }
