@@ -68,15 +68,20 @@ def _thread_rows() -> list[Row]:
 
 def _fair_rows() -> list[Row]:
     out = []
-    for threads in (1, 4):
-        modes = ("many", "for", "floor", *NEAREST)
+
+    def ticks(modes, threads, number, turns):
         variants = {mode: ("fair", "asyncio", mode, threads) for mode in modes}
-        runs = interleave(f"ticker, {threads} flooding", "queues", variants, house.rounds(5), 2)
-        tick = {mode: column(runs[mode], "tick", 1e3) for mode in modes}
+        runs = interleave(f"ticker, {threads} flooding", "queues", variants, number, turns)
+        return {mode: column(runs[mode], "tick", 1e3) for mode in modes}
+
+    for threads in (1, 4):
+        # Half a second is a dozen ticks among four threads: many turns. The peers' take seconds.
+        tick = ticks(("many", "for", "floor"), threads, house.rounds(5), 8)
         for mode, label in (("many", "batches"), ("for", "async for")):
             what = f"a 1 ms ticker under a flood of {threads}, {label}"
             floor = ("an idle loop, private deques", tick["floor"])
             out.append(Row(what, "ms/tick", tick[mode], *floor, 1 / 0.9))
+        tick = ticks(("for", *NEAREST), threads, house.rounds(3), 1)
         what = f"a 1 ms ticker under a flood of {threads}, async for"
         out += [Row(what, "ms/tick", tick["for"], peer, tick[peer]) for peer in NEAREST]
     for mode, label in (("many", "batches of 100"), ("for", "async for")):
