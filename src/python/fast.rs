@@ -11,6 +11,7 @@ use super::{
 use crate::queue::{Refusal, Side};
 use pyo3::{
     Borrowed, PyClass,
+    exceptions::{PyBaseException, PyStopIteration},
     ffi::{self, PyObject},
     prelude::*,
     pyclass::boolean_struct::True,
@@ -235,8 +236,8 @@ pub(super) fn take(queue: &Queue) -> Option<Py<PyAny>> {
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// `async for`. It takes three calls an item: `__anext__`, `__await__`, and `am_send`, which PyO3 does not have, and without
-// which CPython makes a StopIteration of each item. So these are slots of subclasses, which are what is used.
+// `async for`. It takes three calls an item: `__anext__`, `__await__`, and then `am_send`, which PyO3 does not have, on
+// CPython 3.11, `__next__` on those after it. So these are slots of subclasses, which are what is used.
 
 static ITEMS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static READY: PyOnceLock<Py<PyType>> = PyOnceLock::new();
@@ -264,8 +265,10 @@ pub(super) fn ready(py: Python<'_>) -> PyResult<Bound<'_, Ready>> {
     let class = READY.get_or_try_init(py, || {
         let itself: unsafe extern "C" fn(*mut PyObject) -> *mut PyObject = itself;
         let send: unsafe extern "C" fn(*mut PyObject, *mut PyObject, *mut *mut PyObject) -> ffi::PySendResult = send;
+        let next: unsafe extern "C" fn(*mut PyObject) -> *mut PyObject = next;
         let slots = [
             (ffi::Py_am_await, itself as *mut c_void),
+            (ffi::Py_tp_iternext, next as *mut c_void),
             (ffi::Py_am_send, send as *mut c_void),
         ];
         subclass::<Ready>(py, c"wakefd._wakefd.FastReady", slots)
@@ -316,22 +319,63 @@ unsafe extern "C" fn itself(slf: *mut PyObject) -> *mut PyObject {
 /// # Safety
 /// As of `anext`.
 unsafe extern "C" fn send(slf: *mut PyObject, value: *mut PyObject, result: *mut *mut PyObject) -> ffi::PySendResult {
-    // SAFETY: as of `anext`.
-    let slf = unsafe { Borrowed::from_ptr(Python::assume_attached(), slf).cast_unchecked::<Ready>() };
-    let (sent, it) = if let Some(item) = Ready::at_once(slf) {
-        (ffi::PySendResult::PYGEN_RETURN, item.into_ptr())
-    } else {
-        Python::attach(|py| {
-            // SAFETY: an argument.
-            let value = unsafe { Borrowed::from_ptr(py, value) };
-            match Ready::step(slf, value) {
-                Ok(Sent::Returned(item)) => (ffi::PySendResult::PYGEN_RETURN, item.into_ptr()),
-                Ok(Sent::Yielded(it)) => (ffi::PySendResult::PYGEN_NEXT, it.into_ptr()),
-                Err(error) => (ffi::PySendResult::PYGEN_ERROR, raise(py, error)),
-            }
-        })
+    // SAFETY: as of `anext`; an argument.
+    let (slf, value) = unsafe {
+        let py = Python::assume_attached();
+        (
+            Borrowed::from_ptr(py, slf).cast_unchecked::<Ready>(),
+            Borrowed::from_ptr(py, value),
+        )
+    };
+    let (sent, it) = match step(slf, value) {
+        Some(Sent::Returned(item)) => (ffi::PySendResult::PYGEN_RETURN, item.into_ptr()),
+        Some(Sent::Yielded(it)) => (ffi::PySendResult::PYGEN_NEXT, it.into_ptr()),
+        None => (ffi::PySendResult::PYGEN_ERROR, ptr::null_mut()),
     };
     // SAFETY: CPython gave us the place.
     unsafe { *result = it };
     sent
+}
+
+/// # Safety
+/// As of `anext`.
+unsafe extern "C" fn next(slf: *mut PyObject) -> *mut PyObject {
+    // SAFETY: as of `anext`; None.
+    let (slf, none) = unsafe {
+        let py = Python::assume_attached();
+        (
+            Borrowed::from_ptr(py, slf).cast_unchecked::<Ready>(),
+            Borrowed::from_ptr(py, ffi::Py_None()),
+        )
+    };
+    match step(slf, none) {
+        Some(Sent::Returned(item)) => stop(item.into_bound(slf.py())),
+        Some(Sent::Yielded(it)) => it.into_ptr(),
+        None => ptr::null_mut(),
+    }
+}
+
+/// `None`: an exception is set.
+#[inline]
+fn step(slf: Borrowed<'_, '_, Ready>, value: Borrowed<'_, '_, PyAny>) -> Option<Sent> {
+    if let Some(item) = Ready::at_once(slf) {
+        return Some(Sent::Returned(item));
+    }
+    Python::attach(|py| {
+        let sent = Ready::step(slf, value);
+        sent.map_err(|error| raise(py, error)).ok()
+    })
+}
+
+/// Ends an iteration with that value.
+#[inline]
+fn stop(item: Bound<'_, PyAny>) -> *mut PyObject {
+    if item.is_instance_of::<PyTuple>() || item.is_instance_of::<PyBaseException>() {
+        // As it is, it would be taken apart, or raised.
+        let error = PyStopIteration::new_err((item.unbind(),));
+        return Python::attach(|py| raise(py, error));
+    }
+    // SAFETY: objects, and this thread is attached.
+    unsafe { ffi::PyErr_SetObject(ffi::PyExc_StopIteration, item.as_ptr()) };
+    ptr::null_mut()
 }

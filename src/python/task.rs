@@ -150,6 +150,18 @@ impl Items {
         Some(used.unbind())
     }
 
+    #[inline]
+    fn at_once_for(&self, ready: Borrowed<'_, '_, Ready>) -> Option<Py<PyAny>> {
+        if !self.at_once() || !turn::within(false) {
+            return None;
+        }
+        let queue = self.queue.get();
+        let item = fast::take(queue).or_else(|| Python::attach(|py| queue.get_step(py, None).ok()?))?;
+        let old = self.used.with(|used| used.replace(ready.to_owned().unbind()));
+        drop(old.map(|old| old.into_bound(ready.py())));
+        Some(item)
+    }
+
     #[cold]
     pub(super) fn new_ready(slf: Borrowed<'_, '_, Self>) -> PyResult<Py<Ready>> {
         let ready = fast::ready(slf.py())?;
@@ -201,10 +213,9 @@ impl Ready {
     }
 
     fn send(slf: Borrowed<'_, '_, Self>, value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-        if let Some(item) = Self::at_once(slf) {
-            return Err(PyStopIteration::new_err((item,)));
-        }
-        match Self::step(slf, value.as_borrowed())? {
+        match Self::at_once(slf)
+            .map_or_else(|| Self::step(slf, value.as_borrowed()), |item| Ok(Sent::Returned(item)))?
+        {
             Sent::Yielded(it) => Ok(it),
             Sent::Returned(item) => Err(PyStopIteration::new_err((item,))),
         }
@@ -265,26 +276,16 @@ impl Ready {
     #[inline]
     pub(super) fn at_once(slf: Borrowed<'_, '_, Self>) -> Option<Py<PyAny>> {
         let (this, py) = (slf.get(), slf.py());
-        let items = this.stage.with(|stage| match stage {
-            Stage::Fresh(items) if items.get().at_once.load(Relaxed) => {
-                let items = items.clone_ref(py);
-                Some(items.into_bound(py))
-            }
-            _ => None,
-        })?;
-        let it = items.get();
-        if !turn::within(false) {
-            return None;
+        let stage = this.stage.with(|stage| mem::replace(stage, Stage::Spent));
+        let item = match &stage {
+            Stage::Fresh(items) => items.get().at_once_for(slf),
+            Stage::Waiting(_) | Stage::Spent => None,
+        };
+        match (&item, stage) {
+            (Some(_), Stage::Fresh(items)) => drop(items.into_bound(py)),
+            (_, stage) => this.stage.with(|it| *it = stage),
         }
-        let queue = it.queue.get();
-        let item = fast::take(queue).or_else(|| Python::attach(|py| queue.get_step(py, None).ok()?))?;
-        let fresh = this.stage.with(|stage| mem::replace(stage, Stage::Spent));
-        if let Stage::Fresh(items) = fresh {
-            drop(items.into_bound(py));
-        }
-        let old = it.used.with(|used| used.replace(slf.to_owned().unbind()));
-        drop(old.map(|old| old.into_bound(py)));
-        Some(item)
+        item
     }
 
     pub(super) fn step(slf: Borrowed<'_, '_, Self>, value: Borrowed<'_, '_, PyAny>) -> PyResult<Sent> {
