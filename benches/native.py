@@ -164,6 +164,7 @@ def rate(native, notifies):
                 pass
 
         task = asyncio.create_task(consume())
+        objects = loop.call_soon_threadsafe, event.is_set  # which C only borrows
         with event.native() as handle:
             argument = ctypes.c_void_p(handle.argument)
 
@@ -171,8 +172,7 @@ def rate(native, notifies):
                 if notifies:
                     native.free.start_notifying(native.api, argument)
                 else:
-                    both = map(ctypes.py_object, (loop.call_soon_threadsafe, event.is_set))
-                    native.held.start_attaching(*both)
+                    native.held.start_attaching(*map(ctypes.py_object, objects))
 
             for _ in house.turns():
                 answer({"per_call": await busy(start, native.finish)})
@@ -227,7 +227,8 @@ def hands_over(native):
         loop = asyncio.get_running_loop()
         for _ in house.turns():
             came, begin = deque(), time.perf_counter()
-            both = map(ctypes.py_object, (loop.call_soon_threadsafe, came.append))
+            objects = loop.call_soon_threadsafe, came.append  # which C only borrows
+            both = map(ctypes.py_object, objects)
             native.held.start_handing_over(*both, 4, ctypes.c_long(count // 4))
             while len(came) < count:
                 await asyncio.sleep(0)
