@@ -2,15 +2,15 @@
 
 use crate::{
     fork,
-    hub::Event,
+    hub::EventRef,
     self_pipe::Descriptor,
-    sync::{Arc, local},
+    sync::local,
     waiters::{Begun, Hub, Outcome, Ticket},
 };
 use std::{
     cell::RefCell,
     io,
-    sync::OnceLock,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -23,7 +23,7 @@ local! {
 
 /// A wait for the first of some events that has begun and not ended; dropping it ends it.
 pub(crate) struct Wait {
-    events: Vec<Arc<Event>>,
+    events: Vec<EventRef>,
     epoch: u32,
     outcome: Arc<OnceLock<Outcome>>,
     tickets: Vec<Ticket>,
@@ -40,7 +40,7 @@ pub(crate) enum Started {
 impl Wait {
     /// # Errors
     /// No descriptor to be had for this thread's hub.
-    pub(crate) fn begin(events: Vec<Arc<Event>>) -> io::Result<Started> {
+    pub(crate) fn begin(events: Vec<EventRef>) -> io::Result<Started> {
         HUB.with(|slot| {
             let slot = &mut *slot.borrow_mut();
             let epoch = fork::epoch();

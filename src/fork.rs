@@ -8,7 +8,7 @@
 //! `notify` then only raises the flag, and the first call that may take a lock repairs everything, under *new* numbers. (By
 //! then an old number may belong to somebody else: fork, closerange, open a log, notify turned the log into an eventfd.)
 
-use crate::{hub, process::GATE};
+use crate::{hub, process::GATE, ring, slot};
 use std::{
     cell::RefCell,
     sync::{
@@ -58,7 +58,9 @@ fn repair_raw_clone() {
 fn in_child(registry: hub::Locked, in_place: bool) {
     EPOCH.fetch_add(1, AcqRel);
     GATE.reset(); // before the repair: that may raise it
+    slot::forget_visitors();
     hub::reset_after_fork(registry, in_place);
+    ring::forks::empty_all();
 }
 
 thread_local! {

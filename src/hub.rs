@@ -33,19 +33,23 @@
 //! destructor of an event, runs under it.
 
 use crate::{
+    counted::{Count, Counted, Last},
     notifier::Notifier,
     self_pipe::{Descriptor, Raised, SelfPipe, Word},
-    sync::{Arc, AtomicPtr, AtomicU32, AtomicUsize, Mutex, MutexGuard, UnsafeCell, fence, global},
+    sync::{AtomicPtr, AtomicU32, AtomicUsize, Mutex, MutexGuard, UnsafeCell, fence, global},
 };
 use slotmap::DefaultKey;
 use std::{
     collections::BTreeSet,
     io,
     ops::{Deref, DerefMut},
-    ptr,
+    ptr::{self, NonNull},
     sync::{
         PoisonError,
-        atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
+        atomic::{
+            AtomicBool,
+            Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
+        },
     },
 };
 
@@ -57,11 +61,17 @@ const CLAIMED: u32 = 4;
 
 /// What an `IoEvent` is a handle of.
 pub(crate) struct Event {
+    count: Count,
     pub(crate) pipe: SelfPipe,
     listeners: AtomicPtr<Listener>,
     /// How many wait, for people to read; nothing depends on it.
     pub(crate) waiting: std::sync::atomic::AtomicUsize,
+    /// Native code knows where it is: its memory is for ever, and used again as an event.
+    immortal: AtomicBool,
 }
+
+/// A reference that keeps an event alive.
+pub(crate) type EventRef = Counted<Event>;
 
 pub(crate) struct Listener {
     state: AtomicU32,
@@ -72,7 +82,7 @@ pub(crate) struct Listener {
     /// The next one in the event's list; never changes once published.
     next: AtomicPtr<Listener>,
     /// While QUEUED: keeps the event alive.
-    keep: UnsafeCell<Option<Arc<Event>>>,
+    keep: UnsafeCell<Option<EventRef>>,
     /// Where it stands in its hub's `own`; under the lock.
     index: UnsafeCell<usize>,
     /// First and last of those who wait, kept by `waiters`; the hub's thread only.
@@ -111,6 +121,8 @@ pub(crate) struct Registry {
     pool: Vec<&'static HubCore>,
     /// The events that have, or had, a descriptor of their own, for the child of a fork.
     pub(crate) exposed: BTreeSet<*const Event>,
+    /// Immortal events that nobody uses.
+    resting: Vec<NonNull<Event>>,
 }
 
 pub(crate) struct Lock {
@@ -126,7 +138,7 @@ unsafe impl Send for Lock {}
 global! {
     static LOCK: Lock = Lock {
         mutex: std::cell::UnsafeCell::new(Mutex::new(())),
-        registry: std::cell::UnsafeCell::new(Registry { hubs: Vec::new(), pool: Vec::new(), exposed: BTreeSet::new() }),
+        registry: std::cell::UnsafeCell::new(Registry { hubs: Vec::new(), pool: Vec::new(), exposed: BTreeSet::new(), resting: Vec::new() }),
     };
 }
 
@@ -173,63 +185,34 @@ pub(crate) unsafe fn reset_lock() {
 // Events
 
 impl Event {
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self {
+    pub(crate) fn new() -> EventRef {
+        if RESTING.load(Relaxed) > 0
+            && let Some(event) = Self::again()
+        {
+            return event;
+        }
+        #[cfg(all(test, any(loom, wakefd_steps)))]
+        ALIVE.fetch_add(1, Relaxed);
+        Counted::new(Self {
+            count: Count::new(),
             pipe: SelfPipe::new(),
             listeners: AtomicPtr::new(ptr::null_mut()),
             waiting: std::sync::atomic::AtomicUsize::new(0),
+            immortal: AtomicBool::new(false),
         })
     }
 
-    /// Raises the flag and tells the listeners. True if it was this call that raised it.
-    ///
-    /// # Errors
-    /// A token was refused, the event's own or a hub's. The flag is up, all others were told, and the next `notify` tries
-    /// again.
-    #[inline]
-    pub(crate) fn notify(self: &Arc<Self>) -> io::Result<bool> {
-        if self.pipe.is_coalescing() {
-            Ok(false)
-        } else {
-            self.raise()
-        }
+    /// One that has lived before.
+    #[cold]
+    fn again() -> Option<EventRef> {
+        let event = lock().rested()?;
+        // SAFETY: `last` put it there, and now it is ours alone.
+        Some(unsafe { Counted::again(event) })
     }
 
-    /// `notify` off its fast path.
-    #[inline(always)] // with `notify`, `tell` and `clear_if`: a tenth of a notify and clear
-    pub(crate) fn raise(self: &Arc<Self>) -> io::Result<bool> {
-        let (rose, sent) = match self.pipe.notify() {
-            Raised::Closed => return Ok(false),
-            Raised::Coalesced => (false, Ok(())), // but a hub's token was refused, somewhere
-            Raised::Retried(sent) => (false, sent),
-            Raised::Rose(sent) => (true, sent),
-        };
-        let told = self.tell();
-        sent.and(told)?;
-        Ok(rose)
-    }
-
-    /// Queues each armed listener at its hub and wakes the hub; wakes hubs again whose token was refused.
-    #[inline(always)]
-    fn tell(self: &Arc<Self>) -> io::Result<()> {
-        fence(SeqCst); // the flag first, then the look at the listeners: `arm` does it the other way round
-        if self.listeners.load(Relaxed).is_null() {
-            return Ok(());
-        }
-        self.tell_each()
-    }
-
-    fn tell_each(self: &Arc<Self>) -> io::Result<()> {
-        let mut result = Ok(());
-        for listener in self.listeners() {
-            let told = match listener.state.load(Relaxed) {
-                ARMED if listener.state.compare_exchange(ARMED, QUEUED, AcqRel, Relaxed).is_ok() => listener.push(self),
-                QUEUED => listener.retry(),
-                _ => continue,
-            };
-            result = result.and(told);
-        }
-        result
+    /// Its memory stays, whatever becomes of the references.
+    pub(crate) fn make_immortal(&self) {
+        self.immortal.store(true, Relaxed); // whoever is the last to let go comes after this
     }
 
     /// Will a notify wake a blocked thread? A guess, for those who hold the GIL.
@@ -286,22 +269,6 @@ impl Event {
         Ok(self.pipe.hold())
     }
 
-    /// Closes for ever and releases everybody who waits.
-    ///
-    /// # Errors
-    /// A hub's token was refused. The event is closed all the same.
-    pub(crate) fn close(self: &Arc<Self>) -> io::Result<()> {
-        {
-            let mut registry = lock();
-            let closed = self.pipe.close();
-            registry.exposed.remove(&Arc::as_ptr(self)); // not before: a raw clone repairs what it finds there
-            if !closed {
-                return Ok(());
-            }
-        }
-        self.tell()
-    }
-
     /// How many listeners there are, free ones included: the most loops and threads that ever waited at once.
     #[cfg_attr(not(feature = "python"), allow(dead_code))]
     pub(crate) fn listener_count(&self) -> usize {
@@ -309,8 +276,146 @@ impl Event {
     }
 }
 
+impl EventRef {
+    /// Raises the flag and tells the listeners. True if it was this call that raised it.
+    ///
+    /// # Errors
+    /// A token was refused, the event's own or a hub's. The flag is up, all others were told, and the next `notify` tries
+    /// again.
+    #[inline]
+    pub(crate) fn notify(&self) -> io::Result<bool> {
+        if self.pipe.is_coalescing() {
+            Ok(false)
+        } else {
+            self.raise()
+        }
+    }
+
+    /// `notify` off its fast path.
+    #[inline(always)] // with `notify`, `tell` and `clear_if`: a tenth of a notify and clear
+    pub(crate) fn raise(&self) -> io::Result<bool> {
+        let (rose, sent) = match self.pipe.notify() {
+            Raised::Closed => return Ok(false),
+            Raised::Coalesced => (false, Ok(())), // but a hub's token was refused, somewhere
+            Raised::Retried(sent) => (false, sent),
+            Raised::Rose(sent) => (true, sent),
+        };
+        let told = self.tell();
+        sent.and(told)?;
+        Ok(rose)
+    }
+
+    /// Queues each armed listener at its hub and wakes the hub; wakes hubs again whose token was refused.
+    #[inline(always)]
+    fn tell(&self) -> io::Result<()> {
+        fence(SeqCst); // the flag first, then the look at the listeners: `arm` does it the other way round
+        if self.listeners.load(Relaxed).is_null() {
+            return Ok(());
+        }
+        self.tell_each()
+    }
+
+    fn tell_each(&self) -> io::Result<()> {
+        let mut result = Ok(());
+        for listener in self.listeners() {
+            let told = match listener.state.load(Relaxed) {
+                ARMED if listener.state.compare_exchange(ARMED, QUEUED, AcqRel, Relaxed).is_ok() => listener.push(self),
+                QUEUED => listener.retry(),
+                _ => continue,
+            };
+            result = result.and(told);
+        }
+        result
+    }
+
+    /// Closes for ever and releases everybody who waits.
+    ///
+    /// # Errors
+    /// A hub's token was refused. The event is closed all the same.
+    pub(crate) fn close(&self) -> io::Result<()> {
+        {
+            let mut registry = lock();
+            let closed = self.pipe.close();
+            registry.exposed.remove(&self.as_ptr()); // not before: a raw clone repairs what it finds there
+            if !closed {
+                return Ok(());
+            }
+        }
+        self.tell()
+    }
+}
+
+global! {
+    /// How many events rest; a hint for those who make one.
+    static RESTING: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+}
+
+/// How many of them rest.
+#[cfg(all(test, any(loom, wakefd_steps)))]
+pub(crate) fn resting() -> usize {
+    lock().resting.len()
+}
+
+impl Registry {
+    fn rested(&mut self) -> Option<NonNull<Event>> {
+        let event = self.resting.pop();
+        RESTING.store(self.resting.len(), Relaxed);
+        event
+    }
+
+    fn rest(&mut self, event: NonNull<Event>) {
+        self.resting.push(event);
+        RESTING.store(self.resting.len(), Relaxed);
+    }
+}
+
+/// How many events there are, for the models.
+#[cfg(all(test, any(loom, wakefd_steps)))]
+pub(crate) static ALIVE: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+
+impl Last for Event {
+    #[inline]
+    fn count(&self) -> &Count {
+        &self.count
+    }
+
+    unsafe fn last(this: NonNull<Self>) {
+        // SAFETY: alive up to here, and nobody else's; but for the word, which late native callers may read.
+        let event = unsafe { this.as_ref() };
+        if event.immortal.load(Relaxed) {
+            event.rest();
+        } else {
+            // SAFETY: `Counted::new` made it with Box, and nobody has it any more.
+            drop(unsafe { Box::from_raw(this.as_ptr()) });
+        }
+    }
+}
+
+impl Event {
+    /// The end of an immortal event, and the beginning of its next life.
+    #[cold]
+    fn rest(&self) {
+        let mut registry = lock();
+        self.pipe.close();
+        registry.exposed.remove(&ptr::from_ref(self));
+        for listener in self.listeners() {
+            // Nobody waits, so it is one of these or FREE.
+            if matches!(listener.state.load(Acquire), IDLE | ARMED) {
+                // SAFETY: not FREE, so it points to a hub.
+                let hub = unsafe { &*listener.hub.load(Acquire) };
+                listener.leave_own(hub);
+                listener.free(hub);
+            }
+        }
+        self.pipe.reopen();
+        registry.rest(NonNull::from(self));
+    }
+}
+
 impl Drop for Event {
     fn drop(&mut self) {
+        #[cfg(all(test, any(loom, wakefd_steps)))]
+        ALIVE.fetch_sub(1, Relaxed);
         let mut listener = self.listeners.load(Relaxed);
         if listener.is_null() && !self.pipe.was_exposed() {
             return;
@@ -322,7 +427,10 @@ impl Drop for Event {
             // else has it: it is IDLE (or ARMED, by a cancel that lost a race against nobody) or FREE.
             let it = unsafe { Box::from_raw(listener) };
             if matches!(it.state.load(Acquire), IDLE | ARMED) {
-                it.leave_hub(&mut registry);
+                // SAFETY: not FREE, so it points to a hub.
+                let hub = unsafe { &*it.hub.load(Acquire) };
+                it.leave_own(hub);
+                hub.refs.fetch_sub(1, AcqRel);
             }
             listener = it.next.load(Relaxed);
         }
@@ -353,7 +461,7 @@ impl Listener {
     /// # Errors
     /// The hub's token was refused. It is queued all the same, and the next notify tries again.
     #[cfg_attr(not(feature = "python"), allow(dead_code))]
-    pub(crate) fn fire(&self, event: &Arc<Event>) -> io::Result<()> {
+    pub(crate) fn fire(&self, event: &EventRef) -> io::Result<()> {
         match self.state.compare_exchange(ARMED, QUEUED, AcqRel, Relaxed) {
             Ok(_) => self.push(event),
             // Somebody has told us. If he was refused the hub sleeps, and whoever fires counts on its waking.
@@ -362,7 +470,7 @@ impl Listener {
     }
 
     /// The caller has made it QUEUED, so it owns `keep` and `fired`.
-    fn push(&self, event: &Arc<Event>) -> io::Result<()> {
+    fn push(&self, event: &EventRef) -> io::Result<()> {
         let this = ptr::from_ref(self).cast_mut();
         // SAFETY: stable while QUEUED by us, and immortal.
         let hub = unsafe { &*self.hub.load(Acquire) };
@@ -405,10 +513,8 @@ impl Listener {
         hub.refs.fetch_sub(1, AcqRel);
     }
 
-    /// Takes it out of its hub's `own`.
-    fn leave_hub(&self, _registry: &mut Registry) {
-        // SAFETY: not FREE, so it points to a hub.
-        let hub = unsafe { &*self.hub.load(Acquire) };
+    /// Takes it out of its hub's `own`. Under the lock.
+    fn leave_own(&self, hub: &HubCore) {
         // SAFETY: under the lock; what is in `own` is alive, and stands where its `index` says.
         hub.own.with_mut(|own| unsafe {
             let own = &mut *own;
@@ -418,7 +524,6 @@ impl Listener {
                 (*moved).index.with_mut(|at| *at = index);
             }
         });
-        hub.refs.fetch_sub(1, AcqRel);
     }
 }
 
@@ -512,7 +617,7 @@ impl HubCore {
     /// The answer is the old descriptor if it was dead and has been replaced: watch the new one before you drop it.
     ///
     /// The hub's thread only.
-    pub(crate) fn dispatch(&self, mut each: impl FnMut(&Listener, &Arc<Event>)) -> Option<Descriptor> {
+    pub(crate) fn dispatch(&self, mut each: impl FnMut(&Listener, &EventRef)) -> Option<Descriptor> {
         // The pipe first: a listener that is pushed after the swap below finds the flag down and raises it.
         let replaced = if self.pipe.clear_readable().is_ok() {
             None
@@ -638,7 +743,9 @@ impl HubCore {
 /// descriptor of its own (`in_place`: under the old number, where that still is ours). Allocates nothing.
 #[cfg(all(unix, not(loom)))]
 pub(crate) fn reset_after_fork(mut registry: Locked, in_place: bool) {
-    let Registry { hubs, pool, exposed } = &mut *registry;
+    let Registry {
+        hubs, pool, exposed, ..
+    } = &mut *registry;
     // First what gives descriptors back.
     for hub in hubs {
         hub.reset(pool, in_place);

@@ -3,9 +3,10 @@
 use crate::{
     blocking::{Started, Wait},
     fork,
-    hub::Event,
+    hub::{Event, EventRef},
+    native::NativeHandle,
+    process::free_the_buried,
     self_pipe::Descriptor,
-    sync::Arc,
     waiters::Outcome,
 };
 use std::{
@@ -53,7 +54,7 @@ use std::{
 /// [`descriptor`](Self::descriptor) is asked for.
 #[derive(Clone)]
 pub struct IoEvent {
-    pub(crate) event: Arc<Event>,
+    pub(crate) event: EventRef,
 }
 
 impl IoEvent {
@@ -65,7 +66,7 @@ impl IoEvent {
     /// ```
     pub fn new() -> Self {
         fork::ready();
-        crate::process::free_the_buried();
+        free_the_buried();
         Self { event: Event::new() }
     }
 
@@ -203,6 +204,32 @@ impl IoEvent {
         self.event.expose()?.ok_or_else(closed)
     }
 
+    /// A function and an argument for it, with which native code that knows neither Rust nor Python raises the flag from any
+    /// thread: give both to a C library that takes a callback and a `void *`.
+    ///
+    /// # Errors
+    /// More than sixteen million handles are open (65 thousand where pointers have 32 bits).
+    ///
+    /// # Examples
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let event = wakefd::IoEvent::new();
+    /// let handle = event.native()?;
+    /// let (function, argument) = (handle.function(), handle.argument());
+    /// function(argument); // what the library does, in any thread
+    /// assert!(event.clear()?);
+    /// drop(handle);
+    /// function(argument); // once too often: nothing happens
+    /// assert!(!event.is_set());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn native(&self) -> io::Result<NativeHandle> {
+        fork::ready();
+        free_the_buried();
+        NativeHandle::new(&self.event)
+    }
+
     /// Closes the event for ever: `notify` and `clear` return false from now on, and all who wait are released with an error,
     /// unless the flag rose before. A second call does nothing.
     ///
@@ -210,7 +237,7 @@ impl IoEvent {
     /// A loop could not be woken. The event is closed all the same.
     pub fn close(&self) -> io::Result<()> {
         fork::ready();
-        crate::process::free_the_buried();
+        free_the_buried();
         self.event.close()
     }
 

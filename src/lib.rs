@@ -5,7 +5,8 @@
 //!
 //! - Linux: eventfd (a Unix stream pair where that is refused). Other Unixes: a Unix stream pair. Windows: a TCP pair on
 //!   the loopback.
-//! - Features: `async-io` gives `IoEvent::notified().await`; `python` and `abi3` are for building the extension.
+//! - Features: `async-io` gives `IoEvent::notified().await`; `pyo3` gives extension modules in Rust a handle of a Python
+//!   `wakefd.IoEvent`; `python` and `abi3` are for building the package.
 //!
 //! It wakes; it carries nothing. For data, put a channel or a queue beside it, and let the event say "look".
 //!
@@ -35,10 +36,13 @@
 //! ```
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod counted;
 mod hub;
 mod notifier;
 mod process;
+mod ring;
 mod self_pipe;
+mod slot;
 mod sync;
 mod waiters;
 
@@ -60,7 +64,15 @@ mod async_io;
 #[cfg(not(wakefd_steps))]
 mod blocking;
 #[cfg(not(any(loom, wakefd_steps)))]
+mod byte_queue;
+#[cfg(not(any(loom, wakefd_steps)))]
+pub mod capi;
+#[cfg(all(feature = "pyo3", not(any(loom, wakefd_steps))))]
+pub mod extension;
+#[cfg(not(any(loom, wakefd_steps)))]
 mod io_event;
+#[cfg(not(any(loom, wakefd_steps)))]
+mod native;
 #[cfg(all(feature = "python", not(any(loom, wakefd_steps))))]
 mod python;
 #[cfg(any(all(feature = "python", not(any(loom, wakefd_steps))), all(loom, test)))]
@@ -68,7 +80,11 @@ mod python;
 mod queue;
 
 #[cfg(not(any(loom, wakefd_steps)))]
+pub use byte_queue::{ByteQueue, ByteQueueError};
+#[cfg(not(any(loom, wakefd_steps)))]
 pub use io_event::IoEvent;
+#[cfg(not(any(loom, wakefd_steps)))]
+pub use native::NativeHandle;
 pub use self_pipe::Descriptor;
 
 #[cfg(all(test, any(loom, wakefd_steps)))]

@@ -103,7 +103,7 @@ impl Grave {
     }
 }
 
-/// To be called where memory may be freed: by whoever makes or closes something.
+/// To be called where memory may be freed and the lock is not held: by whoever makes or closes something.
 pub(crate) fn free_the_buried() {
     if GRAVES.load(Relaxed).is_null() {
         return;

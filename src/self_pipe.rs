@@ -33,7 +33,7 @@
 
 use crate::{
     notifier::{self, Notifier},
-    process::{GATE, Grave, free_the_buried},
+    process::{GATE, Grave},
     sync::{AtomicPtr, AtomicU64, AtomicUsize, fence, yield_now},
 };
 use std::{
@@ -318,6 +318,12 @@ impl SelfPipe {
             .is_closed()
     }
 
+    /// A closed pipe that nobody uses is as if it were new, but that somebody late may read the word.
+    pub(crate) fn reopen(&self) {
+        self.open.store(ptr::null_mut(), Relaxed);
+        self.word.store(0, Release);
+    }
+
     /// Lowers the flag, whatever the notifier says: for one that is dead and cannot be replaced now.
     pub(crate) fn lower(&self) {
         self.take_down(|word| word.without(FLAG | UNSENT | OWED));
@@ -435,7 +441,6 @@ struct Open {
 
 impl Open {
     fn new(notifier: Notifier) -> *mut Self {
-        free_the_buried();
         Box::into_raw(Box::new(Self {
             // SAFETY: `bury` is given what `Box::into_raw` returned here, and `Grave` comes first.
             grave: Grave::new(|this| drop(unsafe { Box::from_raw(this.cast::<Self>()) })),

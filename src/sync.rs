@@ -7,8 +7,6 @@ pub(crate) use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize,
 pub(crate) use std::sync::{Mutex, MutexGuard};
 #[cfg(not(loom))]
 pub(crate) use std::thread::yield_now;
-// In all editions: only the standard library's can be a `self`. To loom its counts are no steps, and order nothing.
-pub(crate) use std::sync::Arc;
 
 #[cfg(loom)]
 pub(crate) use loom::{

@@ -4,9 +4,10 @@
 
 use crate::{
     fork,
-    hub::{Event, HubCore, Listener},
+    hub::{EventRef, HubCore, Listener},
+    process::free_the_buried,
     self_pipe::Descriptor,
-    sync::{Arc, fence},
+    sync::fence,
 };
 use slotmap::{DefaultKey, Key as _, SlotMap};
 use std::{
@@ -27,10 +28,10 @@ struct Waiter<W> {
 }
 
 /// A reference to an event by somebody who waits for it.
-struct Waiting(Arc<Event>);
+struct Waiting(EventRef);
 
 impl Waiting {
-    fn new(event: &Arc<Event>) -> Self {
+    fn new(event: &EventRef) -> Self {
         event.waiting.fetch_add(1, Relaxed);
         Self(event.clone())
     }
@@ -73,6 +74,7 @@ impl<W> Hub<W> {
     /// No descriptor to be had.
     pub(crate) fn new(blocking: bool) -> io::Result<Self> {
         fork::ready();
+        free_the_buried();
         Ok(Self {
             core: HubCore::acquire(blocking)?,
             epoch: fork::epoch(),
@@ -99,7 +101,7 @@ impl<W> Hub<W> {
     }
 
     /// Begins to wait for `event`. The hub must be usable.
-    pub(crate) fn wait(&mut self, event: &Arc<Event>, who: W) -> Begun {
+    pub(crate) fn wait(&mut self, event: &EventRef, who: W) -> Begun {
         debug_assert!(self.is_usable());
         let listener = self.core.listener(event);
         let word = listener.arm(event);
@@ -119,7 +121,7 @@ impl<W> Hub<W> {
     /// # Errors
     /// The hub's own token was refused; nobody waits then.
     #[cfg_attr(not(feature = "python"), allow(dead_code))]
-    pub(crate) fn wait_after(&mut self, event: &Arc<Event>, seen: Option<u64>, who: W) -> io::Result<Ticket> {
+    pub(crate) fn wait_after(&mut self, event: &EventRef, seen: Option<u64>, who: W) -> io::Result<Ticket> {
         debug_assert!(self.is_usable());
         let listener = self.core.listener(event);
         let word = listener.arm(event);
@@ -131,7 +133,7 @@ impl<W> Hub<W> {
         Ok(ticket)
     }
 
-    fn enlist(&mut self, listener: &Listener, event: &Arc<Event>, rises: u64, who: W) -> Ticket {
+    fn enlist(&mut self, listener: &Listener, event: &EventRef, rises: u64, who: W) -> Ticket {
         let [first, last] = self.chain(listener);
         let ticket = self.waiters.insert(Waiter {
             event: Waiting::new(event),
@@ -180,7 +182,7 @@ impl<W> Hub<W> {
     }
 
     /// Releases every waiter whose generation has passed; re-arms for those who stay.
-    fn settle(&mut self, listener: &Listener, event: &Arc<Event>, released: &mut Vec<(W, Outcome)>) {
+    fn settle(&mut self, listener: &Listener, event: &EventRef, released: &mut Vec<(W, Outcome)>) {
         // The word is read after the listener is IDLE, and again after each arming: a rise in between was not told.
         fence(SeqCst);
         let mut word = event.pipe.word();

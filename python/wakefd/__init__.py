@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 
 from wakefd import _wakefd
 from wakefd._any import any_notified, wait_any
+from wakefd._byte_queue import ByteQueue
 from wakefd._errors import ClosedResourceError, LoopClosedError, QueueShutDown
 from wakefd._event import IoEvent
+from wakefd._native import NativeHandle, get_include
 from wakefd._portal import Portal, wrap_future
 from wakefd._queue import LifoQueue, PriorityQueue, Queue
 from wakefd._views import (
@@ -38,10 +40,12 @@ __all__ = [
     "AsyncQueueFull",
     "AsyncQueueShutDown",
     "BaseQueue",
+    "ByteQueue",
     "ClosedResourceError",
     "IoEvent",
     "LifoQueue",
     "LoopClosedError",
+    "NativeHandle",
     "Portal",
     "PriorityQueue",
     "Queue",
@@ -53,11 +57,13 @@ __all__ = [
     "SyncQueueShutDown",
     "__version__",
     "any_notified",
+    "get_include",
     "wait_any",
     "wrap_future",
 ]
 
 __version__: str = _wakefd.VERSION
+_C_API = _wakefd.c_api()  # for PyCapsule_Import
 _wakefd.install_fast_methods()
 
 

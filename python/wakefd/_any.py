@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 from wakefd import _loops, _wakefd
 from wakefd._errors import ClosedResourceError
 
-_E = TypeVar("_E", bound=_wakefd.IoEvent | _wakefd.Queue)
+_E = TypeVar("_E", bound=_wakefd.IoEvent | _wakefd.Queue | _wakefd.ByteQueue)
 
 
 def wait_any(*events: _E, timeout: float | None = None) -> list[_E]:
@@ -68,7 +68,7 @@ class _Watch(Generic[_E]):
             raise ValueError("name at least one event to wait for")
         self._given = list(dict.fromkeys(given))
         self.events = [
-            one._readable() if isinstance(one, _wakefd.Queue) else one for one in self._given
+            one if isinstance(one, _wakefd.IoEvent) else one._readable() for one in self._given
         ]
         self._rises = [event._rises() for event in self.events]
         if any(event.closed for event in self.events):

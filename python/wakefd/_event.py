@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Self
 
 from wakefd import _loops, _wakefd
 from wakefd._errors import ClosedResourceError
+from wakefd._native import NativeHandle
 
 
 class IoEvent(_wakefd.IoEvent):
@@ -41,6 +42,19 @@ class IoEvent(_wakefd.IoEvent):
         wait = _loops.begin(self)
         if wait is not None:
             await wait
+
+    def native(self) -> NativeHandle:
+        """Return a C function and an argument, with which native code notifies this event.
+
+        Hand both to a C library that takes a callback and a `void *`: it wakes whoever waits from
+        any thread of its own, without the GIL and without a line of C. Close the handle when the
+        library does not call any more; it keeps the event alive until then. Callable from any
+        thread; each call gives another handle.
+
+        Raises:
+            OSError: some sixteen million handles are open.
+        """
+        return NativeHandle(self)
 
     def __aiter__(self) -> "_Turns":
         """Wait, clear, run the body; again. Ends when the event is closed.

@@ -4,8 +4,7 @@ use super::{closed, os_error};
 use crate::{
     blocking::{Started, Wait},
     fork,
-    hub::Event,
-    sync::Arc,
+    hub::EventRef,
     waiters::Outcome,
 };
 use pyo3::{
@@ -189,20 +188,20 @@ pub(super) fn seconds(timeout: Option<f64>) -> PyResult<Option<f64>> {
     Ok(deadline(timeout)?.and(timeout).map(|seconds| seconds.max(0.0)))
 }
 
-fn wait(py: Python<'_>, events: Vec<Arc<Event>>, timeout: Option<f64>) -> PyResult<bool> {
+fn wait(py: Python<'_>, events: Vec<EventRef>, timeout: Option<f64>) -> PyResult<bool> {
     wait_until(py, events, deadline(timeout)?)
 }
 
-pub(super) fn wait_until(py: Python<'_>, events: Vec<Arc<Event>>, deadline: Option<Instant>) -> PyResult<bool> {
+pub(super) fn wait_until(py: Python<'_>, events: Vec<EventRef>, deadline: Option<Instant>) -> PyResult<bool> {
     sleep(py, events, deadline, false)
 }
 
 /// The same for a place in line. True also in a child that a signal handler has forked: nobody knows of the place there.
-pub(super) fn wait_in_line(py: Python<'_>, event: Arc<Event>, deadline: Option<Instant>) -> PyResult<bool> {
+pub(super) fn wait_in_line(py: Python<'_>, event: EventRef, deadline: Option<Instant>) -> PyResult<bool> {
     sleep(py, vec![event], deadline, true)
 }
 
-fn sleep(py: Python<'_>, events: Vec<Arc<Event>>, deadline: Option<Instant>, or_forked: bool) -> PyResult<bool> {
+fn sleep(py: Python<'_>, events: Vec<EventRef>, deadline: Option<Instant>, or_forked: bool) -> PyResult<bool> {
     let epoch = fork::epoch();
     let mut wait = match Wait::begin(events).map_err(os_error)? {
         Started::Up => return Ok(true),

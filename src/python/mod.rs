@@ -1,10 +1,12 @@
 //! The Python extension `wakefd._wakefd`: classes around the core. No algorithm lives here.
 
+mod byte_queue;
 mod event;
 mod exclusive;
 mod fast;
 mod heap;
 mod hub;
+mod native;
 mod portal;
 mod queue;
 mod steps;
@@ -38,14 +40,20 @@ fn closed() -> PyErr {
     ClosedResourceError::new_err("this event is closed")
 }
 
+fn closed_handle() -> PyErr {
+    ClosedResourceError::new_err("this handle is closed: native code cannot be given its argument any more")
+}
+
 /// The compiled half of wakefd. Use the package `wakefd`.
 #[pymodule]
 mod _wakefd {
     #[pymodule_export]
     use super::{
+        byte_queue::{Arrived, ByteItems, ByteQueue},
         event::{IoEvent, seconds, wait_for_one},
         fast::{install_fast_methods, items},
         hub::{Hub, Reader},
+        native::{NativeHandle, c_api},
         portal::{Inbox, Portal, Receiver},
         queue::Queue,
         task::{Items, Place, Ready},

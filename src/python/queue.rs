@@ -22,7 +22,7 @@ pyo3::import_exception!(wakefd._errors, QueueShutDown);
 
 /// Whatever Python takes for a condition, as the standard library's queues do.
 #[derive(Clone, Copy)]
-struct Truth(bool);
+pub(super) struct Truth(pub(super) bool);
 
 impl FromPyObject<'_, '_> for Truth {
     type Error = PyErr;
@@ -382,7 +382,7 @@ pub(super) fn at_least_one(max: i64) -> PyResult<usize> {
 }
 
 #[inline]
-fn deadline(timeout: Option<f64>) -> PyResult<Option<Instant>> {
+pub(super) fn deadline(timeout: Option<f64>) -> PyResult<Option<Instant>> {
     if timeout.is_none() {
         return Ok(None);
     }

@@ -461,11 +461,7 @@ impl Queue {
             error.filter(|_| !mem::replace(&mut state.reported, true))
         });
         if let Some(error) = error {
-            let error = super::os_error(error);
-            let report = || py.import("wakefd._queue")?.call_method1("report", (error.value(py),));
-            if let Err(error) = report() {
-                error.write_unraisable(py, None);
-            }
+            report(py, error);
         }
     }
 
@@ -549,11 +545,21 @@ pub(super) fn new_list(py: Python<'_>, count: usize) -> PyResult<Bound<'_, PyLis
     Ok(list.cast_into::<PyList>()?)
 }
 
-fn shut(side: Side) -> PyErr {
+pub(super) fn shut(side: Side) -> PyErr {
     QueueShutDown::new_err(match side {
         Side::Get => "the queue is shut down, and empty",
         Side::Put => "the queue is shut down",
     })
+}
+
+/// Of a wake-up that was refused.
+#[cold]
+pub(super) fn report(py: Python<'_>, error: io::Error) {
+    let error = super::os_error(error);
+    let report = || py.import("wakefd._queue")?.call_method1("report", (error.value(py),));
+    if let Err(error) = report() {
+        error.write_unraisable(py, None);
+    }
 }
 
 pub(super) fn empty() -> PyErr {

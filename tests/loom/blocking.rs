@@ -3,15 +3,12 @@
 use super::{model, together};
 use crate::{
     blocking::{Started, Wait, thread_ends},
-    hub::Event,
+    hub::{Event, EventRef},
     waiters::Outcome,
 };
-use std::{
-    sync::{Arc, atomic::Ordering::Relaxed},
-    time::Instant,
-};
+use std::{sync::atomic::Ordering::Relaxed, time::Instant};
 
-fn begin(events: &[Arc<Event>]) -> Result<Wait, Outcome> {
+fn begin(events: &[EventRef]) -> Result<Wait, Outcome> {
     match Wait::begin(events.to_vec()).unwrap() {
         Started::Up => Err(Outcome::Rose),
         Started::Closed => Err(Outcome::Closed),
@@ -20,7 +17,7 @@ fn begin(events: &[Arc<Event>]) -> Result<Wait, Outcome> {
 }
 
 /// Nothing of this thread's wait is left, whichever event ended it.
-fn nobody_waits(events: &[Arc<Event>]) {
+fn nobody_waits(events: &[EventRef]) {
     for event in events {
         assert_eq!(event.waiting.load(Relaxed), 0, "LEFT: somebody still waits");
         assert!(
@@ -30,7 +27,7 @@ fn nobody_waits(events: &[Arc<Event>]) {
     }
 }
 
-fn wait(events: &[Arc<Event>], deadline: Option<Instant>) -> Option<Outcome> {
+fn wait(events: &[EventRef], deadline: Option<Instant>) -> Option<Outcome> {
     let outcome = match begin(events) {
         Ok(mut wait) => wait.sleep(deadline).unwrap(),
         Err(outcome) => Some(outcome),
@@ -40,7 +37,7 @@ fn wait(events: &[Arc<Event>], deadline: Option<Instant>) -> Option<Outcome> {
 }
 
 /// Waits, clears and looks, until it has seen a rise of each.
-fn collect(events: &[Arc<Event>; 2]) {
+fn collect(events: &[EventRef; 2]) {
     let mut seen = [false; 2];
     while seen != [true; 2] {
         assert_eq!(wait(events, None), Some(Outcome::Rose));

@@ -2,10 +2,10 @@
 
 use super::{Loop, model, together};
 use crate::{
-    hub::Event,
+    hub::{ALIVE, Event, EventRef},
     waiters::{Begun, Outcome},
 };
-use std::sync::{Arc, atomic::Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
 #[test]
 fn close_releases_everybody_and_a_rise_before_it_wins() {
@@ -80,7 +80,6 @@ fn an_event_is_dropped_by_the_dispatch() {
         drop(fd);
         let ticket = lp.wait(&event, 0).unwrap();
         lp.waits.clear();
-        let weak = Arc::downgrade(&event);
         let handle = event.clone();
         together!(move || drop(handle.notify()), || {
             let event = event; // moved in: dropped at the end
@@ -88,7 +87,7 @@ fn an_event_is_dropped_by_the_dispatch() {
             drop(event);
         },);
         lp.rest();
-        assert!(weak.upgrade().is_none(), "LEAK: event");
+        assert_eq!(ALIVE.load(Relaxed), 0, "LEAK: event");
         assert_eq!(log.closes.load(Relaxed), 1, "LEAK: descriptor");
         // The hub lives on.
         let event = Event::new();
@@ -99,7 +98,7 @@ fn an_event_is_dropped_by_the_dispatch() {
 }
 
 /// A hub closes while notifiers push on it; a new loop takes it from the pool (or a new one) and recycles the listener.
-fn hub_closes(bound: usize, notify: fn(&Arc<Event>), third: fn(&Arc<Event>)) {
+fn hub_closes(bound: usize, notify: fn(&EventRef), third: fn(&EventRef)) {
     model(bound, move || {
         let event = Event::new();
         let mut old = Loop::new();
@@ -129,7 +128,7 @@ fn hub_closes(bound: usize, notify: fn(&Arc<Event>), third: fn(&Arc<Event>)) {
         last.check();
         drop(last);
         assert!(event.listener_count() <= 2, "LEAK: listeners");
-        assert_eq!(Arc::strong_count(&event), 1, "LEAK: the event");
+        assert_eq!(event.references(), 1, "LEAK: the event");
         let hubs = crate::hub::lock().hubs.len();
         let reused = (0..hubs).map(|_| Loop::new()).collect::<Vec<_>>();
         assert_eq!(crate::hub::lock().hubs.len(), hubs, "LEAK: a hub that nobody can reuse");
@@ -149,7 +148,7 @@ fn a_hub_closes_while_notified_and_cleared() {
 
 #[test]
 fn a_hub_closes_between_two_rises() {
-    let twice = |event: &Arc<Event>| {
+    let twice = |event: &EventRef| {
         for _ in 0..2 {
             event.notify().unwrap();
             event.clear().unwrap();

@@ -1,11 +1,14 @@
 //! An event's own descriptor, by the calls that users make: lazily made, found dead, closed.
 
 use super::{model, together};
-use crate::{hub::Event, self_pipe::Descriptor};
-use std::sync::{Arc, atomic::Ordering::Relaxed};
+use crate::{
+    hub::{Event, EventRef},
+    self_pipe::Descriptor,
+};
+use std::sync::atomic::Ordering::Relaxed;
 
 /// Whoever polls a descriptor of an open event sees it readable while the flag is up.
-fn at_rest(event: &Arc<Event>, fd: &Descriptor) {
+fn at_rest(event: &EventRef, fd: &Descriptor) {
     assert_eq!(fd.notifier().log().closes.load(Relaxed), 0, "closed under its holder");
     super::at_rest(&event.pipe, fd);
 }

@@ -1,16 +1,15 @@
 //! One loop, and what it is promised.
 
 use crate::{
-    hub::Event,
+    hub::EventRef,
     waiters::{Begun, Hub, Outcome, Ticket},
 };
-use std::sync::Arc;
 
 /// A loop: a hub and what became of those who waited there.
 pub(super) struct Loop {
     pub(super) hub: Hub<usize>,
     /// Who waits for what, and the generations before and after its wait began.
-    pub(super) waits: Vec<(usize, Arc<Event>, [u64; 2])>,
+    pub(super) waits: Vec<(usize, EventRef, [u64; 2])>,
     pub(super) released: Vec<(usize, Outcome)>,
 }
 
@@ -24,7 +23,7 @@ impl Loop {
     }
 
     /// None: no need to wait.
-    pub(super) fn wait(&mut self, event: &Arc<Event>, who: usize) -> Option<Ticket> {
+    pub(super) fn wait(&mut self, event: &EventRef, who: usize) -> Option<Ticket> {
         let before = event.pipe.word().rises();
         match self.hub.wait(event, who) {
             Begun::Up | Begun::Closed => None,

@@ -3,7 +3,7 @@
 use super::{Loop, at_rest};
 use crate::{
     fork,
-    hub::{self, Event},
+    hub::{self, Event, EventRef},
     process::GATE,
     self_pipe::Descriptor,
     sync::steps,
@@ -14,15 +14,15 @@ use std::{
     collections::BTreeSet,
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering::Relaxed, mpsc},
+    sync::{Mutex, MutexGuard, PoisonError, atomic::Ordering::Relaxed, mpsc},
     thread,
     time::Duration,
 };
 
 /// An event with a loop that waits for it, and a second event that may lie before or behind it in the loop's stack.
 struct World {
-    event: Arc<Event>,
-    other: Arc<Event>,
+    event: EventRef,
+    other: EventRef,
     lp: Loop,
     /// Held by whoever polls it.
     fd: Option<Descriptor>,
@@ -64,7 +64,12 @@ impl World {
             }
             'm' => {
                 let other = self.other.clone();
-                if self.lp.waits.iter().all(|(_, event, _)| !Arc::ptr_eq(event, &other)) {
+                if self
+                    .lp
+                    .waits
+                    .iter()
+                    .all(|(_, event, _)| event.as_ptr() != other.as_ptr())
+                {
                     self.lp.wait(&other, 100);
                 }
                 _ = other.notify();
@@ -173,14 +178,14 @@ impl World {
         serves(&mut self.lp, &self.other, &self.other);
         self.other.clear().unwrap();
         assert_eq!(GATE.read(), 1, "GATE");
-        let events = [Arc::downgrade(&self.event), Arc::downgrade(&self.other)];
+        let others = hub::ALIVE.load(Relaxed) - 2;
         drop(self);
-        assert!(events.iter().all(|event| event.upgrade().is_none()), "LEAK: event");
+        assert_eq!(hub::ALIVE.load(Relaxed), others, "LEAK: event");
     }
 }
 
 /// Whoever waits there now is released by the next notify.
-fn serves(lp: &mut Loop, one: &Arc<Event>, two: &Arc<Event>) {
+pub(super) fn serves(lp: &mut Loop, one: &EventRef, two: &EventRef) {
     for (who, event) in [(200, one), (201, two)] {
         lp.released.clear();
         event.clear().unwrap();
@@ -212,13 +217,13 @@ fn states() -> Vec<String> {
 }
 
 /// The globals are one process's: no two tests at once.
-fn alone() -> MutexGuard<'static, ()> {
+pub(super) fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Says which case it was, if a promise is broken in it.
-fn case<R>(name: &str, f: impl FnOnce() -> R) -> R {
+pub(super) fn case<R>(name: &str, f: impl FnOnce() -> R) -> R {
     catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|_| panic!("in the case {name}"))
 }
 
@@ -362,7 +367,7 @@ fn child(world: &mut World, how: Child, all: bool) {
 }
 
 /// The name of what went wrong is on stderr by then.
-fn in_a_fork(f: impl FnOnce()) -> bool {
+pub(super) fn in_a_fork(f: impl FnOnce()) -> bool {
     // SAFETY: the child uses nothing that another thread of this process may hold but the allocator's locks and stderr's, which
     // survive a fork here, and leaves without going back.
     unsafe {

@@ -1,13 +1,16 @@
 //! Those who are called back once per rise: each rise is followed by a call, none comes for nothing, and close is the end.
 
 use super::{Loop, model, together};
-use crate::{hub::Event, process::GATE, waiters::Outcome};
-use std::sync::Arc;
+use crate::{
+    hub::{Event, EventRef},
+    process::GATE,
+    waiters::Outcome,
+};
 
 /// What the adapters do (`python/wakefd/_watch.py`): a call, and before it the next wait, for what rises from here on.
 struct Watch<'a> {
     lp: Loop,
-    event: &'a Arc<Event>,
+    event: &'a EventRef,
     /// The generation that the last call, or the beginning, knew of.
     seen: u64,
     calls: u64,
@@ -17,7 +20,7 @@ struct Watch<'a> {
 const WATCH: usize = 77;
 
 impl<'a> Watch<'a> {
-    fn new(event: &'a Arc<Event>) -> Self {
+    fn new(event: &'a EventRef) -> Self {
         let (lp, seen) = (Loop::new(), event.pipe.word().rises());
         Self {
             lp,
@@ -281,7 +284,7 @@ fn a_hub_closes_right_after_a_watch_began() {
         event.clear().unwrap();
         Watch::new(&event).begin().check();
         assert_eq!(event.listener_count(), 1, "LEAK: listeners");
-        assert_eq!(Arc::strong_count(&event), 1, "LEAK: the event");
+        assert_eq!(event.references(), 1, "LEAK: the event");
         assert_eq!(crate::hub::lock().hubs.len(), 1, "LEAK: a hub that nobody can reuse");
     });
 }

@@ -1,0 +1,133 @@
+"""`ByteQueue`: the compiled one, and what needs an event loop."""
+
+from collections.abc import Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, SupportsIndex
+
+from wakefd import _loops, _wakefd
+from wakefd._errors import QueueShutDown
+from wakefd._native import NativeHandle
+from wakefd._wakefd import ByteItems, turn_ended
+
+
+class ByteQueue(_wakefd.ByteQueue):
+    """Messages of bytes from native threads, which need no GIL, to threads and tasks on any loops.
+
+    Native code pushes: with the function `push` of `wakefd.h` and the argument of a `native()`
+    handle. It copies the message, takes no lock and waits for nobody. The other end is that of a
+    `Queue`: `get` and `async_get`, `get_many`, `async for`; it is bound to no loop, and may have
+    many consumers. Whoever comes first takes a message.
+
+    No message is lost, delivered twice, or torn; those of one producer arrive in their order. A
+    consumer that never has to wait lets the rest of its loop have a turn every half millisecond.
+    In the child of a fork it is empty.
+
+    `max_bytes`: all the memory there is. It is full when the next message does not fit: one takes
+    its length, padded to a multiple of 8, and 8 bytes more. `max_message`: the longest message.
+    """
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:  # the stub of the compiled half says ByteQueue where it means Self
+
+        def __new__(cls, max_bytes: SupportsIndex, max_message: SupportsIndex) -> Self: ...
+
+    async def async_get(self) -> bytes:
+        """Take the next message and return it; wait for one if there is none.
+
+        If the task is cancelled meanwhile, nothing is lost: the message stays in.
+
+        Raises:
+            QueueShutDown: the queue is shut down and empty.
+            RuntimeError: no supported loop runs here; or it ran before a fork, in the parent.
+            OSError: there is no descriptor to be had for this loop.
+        """
+        if (message := self._take(_loops.at_once())) is not None:
+            return message
+        await self._pause_or_wait()
+        while (message := self._get()) is None:
+            await self._wait()
+        return message
+
+    async def async_get_many(self, max: SupportsIndex) -> list[bytes]:  # noqa: A002
+        """Wait for a message; then return a list of it and what else is there, up to `max`.
+
+        Many at a time are many times as fast as one by one. If the task is cancelled meanwhile,
+        nothing is lost.
+
+        Raises:
+            ValueError: `max` is less than 1.
+            QueueShutDown: the queue is shut down and empty.
+            RuntimeError: no supported loop runs here; or it ran before a fork, in the parent.
+            OSError: there is no descriptor to be had for this loop.
+        """
+        if (messages := self._take_many(max, _loops.at_once())) is not None:
+            return messages
+        await self._pause_or_wait()
+        while (messages := self._get_many(max)) is None:
+            await self._wait()
+        return messages
+
+    def native(self) -> NativeHandle:
+        """Return a handle whose argument native code pushes to.
+
+        `push` is in the table of `wakefd.h`; its other functions (and the handle's own) are about
+        the event that is up while there is something to get. Close the handle when nobody pushes
+        any more; a push is answered -EBADF from then on. Callable from any thread; each call gives
+        another handle, and threads that have one each do not get in each other's way as much.
+
+        Raises:
+            OSError: some sixteen million handles are open.
+        """
+        return NativeHandle(self)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Take message by message, blocking this thread while there is none. Ends at shutdown."""
+        while True:
+            try:
+                message = self.get()
+            except QueueShutDown:
+                return
+            yield message
+
+    def __aiter__(self) -> ByteItems:
+        """Take message by message, waiting while there is none. Ends at shutdown.
+
+        What the loop's body does not get to, because it breaks or is cancelled, stays in.
+        """
+        return ByteItems(self, self._next)
+
+    async def _next(self, items: ByteItems) -> bytes:
+        """For `ByteItems`: the next is not there yet, or the loop must have its turn first."""
+        items.at_once = _loops.at_once()
+        try:
+            return await self.async_get()
+        except QueueShutDown:
+            raise StopAsyncIteration from None
+
+    async def _pause_or_wait(self) -> None:
+        """After the first attempt, or instead of it: the others have their turn in any case."""
+        if self._readable().is_set():
+            turn_ended()
+            await _loops.pause()
+        else:
+            await self._wait()
+
+    async def _wait(self) -> None:
+        turn_ended()
+        wait = _loops.begin(self._readable())
+        if wait is not None:
+            await wait
+
+    def __enter__(self) -> Self:
+        """Return the queue itself."""
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the queue."""
+        self.close()

@@ -1,0 +1,53 @@
+"""`NativeHandle`: how native code notifies an event. And where its header is."""
+
+import warnings
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from wakefd import _wakefd
+
+
+class NativeHandle(_wakefd.NativeHandle):
+    """A C function and its argument, for native code that notifies an event without the GIL.
+
+    Two integers: `function`, the address of a `void (*)(void *)`, and `argument`. Hand both to a C
+    library that takes a callback and a pointer. It may call from any thread, in signal handlers,
+    and at any time: after `close`, after the event is gone, or while the interpreter exits, a call
+    does nothing.
+
+    Keep the handle for as long as the library may call. One that is collected while it is open is
+    closed with a ResourceWarning.
+
+    From `IoEvent.native()`.
+    """
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:  # the stub of the compiled half says NativeHandle where it means Self
+
+        def __new__(cls, event: _wakefd.IoEvent) -> Self: ...
+
+    def __enter__(self) -> Self:
+        """Return the handle itself."""
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the handle."""
+        self.close()
+
+    def __del__(self) -> None:
+        """Close the handle, and complain if nobody has."""
+        if not self.closed:
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
+            self.close()
+
+
+def get_include() -> str:
+    """Return the directory that `wakefd.h` is in, for a C compiler's `-I`."""
+    return str(Path(__file__).parent / "include")

@@ -1,0 +1,498 @@
+//! The byte queue's Python class: its consumers, as those of the queue.
+
+use super::{
+    event::{self, IoEvent},
+    queue::{Truth, at_least_one, deadline},
+    steps::{empty, new_list, report, shut},
+    turn,
+};
+use crate::{
+    ByteQueueError,
+    queue::Side,
+    ring::{Nothing, Take},
+};
+use pyo3::{
+    PyTraverseError, PyVisit,
+    exceptions::{PyMemoryError, PyTypeError, PyValueError},
+    ffi,
+    prelude::*,
+    types::PyBytes,
+};
+use std::{
+    mem::MaybeUninit,
+    ptr,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::Instant,
+};
+
+/// What moves messages of bytes from native threads to threads and tasks.
+///
+/// The base class of `wakefd.ByteQueue`, which adds what needs an event loop.
+#[pyclass(module = "wakefd._wakefd", frozen, subclass, weakref)]
+pub(crate) struct ByteQueue {
+    pub(super) inner: crate::ByteQueue,
+    /// The ring's. Only the queue may clear it.
+    event: Py<IoEvent>,
+    /// That a wake-up was refused.
+    reported: AtomicBool,
+}
+
+#[pymethods]
+#[allow(clippy::unused_self)] // the data model's signatures
+impl ByteQueue {
+    /// Raise ValueError if a message of `max_message` bytes does not fit in `max_bytes`; MemoryError if there is no memory.
+    #[new]
+    fn new(py: Python<'_>, max_bytes: i64, max_message: i64) -> PyResult<Self> {
+        let (Ok(bytes), Ok(message)) = (usize::try_from(max_bytes), usize::try_from(max_message)) else {
+            return Err(PyValueError::new_err("max_bytes and max_message must not be negative"));
+        };
+        let inner = crate::ByteQueue::new(bytes, message).map_err(|error| match error {
+            ByteQueueError::Impossible => PyValueError::new_err(format!(
+                "a message of max_message={message} bytes takes {} of max_bytes={bytes}, of which there may be 16 GiB",
+                message.saturating_add(7) / 8 * 8 + 8
+            )),
+            _ => PyMemoryError::new_err("no memory for max_bytes"),
+        })?;
+        let event = Py::new(py, IoEvent { inner: inner.event() })?;
+        Ok(Self {
+            inner,
+            event,
+            reported: AtomicBool::new(false),
+        })
+    }
+
+    /// Take the next message and return it; wait for one, at most `timeout` seconds, and not at all unless `block`.
+    ///
+    /// Callable from any thread; blocks it, lets other threads run meanwhile, and Ctrl-C works. Not for a thread that runs an
+    /// event loop: it would stop the loop; `await queue.async_get()` there. None and infinity wait for ever.
+    ///
+    /// Raise queue.Empty if there was none in time, QueueShutDown if the queue is shut down and empty; ValueError if the timeout
+    /// is negative.
+    #[pyo3(signature = (block=Truth(true), timeout=None))]
+    fn get<'py>(&self, py: Python<'py>, block: Truth, timeout: Option<f64>) -> PyResult<Bound<'py, PyBytes>> {
+        let deadline = if block.0 { deadline(timeout)? } else { None };
+        self.block(py, block.0, deadline, || self.get_step(py))
+    }
+
+    /// Take the next message and return it, at once. Callable from any thread and signal handlers.
+    ///
+    /// Raise queue.Empty if there is none, QueueShutDown if there will be none.
+    fn get_nowait<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        self.get_step(py)?.ok_or_else(empty)
+    }
+
+    /// Wait for a message as get() does; then return a list of it and what else is there, up to `max` messages.
+    ///
+    /// Raise what get() raises; ValueError if `max` is less than 1.
+    #[pyo3(signature = (max, timeout=None))]
+    fn get_many<'py>(&self, py: Python<'py>, max: i64, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
+        let max = at_least_one(max)?;
+        let deadline = deadline(timeout)?;
+        self.block(py, true, deadline, || self.get_many_step(py, max))
+    }
+
+    /// Return a list of what is there, up to `max` messages; it may be empty. Callable from any thread and signal handlers.
+    ///
+    /// Raise QueueShutDown if the queue is shut down and empty; ValueError if `max` is less than 1.
+    fn get_many_nowait<'py>(&self, py: Python<'py>, max: i64) -> PyResult<Bound<'py, PyAny>> {
+        match self.get_many_step(py, at_least_one(max)?)? {
+            Some(messages) => Ok(messages),
+            None => Ok(new_list(py, 0)?.into_any()),
+        }
+    }
+
+    /// Take the next message, copy it to the beginning of a writable buffer (a bytearray, an array, a memoryview), and return its
+    /// length. Makes no object of it.
+    ///
+    /// Does not wait unless `block` is true or a timeout is given; then it waits as get() does.
+    ///
+    /// Raise what get() raises; ValueError if the message is longer than the buffer: it stays, and is the next one again;
+    /// TypeError or BufferError if it is no buffer, or cannot be written to.
+    #[pyo3(signature = (buffer, block=Truth(false), timeout=None))]
+    fn get_into(
+        &self,
+        py: Python<'_>,
+        buffer: &Bound<'_, PyAny>,
+        block: Truth,
+        timeout: Option<f64>,
+    ) -> PyResult<usize> {
+        let block = block.0 || timeout.is_some();
+        let deadline = deadline(timeout)?;
+        let buffer = Writable::new(buffer)?;
+        self.block(py, block, deadline, || self.get_into_step(py, &buffer))
+    }
+
+    /// Return how many messages are in there, for this instant; also those that are only just being pushed.
+    fn qsize(&self) -> usize {
+        self.inner.len()
+    }
+
+    /// Return True if nothing is in there, for this instant.
+    fn empty(&self) -> bool {
+        self.inner.is_empty()
+    }
+
+    /// The room for messages. Each takes its length, padded to a multiple of 8, and 8 bytes more.
+    #[getter]
+    fn max_bytes(&self) -> usize {
+        self.inner.max_bytes()
+    }
+
+    /// The length of the longest message that there may be.
+    #[getter]
+    fn max_message(&self) -> usize {
+        self.inner.max_message()
+    }
+
+    /// True once shutdown() or close() was called.
+    #[getter]
+    fn is_shutdown(&self) -> bool {
+        self.inner.is_shutdown()
+    }
+
+    /// Take no more messages: from now on a push answers -EPIPE, and get() raises QueueShutDown once the queue is empty.
+    ///
+    /// `immediate`: what is in there is thrown away. Callable from any thread; again does no harm.
+    #[pyo3(signature = (immediate=Truth(false)))]
+    fn shutdown(&self, py: Python<'_>, immediate: Truth) {
+        if let Err(error) = self.inner.ring.shut(immediate.0) {
+            self.report(py, error);
+        }
+    }
+
+    /// The same as `shutdown(immediate=True)`.
+    fn close(&self, py: Python<'_>) {
+        self.shutdown(py, Truth(true));
+    }
+
+    /// Return a descriptor that is readable while a get_nowait() would not raise queue.Empty, for a poller of your own; now and
+    /// then once for nothing.
+    ///
+    /// The queue makes it at the first call, keeps it, and closes it when it is collected. Watch it for reading, and take
+    /// messages; never read it yourself. After shutdown() it is readable for ever. Callable from any thread.
+    ///
+    /// Raise OSError if no descriptor is to be had.
+    fn fileno(&self) -> PyResult<i64> {
+        self.event.get().fileno()
+    }
+
+    /// The event that is up while there is something to get, or the queue is shut down. Only the queue may clear it.
+    #[pyo3(name = "_readable")]
+    fn readable(&self, py: Python<'_>) -> Py<IoEvent> {
+        self.event.clone_ref(py)
+    }
+
+    /// Take a message if there is one. Return None if there is none.
+    fn _get<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        self.get_step(py)
+    }
+
+    /// The same for up to `max` messages.
+    fn _get_many<'py>(&self, py: Python<'py>, max: i64) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.get_many_step(py, at_least_one(max)?)
+    }
+
+    /// Take a message if there is one, this turn's time is not used up, and the loop bears it (`at_once`).
+    fn _take<'py>(&self, py: Python<'py>, at_once: bool) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        if at_once && turn::within(false) {
+            self.get_step(py)
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// The same for up to `max` messages.
+    fn _take_many<'py>(&self, py: Python<'py>, max: i64, at_once: bool) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let max = at_least_one(max)?;
+        if at_once && turn::within(true) {
+            self.get_many_step(py, max)
+        } else {
+            Ok(None)
+        }
+    }
+
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        let inner = &slf.get().inner;
+        let name = slf.get_type().name()?;
+        let (size, max_bytes) = (inner.len(), inner.max_bytes());
+        let messages = if size == 1 { "message" } else { "messages" };
+        let shut = if inner.is_shutdown() { ", shut down" } else { "" };
+        let waiting = slf.get().event.get().inner.event.waiting.load(Relaxed);
+        Ok(format!(
+            "<wakefd.{name} {size} {messages} in {max_bytes} bytes, {waiting} waiting{shut} at {:p}>",
+            slf.as_ptr()
+        ))
+    }
+
+    fn __copy__(&self) -> PyResult<()> {
+        Err(not_copyable())
+    }
+
+    fn __deepcopy__(&self, _memo: &Bound<'_, PyAny>) -> PyResult<()> {
+        Err(not_copyable())
+    }
+
+    fn __reduce__(&self) -> PyResult<String> {
+        Err(not_copyable())
+    }
+}
+
+impl Drop for ByteQueue {
+    /// Nobody can take any more: producers hear of it.
+    fn drop(&mut self) {
+        self.inner.close();
+    }
+}
+
+impl ByteQueue {
+    /// Tries; and sleeps in between, if it may, until it is done or the time is up.
+    fn block<T>(
+        &self,
+        py: Python<'_>,
+        block: bool,
+        deadline: Option<Instant>,
+        attempt: impl Fn() -> PyResult<Option<T>>,
+    ) -> PyResult<T> {
+        let mut more = block;
+        loop {
+            if let Some(done) = attempt()? {
+                return Ok(done);
+            }
+            if !more {
+                return Err(empty());
+            }
+            more = event::wait_in_line(py, self.inner.ring.event.clone(), deadline)?;
+        }
+    }
+
+    /// One attempt. `None` from `act`: nothing is there. No Python code runs in there.
+    #[inline]
+    fn step<T>(&self, py: Python<'_>, act: impl FnOnce(&mut Take<'_>) -> Option<T>) -> PyResult<Option<T>> {
+        let mut take = self.inner.ring.take();
+        let taken = act(&mut take);
+        let nothing = if taken.is_none() { take.nothing() } else { Nothing::Yet };
+        if let Err(error) = take.end() {
+            self.report(py, error);
+        }
+        match nothing {
+            Nothing::Yet => Ok(taken),
+            Nothing::Ever => Err(shut(Side::Get)),
+        }
+    }
+
+    #[inline]
+    fn get_step<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let Some(message) = self.step(py, take_one)? else {
+            return Ok(None);
+        };
+        // SAFETY: a new bytes object, or null with an exception set.
+        let message = unsafe { Bound::from_owned_ptr_or_err(py, message) }?;
+        // SAFETY: that it is.
+        Ok(Some(unsafe { message.cast_into_unchecked() }))
+    }
+
+    fn get_many_step<'py>(&self, py: Python<'py>, most: usize) -> PyResult<Option<Bound<'py, PyAny>>> {
+        // The list is made first: that may run the garbage collector, and so Python code.
+        let count = self.inner.len().min(most);
+        let list = new_list(py, count)?;
+        let mut filled = 0;
+        let mut failed = None;
+        let taken = self.step(py, |take| {
+            while filled < count {
+                let Some(message) = take_one(take) else { break };
+                if message.is_null() {
+                    failed = Some(PyErr::fetch(py));
+                    break;
+                }
+                // SAFETY: it is ours alone, `filled` is less than its length, and it takes the reference over.
+                unsafe { ffi::PyList_SetItem(list.as_ptr(), filled as ffi::Py_ssize_t, message) };
+                filled += 1;
+            }
+            (filled > 0 || failed.is_some() || (count == 0 && take.next().is_some())).then_some(())
+        })?;
+        if let Some(error) = failed.filter(|_| filled == 0) {
+            return Err(error);
+        }
+        if taken.is_none() {
+            return Ok(None);
+        }
+        if count == 0 {
+            return self.get_many_step(py, most); // it has come since we looked
+        }
+        if filled < count {
+            // SAFETY: our list; what is cut off was never set.
+            let cut = unsafe {
+                ffi::PyList_SetSlice(
+                    list.as_ptr(),
+                    filled as ffi::Py_ssize_t,
+                    count as ffi::Py_ssize_t,
+                    ptr::null_mut(),
+                )
+            };
+            if cut != 0 {
+                return Err(PyErr::fetch(py));
+            }
+        }
+        Ok(Some(list.into_any()))
+    }
+
+    fn get_into_step(&self, py: Python<'_>, buffer: &Writable<'_>) -> PyResult<Option<usize>> {
+        let room = buffer.length();
+        let length = self.step(py, |take| {
+            let message = take.next()?;
+            if message.length <= room {
+                // SAFETY: at the head, and there is room.
+                unsafe { take.copy(message, buffer.start()) };
+                take.consume(message);
+            }
+            Some(message.length)
+        })?;
+        match length {
+            Some(length) if length > room => Err(PyValueError::new_err(format!(
+                "the next message has {length} bytes, and the buffer only {room}"
+            ))),
+            length => Ok(length),
+        }
+    }
+
+    #[cold]
+    fn report(&self, py: Python<'_>, error: std::io::Error) {
+        if !self.reported.swap(true, Relaxed) {
+            report(py, error);
+        }
+    }
+}
+
+/// A new bytes object, or null with an exception set and the message still there.
+#[inline]
+fn take_one(take: &mut Take<'_>) -> Option<*mut ffi::PyObject> {
+    let message = take.next()?;
+    // SAFETY: attached, as only Python calls us. A new object (or the empty one) with so much room; its allocation runs nothing
+    // of Python's.
+    unsafe {
+        let bytes = ffi::PyBytes_FromStringAndSize(ptr::null(), message.length as ffi::Py_ssize_t);
+        if !bytes.is_null() {
+            take.copy(message, ffi::PyBytes_AsString(bytes).cast());
+            take.consume(message);
+        }
+        Some(bytes)
+    }
+}
+
+/// A buffer to write to.
+struct Writable<'py> {
+    /// In its place: its exporter may point into it.
+    view: Box<ffi::Py_buffer>,
+    _py: Python<'py>,
+}
+
+impl<'py> Writable<'py> {
+    fn new(of: &Bound<'py, PyAny>) -> PyResult<Self> {
+        let mut view = Box::new(MaybeUninit::<ffi::Py_buffer>::zeroed());
+        // SAFETY: all zeroes are a buffer's; it is filled, or an exception set.
+        let got = unsafe { ffi::PyObject_GetBuffer(of.as_ptr(), view.as_mut_ptr(), ffi::PyBUF_WRITABLE) };
+        if got != 0 {
+            return Err(PyErr::fetch(of.py()));
+        }
+        // SAFETY: filled.
+        let view = unsafe { Box::from_raw(Box::into_raw(view).cast()) };
+        Ok(Self { view, _py: of.py() })
+    }
+
+    fn start(&self) -> *mut u8 {
+        self.view.buf.cast()
+    }
+
+    fn length(&self) -> usize {
+        usize::try_from(self.view.len).unwrap_or_default()
+    }
+}
+
+impl Drop for Writable<'_> {
+    fn drop(&mut self) {
+        // SAFETY: it was got, and the GIL is held.
+        unsafe { ffi::PyBuffer_Release(&raw mut *self.view) };
+    }
+}
+
+/// The messages one by one, for `async for`: an iterator, and what it gives to be awaited.
+#[pyclass(module = "wakefd._wakefd")]
+pub(crate) struct ByteItems {
+    queue: Py<ByteQueue>,
+    /// Makes the coroutine that waits for one.
+    wait: Py<PyAny>,
+    /// Need not wait where there is a message: what `wait` has found out about the loop.
+    #[pyo3(get, set)]
+    at_once: bool,
+}
+
+#[pymethods]
+impl ByteItems {
+    #[new]
+    fn new(queue: Py<ByteQueue>, wait: Py<PyAny>) -> Self {
+        Self {
+            queue,
+            wait,
+            at_once: false,
+        }
+    }
+
+    fn __aiter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __anext__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    /// A message is taken now and not before: nothing suspends between this and the delivery.
+    fn __await__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let this = slf.borrow();
+        if this.at_once && turn::within(false) {
+            if let Ok(Some(message)) = this.queue.get().get_step(py) {
+                let message = Some(message.unbind());
+                return Ok(Bound::new(py, Arrived { message })?.into_any());
+            }
+        }
+        let wait = this.wait.clone_ref(py);
+        drop(this);
+        wait.into_bound(py).call1((slf,))?.call_method0("__await__")
+    }
+
+    #[allow(clippy::needless_pass_by_value)] // PyO3's signature
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.queue)?;
+        visit.call(&self.wait)
+    }
+}
+
+/// A message that is on its way to who awaits it.
+#[pyclass(module = "wakefd._wakefd")]
+pub(crate) struct Arrived {
+    message: Option<Py<PyBytes>>,
+}
+
+#[pymethods]
+impl Arrived {
+    fn __iter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    #[allow(clippy::unnecessary_wraps)] // PyO3's signature
+    fn __next__(&mut self, py: Python<'_>) -> PyResult<Option<()>> {
+        if let Some(message) = self.message.take() {
+            let message = message.into_bound(py);
+            // SAFETY: both are objects. An exception that is set counts for more than the None that ends an iteration.
+            unsafe { ffi::PyErr_SetObject(ffi::PyExc_StopIteration, message.as_ptr()) };
+        }
+        Ok(None)
+    }
+}
+
+fn not_copyable() -> PyErr {
+    PyTypeError::new_err(
+        "a ByteQueue cannot be copied or pickled: pass the object itself to threads and tasks; \
+         between processes use multiprocessing.Queue",
+    )
+}

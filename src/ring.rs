@@ -1,0 +1,651 @@
+//! Messages of bytes from any threads, in a ring that never grows; and the rule which keeps an event up while there are some.
+//!
+//! It is the many-to-one ring buffer of Aeron (and the BPF ring buffer of Linux), with one difference: a message that does not
+//! fit before the end goes on at the beginning, so that there is room for it whenever so many bytes are free.
+//!
+//! # The ring
+//!
+//! It is counted in *units* of 8 bytes. A message has a header of one unit, which is 0 until the message is *committed*, and
+//! then its bytes, padded. `head` and `tail` each hold an offset and how many messages have passed it, in one word; so two of
+//! them tell how much is in between, and an old one is known for what it is.
+//!
+//! ```text
+//!   push:     t = tail; SHUT -> refused. h = head (Acquire); not so many units free between t and h -> full
+//!             CAS(tail: t -> behind the message) ; on failure again: it is *reserved*
+//!             the bytes ; header = COMMITTED and the length (Release) ; event.notify()
+//!   take:     one consumer at a time. header at the head (Acquire); 0 -> nothing
+//!             copy the bytes ; zero all of the message ; head = behind it (Release)
+//! ```
+//!
+//! A producer waits for nobody, takes no lock and allocates nothing: it may be a signal handler. One that stands still between
+//! reservation and commit stops the consumers at its message, as messages come out in the order of their reservations; other
+//! producers go on until the ring is full.
+//!
+//! # Memory ordering (each has a model that fails without it)
+//!
+//! - The commit is a Release store and the look at it an Acquire load: the consumer reads all of the message.
+//! - All units from `tail` to `head` are zero: the memory begins so, and what is consumed is zeroed *before* the head is
+//!   stored (Release). Whoever reserves has loaded that head (Acquire): it writes after the zeroes. So the consumer finds the
+//!   header of a message that is only reserved to be 0, whatever stood there one round before.
+//! - `tail` orders nothing, so it is relaxed: a reservation tells a producer where to write, and a consumer nothing. An old
+//!   value of it fails in the exchange. Except for "full": this must not be told of an old tail and a newer head, and
+//!   is not: the counts tell.
+//!
+//! # The rule
+//!
+//! The event is up while a consumer would not have to wait: a committed message stands at the head, or the ring is shut down
+//! and empty. Who commits notifies *afterwards*. Who lowers the flag looks *afterwards*, and raises it again if need be. Both
+//! have a SeqCst fence in between (`notify` begins with one and `clear` ends with one), so one of them sees the other. Nobody
+//! else lowers it.
+//!
+//! It may be up for nothing: a consumer is quicker than the producer of what it took, which notifies then. Whoever is woken
+//! by that looks, finds nothing, and lowers it.
+
+use crate::{
+    fork,
+    hub::{Event, EventRef},
+    process::GATE,
+    sync::{AtomicU32, AtomicU64, yield_now},
+};
+use memory::Memory;
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::Ordering::{AcqRel, Acquire, Relaxed, Release},
+    },
+};
+
+/// Of a unit, in bytes.
+const UNIT: usize = 8;
+/// Of `tail`: nothing more is reserved. Of `head`: nothing more is taken.
+const SHUT: u64 = 1 << 63;
+/// Of a header; the rest is the length.
+const COMMITTED: u64 = 1 << 63;
+/// Fewer units than that: an offset takes less than half of a word.
+const TOO_MANY_UNITS: usize = 1 << 31;
+
+/// Why a message was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    Full,
+    TooLong,
+    Shut,
+}
+
+/// Why there is no such ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Impossible {
+    /// Not one of the longest messages would fit.
+    TooSmall,
+    /// More than can be counted.
+    TooLarge,
+    /// There is no memory.
+    NoMemory,
+}
+
+/// Why there is nothing to take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Nothing {
+    /// Not now: wait.
+    Yet,
+    /// Never again.
+    Ever,
+}
+
+/// On a cache line of its own, and none of its neighbour's either.
+#[repr(align(128))]
+struct Apart<T>(T);
+
+pub(crate) struct Ring {
+    /// The producers': behind the last message that was reserved.
+    tail: Apart<AtomicU64>,
+    /// The consumers': at the first message that was not taken.
+    head: Apart<AtomicU64>,
+    /// 1: a consumer is at work.
+    taking: Apart<AtomicU32>,
+    memory: Memory,
+    units: u64,
+    /// The lower bits of `head` and `tail` are the offset, so many.
+    shift: u32,
+    max_message: usize,
+    pub(crate) event: EventRef,
+}
+
+/// A message at the head.
+#[derive(Clone, Copy)]
+pub(crate) struct Message {
+    at: usize,
+    pub(crate) length: usize,
+}
+
+/// So many units make a message of so many bytes.
+const fn units_of(length: usize) -> usize {
+    1 + length.div_ceil(UNIT)
+}
+
+impl Ring {
+    /// Room for `max_bytes`, of which a message takes its own, padded to a multiple of 8, and 8 more.
+    pub(crate) fn new(max_bytes: usize, max_message: usize) -> Result<Arc<Self>, Impossible> {
+        fork::ready();
+        let units = max_bytes / UNIT;
+        if units >= TOO_MANY_UNITS {
+            return Err(Impossible::TooLarge);
+        }
+        if units_of(max_message) > units {
+            return Err(Impossible::TooSmall);
+        }
+        let ring = Arc::new(Self {
+            tail: Apart(AtomicU64::new(0)),
+            head: Apart(AtomicU64::new(0)),
+            taking: Apart(AtomicU32::new(0)),
+            memory: Memory::new(units).ok_or(Impossible::NoMemory)?,
+            units: units as u64,
+            shift: usize::BITS - units.leading_zeros(),
+            max_message,
+            event: Event::new(),
+        });
+        #[cfg(all(unix, not(loom)))]
+        forks::remember(&ring);
+        Ok(ring)
+    }
+
+    pub(crate) fn max_message(&self) -> usize {
+        self.max_message
+    }
+
+    fn offset(&self, word: u64) -> u64 {
+        word & ((1 << self.shift) - 1)
+    }
+
+    /// So many messages lie between; more than there is room for: `tail` is an old one.
+    fn messages(&self, tail: u64, head: u64) -> u64 {
+        ((tail & !SHUT) >> self.shift).wrapping_sub(head >> self.shift) & (u64::MAX >> (self.shift + 1))
+    }
+
+    /// So many units lie between; none: `tail` is an old one.
+    fn used(&self, tail: u64, head: u64) -> Option<u64> {
+        let messages = self.messages(tail, head);
+        let (tail, head) = (self.offset(tail), self.offset(head));
+        match messages {
+            0 => Some(0),
+            n if n > self.units => None,
+            _ if tail > head => Some(tail - head),
+            _ => Some(tail + self.units - head),
+        }
+    }
+
+    /// Behind one message more.
+    fn behind(&self, word: u64, units: u64) -> u64 {
+        let offset = self.offset(word) + units;
+        let offset = if offset >= self.units {
+            offset - self.units
+        } else {
+            offset
+        };
+        (((word >> self.shift) + 1) << self.shift | offset) & !SHUT
+    }
+
+    // -----------------------------------------------------------------------------------------------------------------
+    // Producers
+
+    /// One more message, copied. In a signal handler, too.
+    ///
+    /// # Safety
+    /// There are so many bytes to read; any pointer will do for none.
+    #[inline]
+    pub(crate) unsafe fn push(&self, data: *const u8, length: usize) -> Result<(), Refusal> {
+        if length > self.max_message {
+            return Err(Refusal::TooLong);
+        }
+        if GATE.read() == 0 {
+            return Err(Refusal::Full); // a raw clone, and what is in there is its parent's: later
+        }
+        let at = self.reserve(units_of(length) as u64)?;
+        // SAFETY: reserved for us, so nobody else's until the commit.
+        unsafe { self.memory.write(at, data, length) };
+        self.memory.commit(at, COMMITTED | length as u64);
+        // A refused wake-up loses nothing: the flag is up, and the next notify tries again.
+        let _ = self.event.notify();
+        Ok(())
+    }
+
+    #[inline]
+    fn reserve(&self, units: u64) -> Result<usize, Refusal> {
+        let mut tail = self.tail.0.load(Relaxed);
+        loop {
+            if tail & SHUT != 0 {
+                return Err(Refusal::Shut);
+            }
+            // After the tail: what is full by an old tail is full by a newer one.
+            let head = self.head.0.load(Acquire);
+            let Some(used) = self.used(tail, head) else {
+                tail = self.tail.0.load(Relaxed);
+                continue;
+            };
+            if used + units > self.units {
+                return Err(Refusal::Full);
+            }
+            let next = self.behind(tail, units);
+            match self.tail.0.compare_exchange_weak(tail, next, Relaxed, Relaxed) {
+                Ok(_) => return Ok(self.offset(tail) as usize),
+                Err(now) => tail = now,
+            }
+        }
+    }
+
+    // -----------------------------------------------------------------------------------------------------------------
+    // Consumers
+
+    /// To take messages; nobody else does meanwhile. To be held for moments, and not while anything waits.
+    #[inline]
+    pub(crate) fn take(&self) -> Take<'_> {
+        #[cfg(all(unix, not(loom)))]
+        fork::repaired();
+        while self.taking.0.swap(1, Acquire) != 0 {
+            yield_now();
+        }
+        Take {
+            ring: self,
+            head: self.head.0.load(Relaxed),
+            unseen: 0,
+        }
+    }
+
+    /// Lowers the flag unless there is something: what native code that polls may do at any time. True if it was up.
+    ///
+    /// # Errors
+    /// As of `Event::clear` and `EventRef::notify`.
+    pub(crate) fn clear(&self) -> io::Result<bool> {
+        let cleared = self.event.clear()?;
+        // The header at the head is the consumers' to read: a message that is only reserved wakes them once for nothing.
+        let tail = self.tail.0.load(Relaxed);
+        if tail & SHUT != 0 || tail != self.head.0.load(Relaxed) {
+            self.event.notify()?;
+        }
+        Ok(cleared)
+    }
+
+    /// How many messages there are, those included that are only reserved yet.
+    pub(crate) fn len(&self) -> usize {
+        let head = self.head.0.load(Acquire);
+        let tail = self.tail.0.load(Relaxed);
+        self.messages(tail, head).min(self.units) as usize
+    }
+
+    /// Nothing more is pushed. `now`: what is in there is thrown away.
+    ///
+    /// # Errors
+    /// A wake-up was refused. It is shut down all the same.
+    pub(crate) fn shut(&self, now: bool) -> io::Result<()> {
+        let take = self.take();
+        let mut tail = self.tail.0.load(Relaxed);
+        while let Err(other) = self
+            .tail
+            .0
+            .compare_exchange_weak(tail, tail | SHUT, AcqRel, Relaxed)
+        {
+            tail = other;
+        }
+        if now {
+            // Somebody may still write: it stays as it is, and nobody looks.
+            self.head.0.store(tail | SHUT, Release);
+        }
+        drop(take);
+        self.event.notify().map(drop)
+    }
+
+    pub(crate) fn is_shut(&self) -> bool {
+        self.tail.0.load(Relaxed) & SHUT != 0
+    }
+}
+
+/// A consumer at work.
+pub(crate) struct Take<'a> {
+    ring: &'a Ring,
+    head: u64,
+    /// So many units were consumed since the producers were told.
+    unseen: u64,
+}
+
+impl Take<'_> {
+    /// The message at the head.
+    #[inline]
+    pub(crate) fn next(&mut self) -> Option<Message> {
+        if self.head & SHUT != 0 {
+            return None;
+        }
+        let at = self.ring.offset(self.head) as usize;
+        let header = self.ring.memory.header(at);
+        (header & COMMITTED != 0).then_some(Message {
+            at,
+            length: (header & !COMMITTED) as usize,
+        })
+    }
+
+    /// Its bytes.
+    ///
+    /// # Safety
+    /// It is the one at the head, and there is so much room.
+    #[inline]
+    pub(crate) unsafe fn copy(&self, message: Message, to: *mut u8) {
+        // SAFETY: committed, and we are the only consumer.
+        unsafe { self.ring.memory.read(message.at, to, message.length) };
+    }
+
+    /// It was the one at the head, and goes.
+    #[inline]
+    pub(crate) fn consume(&mut self, message: Message) {
+        let units = units_of(message.length);
+        // SAFETY: it is ours until the head is stored.
+        unsafe { self.ring.memory.zero(message.at, units) };
+        self.head = self.ring.behind(self.head, units as u64);
+        self.unseen += units as u64;
+        // Not each time: the producers all look at that word.
+        if self.unseen * 8 >= self.ring.units {
+            self.free();
+        }
+    }
+
+    fn free(&mut self) {
+        if self.unseen > 0 {
+            self.unseen = 0;
+            self.ring.head.0.store(self.head, Release);
+        }
+    }
+
+    /// Why there is no message.
+    pub(crate) fn nothing(&self) -> Nothing {
+        if self.ring.tail.0.load(Relaxed) == self.head | SHUT {
+            Nothing::Ever
+        } else {
+            Nothing::Yet
+        }
+    }
+
+    /// Is there something for which a consumer need not wait?
+    fn something(&mut self) -> bool {
+        self.next().is_some() || self.nothing() == Nothing::Ever
+    }
+
+    /// The event is as the rule wants it.
+    ///
+    /// # Errors
+    /// A wake-up was refused; the next notify tries again.
+    #[inline]
+    pub(crate) fn end(mut self) -> io::Result<()> {
+        self.free();
+        if self.something() { Ok(()) } else { self.settle() }
+    }
+
+    fn settle(&mut self) -> io::Result<()> {
+        let event = &self.ring.event;
+        let _ = event.clear().or_else(|_| event.clear()); // a dead descriptor is given up by the first
+        if self.something() {
+            self.ring.event.notify()?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Take<'_> {
+    fn drop(&mut self) {
+        self.free();
+        self.ring.taking.0.store(0, Release);
+    }
+}
+
+/// The units. Who may touch which at what time is the ring's knowledge.
+#[cfg(not(loom))]
+mod memory {
+    use super::UNIT;
+    use std::{
+        alloc::{Layout, alloc_zeroed, dealloc},
+        ptr::NonNull,
+        sync::atomic::{
+            AtomicU64,
+            Ordering::{Acquire, Release},
+        },
+    };
+
+    pub(super) struct Memory {
+        start: NonNull<u64>,
+        layout: Layout,
+    }
+
+    // SAFETY: plain memory.
+    unsafe impl Send for Memory {}
+    // SAFETY: `header` and `commit` are atomic, and the others say who may call them.
+    unsafe impl Sync for Memory {}
+
+    impl Memory {
+        /// Zeroes, which take no room yet. More than 0 units.
+        pub(super) fn new(units: usize) -> Option<Self> {
+            // No stricter alignment: then the allocator would write the zeroes itself.
+            let layout = Layout::array::<u64>(units).ok()?;
+            // SAFETY: not of size 0.
+            let start = NonNull::new(unsafe { alloc_zeroed(layout) }.cast())?;
+            Some(Self { start, layout })
+        }
+
+        fn bytes(&self) -> usize {
+            self.layout.size()
+        }
+
+        #[inline]
+        fn atomic(&self, at: usize) -> &AtomicU64 {
+            debug_assert!(at * UNIT < self.bytes());
+            #[cfg(wakefd_steps)]
+            crate::sync::steps::step();
+            // SAFETY: within, aligned, and no header is touched otherwise while somebody else may look at it.
+            unsafe { AtomicU64::from_ptr(self.start.as_ptr().add(at)) }
+        }
+
+        #[inline]
+        pub(super) fn header(&self, at: usize) -> u64 {
+            self.atomic(at).load(Acquire)
+        }
+
+        #[inline]
+        pub(super) fn commit(&self, at: usize, header: u64) {
+            self.atomic(at).store(header, Release);
+        }
+
+        /// `length` bytes from the unit `at` on are in one piece, or in two: the first, and how long it is.
+        #[inline]
+        fn piece(&self, at: usize, length: usize) -> (*mut u8, usize) {
+            let at = at * UNIT;
+            debug_assert!(at <= self.bytes() && length <= self.bytes());
+            // SAFETY: within, or at the end.
+            let first = unsafe { self.start.as_ptr().cast::<u8>().add(at) };
+            (first, length.min(self.bytes() - at))
+        }
+
+        /// # Safety
+        /// The message at `at` has so many bytes, and is the caller's alone. There are as many to read.
+        #[inline]
+        pub(super) unsafe fn write(&self, at: usize, data: *const u8, length: usize) {
+            let (first, fits) = self.piece(at + 1, length);
+            // SAFETY: so says the caller.
+            unsafe {
+                data.copy_to_nonoverlapping(first, fits);
+                if fits < length {
+                    data.add(fits).copy_to_nonoverlapping(self.start.as_ptr().cast(), length - fits);
+                }
+            }
+        }
+
+        /// # Safety
+        /// The message at `at` has so many bytes, and nobody writes there. There is so much room.
+        #[inline]
+        pub(super) unsafe fn read(&self, at: usize, to: *mut u8, length: usize) {
+            let (first, fits) = self.piece(at + 1, length);
+            // SAFETY: so says the caller.
+            unsafe {
+                first.copy_to_nonoverlapping(to, fits);
+                if fits < length {
+                    self.start
+                        .as_ptr()
+                        .cast::<u8>()
+                        .copy_to_nonoverlapping(to.add(fits), length - fits);
+                }
+            }
+        }
+
+        /// # Safety
+        /// They are the caller's alone.
+        #[inline]
+        pub(super) unsafe fn zero(&self, at: usize, units: usize) {
+            let (first, fits) = self.piece(at, units * UNIT);
+            // SAFETY: so says the caller.
+            unsafe {
+                first.write_bytes(0, fits);
+                self.start.as_ptr().cast::<u8>().write_bytes(0, units * UNIT - fits);
+            }
+        }
+    }
+
+    impl Drop for Memory {
+        fn drop(&mut self) {
+            // SAFETY: made with this layout.
+            unsafe { dealloc(self.start.as_ptr().cast(), self.layout) };
+        }
+    }
+}
+
+/// The same, watched by loom.
+#[cfg(loom)]
+mod memory {
+    use super::UNIT;
+    use crate::sync::{AtomicU64, UnsafeCell};
+    use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+    struct Unit {
+        header: AtomicU64,
+        bytes: UnsafeCell<[u8; UNIT]>,
+    }
+
+    pub(super) struct Memory(Vec<Unit>);
+
+    // SAFETY: loom watches.
+    unsafe impl Send for Memory {}
+    // SAFETY: as above.
+    unsafe impl Sync for Memory {}
+
+    impl Memory {
+        pub(super) fn new(units: usize) -> Option<Self> {
+            let unit = |_| Unit {
+                header: AtomicU64::new(0),
+                bytes: UnsafeCell::new([0; UNIT]),
+            };
+            Some(Self((0..units).map(unit).collect()))
+        }
+
+        pub(super) fn header(&self, at: usize) -> u64 {
+            self.0[at].header.load(Acquire)
+        }
+
+        pub(super) fn commit(&self, at: usize, header: u64) {
+            self.0[at].header.store(header, Release);
+        }
+
+        fn unit(&self, at: usize) -> &Unit {
+            &self.0[at % self.0.len()]
+        }
+
+        pub(super) unsafe fn write(&self, at: usize, data: *const u8, length: usize) {
+            for n in 0..length {
+                let byte = unsafe { *data.add(n) };
+                self.unit(at + 1 + n / UNIT)
+                    .bytes
+                    .with_mut(|bytes| unsafe { (*bytes)[n % UNIT] = byte });
+            }
+        }
+
+        pub(super) unsafe fn read(&self, at: usize, to: *mut u8, length: usize) {
+            for n in 0..length {
+                let byte = self
+                    .unit(at + 1 + n / UNIT)
+                    .bytes
+                    .with_mut(|bytes| unsafe { (*bytes)[n % UNIT] });
+                unsafe { *to.add(n) = byte };
+            }
+        }
+
+        pub(super) unsafe fn zero(&self, at: usize, units: usize) {
+            for n in 0..units {
+                let unit = self.unit(at + n);
+                unit.bytes.with_mut(|bytes| unsafe { *bytes = [0; UNIT] });
+                unit.header.store(0, Relaxed);
+            }
+        }
+    }
+}
+
+/// In the child of a fork every ring is empty: a producer of the parent's may have been in the middle of a message.
+#[cfg(all(unix, not(loom)))]
+pub(crate) mod forks {
+    use super::{Relaxed, Ring, SHUT};
+    use crate::{
+        hub::{Locked, lock},
+        sync::global,
+    };
+    use std::{cell::UnsafeCell, collections::BTreeSet};
+
+    pub(crate) struct Rings(UnsafeCell<BTreeSet<*const Ring>>);
+
+    // SAFETY: under the lock.
+    unsafe impl Sync for Rings {}
+
+    global! {
+        static RINGS: Rings = Rings(UnsafeCell::new(BTreeSet::new()));
+    }
+
+    impl Rings {
+        #[allow(clippy::mut_from_ref)] // the lock is what makes it one at a time
+        fn all<'a>(&self, _lock: &'a Locked) -> &'a mut BTreeSet<*const Ring> {
+            // SAFETY: under the lock, and no two are asked for at once.
+            unsafe { &mut *self.0.get() }
+        }
+    }
+
+    pub(super) fn remember(ring: &Ring) {
+        RINGS.all(&lock()).insert(ring);
+    }
+
+    impl Drop for Ring {
+        fn drop(&mut self) {
+            let this: *const Self = self;
+            RINGS.all(&lock()).remove(&this);
+        }
+    }
+
+    /// To be called when the events have descriptors of their own. Allocates nothing.
+    pub(crate) fn empty_all() {
+        let lock = lock();
+        for ring in &*RINGS.all(&lock) {
+            // SAFETY: rings remove themselves under the lock when they go.
+            unsafe { &**ring }.empty();
+        }
+    }
+
+    impl Ring {
+        /// No other thread is there.
+        fn empty(&self) {
+            let (tail, head) = (self.tail.0.load(Relaxed), self.head.0.load(Relaxed));
+            // All else is zero.
+            let used = self.used(tail, head).unwrap_or(self.units);
+            // SAFETY: nobody else's, as nobody else is there.
+            unsafe { self.memory.zero(self.offset(head) as usize, used as usize) };
+            if head & SHUT == 0 {
+                self.head.0.store(tail & !SHUT, Relaxed);
+            }
+            self.taking.0.store(0, Relaxed);
+            // Not `Event::clear`, which may take the lock.
+            let _ = self.event.pipe.clear();
+            if self.is_shut() {
+                let _ = self.event.notify();
+            }
+        }
+    }
+}

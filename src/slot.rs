@@ -1,0 +1,428 @@
+//! What native code holds: a number that outlives everything it could mean.
+//!
+//! A C library gets a `void *` and calls it whenever it likes: after the handle was closed, after the event is gone, while
+//! the interpreter exits. So the argument is no pointer. It names a *slot* in memory that is never freed, and a
+//! *generation* of it; a slot that is used anew has another generation, and an argument of an older one is *stale*: the call
+//! finds that out, and does nothing.
+//!
+//! # The state of a slot
+//!
+//! | bits | field | meaning |
+//! |---|---|---|
+//! | 0-15 | COUNT | holds: 1 of the handle's, and 1 for each `retain`. None: the generation has passed |
+//! | 16-23 | VISITORS | how many are between their entry and their exit; what the slot refers to stays until they left |
+//! | 24-63 | GENERATION | +1 when the last hold is given up |
+//!
+//! # The argument
+//!
+//! Whoever works on the event enters as a visitor, in the exchange that checks the generation. But a `notify` of an event
+//! that is up already must cost no exchange. It reads the event's word, and *afterwards* the generation: if that is still its
+//! own, it was so when the word was read, and the word was its event's. For that the memory of the event must be there,
+//! whatever has happened since: from its first slot on an event is *immortal*, and is used again as an event only.
+//!
+//! The last hold or the last visitor to go buries the slot: this may be a signal handler, and what the slot refers to may
+//! have its last reference there. Whoever makes or closes something gives all that back.
+
+use crate::{
+    hub::{Event, EventRef, Locked, lock},
+    process::Grave,
+    ring::{self, Ring},
+    sync::{AtomicPtr, AtomicU64, fence, global, yield_now},
+};
+use std::{
+    io,
+    mem::ManuallyDrop,
+    ptr,
+    sync::Arc,
+    sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release},
+};
+
+const HOLD: u64 = 1;
+const COUNT: u64 = 0xffff;
+const VISITOR: u64 = 1 << 16;
+const VISITORS: u64 = 0xff * VISITOR;
+const GENERATION: u64 = 1 << 24;
+
+/// Of an argument: so many bits name the slot, the others the generation.
+const INDEX_BITS: u32 = if usize::BITS == 64 { 24 } else { 16 };
+/// The slot, counted from 1: no argument is 0.
+const INDEX: usize = (1 << INDEX_BITS) - 1;
+const GENERATIONS: u64 = (1 << (usize::BITS - INDEX_BITS)) - 1;
+
+/// Why a call did nothing.
+#[derive(Debug)]
+#[cfg_attr(any(loom, wakefd_steps), allow(dead_code))] // the models speak no C
+pub(crate) enum Refusal {
+    /// The argument is 0.
+    Null,
+    /// It is no argument, or of a handle that was given back.
+    Stale,
+    /// The event is closed.
+    Closed,
+    /// More holds than can be counted.
+    TooMany,
+    /// A message for what is no byte queue.
+    NoQueue,
+    /// Longer than a message may be.
+    TooLong,
+    /// The byte queue is shut down.
+    Shut,
+    /// The operating system's.
+    System(io::Error),
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Self {
+        Self::System(error)
+    }
+}
+
+#[cfg(not(any(loom, wakefd_steps)))]
+impl Refusal {
+    /// As C has it.
+    #[cold]
+    pub(crate) fn errno(&self) -> std::ffi::c_int {
+        match self {
+            Self::Null | Self::NoQueue => libc::EINVAL,
+            Self::Stale | Self::Closed => libc::EBADF,
+            Self::TooMany => libc::EOVERFLOW,
+            Self::TooLong => libc::EMSGSIZE,
+            Self::Shut => libc::EPIPE,
+            #[cfg(unix)]
+            Self::System(error) => error.raw_os_error().unwrap_or(libc::EIO),
+            #[cfg(not(unix))] // its numbers are not errno's
+            Self::System(_) => libc::EIO,
+        }
+    }
+}
+
+#[repr(C, align(64))] // what one thread notifies is not in the cache line of another's
+struct Slot {
+    grave: Grave,
+    state: AtomicU64,
+    /// Counted from `open` to `give_back`; afterwards the last one, whose memory is still there. Null: never used.
+    event: AtomicPtr<Event>,
+    /// An `Arc`, from `open` to `give_back`. Null: it is an event and no more.
+    ring: AtomicPtr<Ring>,
+    index: usize,
+}
+
+impl Slot {
+    fn new(index: usize) -> Self {
+        Self {
+            grave: Grave::new(Self::exhumed),
+            state: AtomicU64::new(0),
+            event: AtomicPtr::new(ptr::null_mut()),
+            ring: AtomicPtr::new(ptr::null_mut()),
+            index,
+        }
+    }
+
+    #[inline]
+    fn is_of(state: u64, generation: u64) -> bool {
+        (state / GENERATION) & GENERATIONS == generation
+    }
+
+    /// `change` in one exchange, if the generation is still that and is held.
+    fn update(&self, generation: u64, change: impl Fn(u64) -> Option<u64>) -> Result<u64, Refusal> {
+        let mut seen = self.state.load(Relaxed);
+        loop {
+            if !Self::is_of(seen, generation) || seen & COUNT == 0 {
+                return Err(Refusal::Stale);
+            }
+            let Some(next) = change(seen) else {
+                return Err(Refusal::TooMany);
+            };
+            match self.state.compare_exchange_weak(seen, next, AcqRel, Relaxed) {
+                Ok(_) => return Ok(next),
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// The event, for a visit.
+    fn visit(&'static self, generation: u64) -> Result<Visit, Refusal> {
+        let entry = |seen| (seen & VISITORS != VISITORS).then_some(seen + VISITOR);
+        loop {
+            match self.update(generation, entry) {
+                Ok(_) => break,
+                // 255 threads, each stopped in the middle of its call: let them finish.
+                Err(Refusal::TooMany) => yield_now(),
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        // SAFETY: it refers to an event, and does so until the last visitor has left; the visit does not own the reference.
+        let event = ManuallyDrop::new(unsafe { EventRef::from_raw(self.event.load(Relaxed)) });
+        Ok(Visit { slot: self, event })
+    }
+
+    fn release(&self, generation: u64) -> Result<(), Refusal> {
+        let next = self.update(generation, |seen| {
+            let next = seen - HOLD;
+            Some(if next & COUNT == 0 {
+                next.wrapping_add(GENERATION)
+            } else {
+                next
+            })
+        })?;
+        self.bury_if_left(next);
+        Ok(())
+    }
+
+    fn bury_if_left(&self, state: u64) {
+        if state & (COUNT | VISITORS) == 0 {
+            // SAFETY: a slot, and from here on nobody enters it before `give_back` has made it free.
+            unsafe { Grave::bury(ptr::from_ref(self).cast_mut().cast()) };
+        }
+    }
+
+    /// # Safety
+    /// `this` is the grave of a slot, which was buried.
+    #[allow(clippy::cast_ptr_alignment)] // it is a slot's
+    unsafe fn exhumed(this: *mut Grave) {
+        // SAFETY: `Grave` comes first in a slot, and slots are never freed.
+        unsafe { &*this.cast::<Self>() }.give_back();
+    }
+
+    /// The slot is free.
+    fn give_back(&self) {
+        // SAFETY: the reference that `open` has put there.
+        drop(unsafe { EventRef::from_raw(self.event.load(Relaxed)) }); // not under the lock, which it may take
+        let ring = self.ring.swap(ptr::null_mut(), Relaxed);
+        if !ring.is_null() {
+            // SAFETY: as above.
+            drop(unsafe { Arc::from_raw(ring) });
+        }
+        TABLE.free(&lock()).push(self.index);
+    }
+}
+
+/// Somebody at work on a slot's event.
+struct Visit {
+    slot: &'static Slot,
+    event: ManuallyDrop<EventRef>,
+}
+
+impl Visit {
+    fn ring(&self) -> Option<&Ring> {
+        // SAFETY: null or an `Arc`, until the last visitor has left.
+        unsafe { self.slot.ring.load(Relaxed).as_ref() }
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        let before = self.slot.state.fetch_sub(VISITOR, AcqRel);
+        self.slot.bury_if_left(before - VISITOR);
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// All slots
+
+/// The first chunk has so many slots, each further one twice as many.
+const FIRST: usize = if cfg!(loom) { 2 } else { 64 };
+const CHUNKS: usize = if cfg!(loom) {
+    1
+} else {
+    (INDEX_BITS - FIRST.ilog2()) as usize
+};
+
+pub(crate) struct Table {
+    chunks: [AtomicPtr<Slot>; CHUNKS],
+    /// Slots that are free; under the lock.
+    free: std::cell::UnsafeCell<Vec<usize>>,
+    /// So many have been used; under the lock.
+    used: std::cell::Cell<usize>,
+}
+
+// SAFETY: the chunks are atomic, and all else is under the lock.
+unsafe impl Sync for Table {}
+// SAFETY: as above.
+unsafe impl Send for Table {}
+
+#[cfg(not(loom))]
+const fn no_chunks() -> [AtomicPtr<Slot>; CHUNKS] {
+    [const { AtomicPtr::new(ptr::null_mut()) }; CHUNKS]
+}
+#[cfg(loom)]
+fn no_chunks() -> [AtomicPtr<Slot>; CHUNKS] {
+    std::array::from_fn(|_| AtomicPtr::new(ptr::null_mut()))
+}
+
+global! {
+    static TABLE: Table = Table {
+        chunks: no_chunks(),
+        free: std::cell::UnsafeCell::new(Vec::new()),
+        used: std::cell::Cell::new(0),
+    };
+}
+
+impl Table {
+    #[allow(clippy::mut_from_ref)] // the lock is what makes it one at a time
+    fn free<'a>(&self, _lock: &'a Locked) -> &'a mut Vec<usize> {
+        // SAFETY: under the lock, and no two are asked for at once.
+        unsafe { &mut *self.free.get() }
+    }
+
+    /// Its chunk, and its place there.
+    fn place(index: usize) -> (usize, usize) {
+        let n = index + FIRST;
+        let chunk = n.ilog2() - FIRST.ilog2();
+        (chunk as usize, n - (FIRST << chunk))
+    }
+
+    #[inline]
+    fn get(&self, index: usize) -> Option<&'static Slot> {
+        let (chunk, at) = Self::place(index);
+        let chunk = self.chunks.get(chunk)?.load(Acquire);
+        // SAFETY: null, or so many slots, which are never freed.
+        (!chunk.is_null()).then(|| unsafe { &*chunk.add(at) })
+    }
+
+    #[inline]
+    fn find(&self, argument: usize) -> Result<(&'static Slot, u64), Refusal> {
+        if argument == 0 {
+            return Err(Refusal::Null);
+        }
+        let index = (argument & INDEX).checked_sub(1).ok_or(Refusal::Stale)?;
+        let slot = self.get(index).ok_or(Refusal::Stale)?;
+        Ok((slot, (argument >> INDEX_BITS) as u64))
+    }
+
+    fn take(&self, lock: &Locked) -> Option<&'static Slot> {
+        if let Some(index) = self.free(lock).pop() {
+            return self.get(index);
+        }
+        let index = self.used.get();
+        let (chunk, at) = Self::place(index);
+        let first = self.chunks.get(chunk).filter(|_| index < INDEX)?;
+        if at == 0 {
+            let slots: Vec<Slot> = (index..index + (FIRST << chunk)).map(Slot::new).collect();
+            first.store(Vec::leak(slots).as_mut_ptr(), Release);
+        }
+        self.used.set(index + 1);
+        self.free(lock).reserve(index + 1); // giving them back allocates nothing
+        self.get(index)
+    }
+}
+
+/// How many slots are in use, for the models.
+#[cfg(all(test, any(loom, wakefd_steps)))]
+pub(crate) fn in_use() -> usize {
+    TABLE.used.get() - TABLE.free(&lock()).len()
+}
+
+/// In the child of a fork: the visitors were the parent's.
+#[cfg(all(unix, not(loom)))]
+pub(crate) fn forget_visitors() {
+    let used = TABLE.used.get();
+    for slot in (0..used).filter_map(|index| TABLE.get(index)) {
+        let state = slot.state.load(Relaxed);
+        if state & VISITORS != 0 {
+            slot.state.store(state & !VISITORS, Relaxed);
+            slot.bury_if_left(state & !VISITORS);
+        }
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// What native code may do. `argument` may be any number.
+
+/// A new slot for this event, with one hold: its argument.
+///
+/// # Errors
+/// There are no more: some sixteen million of them are open.
+pub(crate) fn open(event: &EventRef) -> io::Result<usize> {
+    open_slot(event, None)
+}
+
+/// The same for a byte queue, and its event.
+///
+/// # Errors
+/// As of `open`.
+pub(crate) fn open_ring(ring: &Arc<Ring>) -> io::Result<usize> {
+    open_slot(&ring.event, Some(ring))
+}
+
+fn open_slot(event: &EventRef, ring: Option<&Arc<Ring>>) -> io::Result<usize> {
+    event.make_immortal();
+    let lock = lock();
+    let slot = TABLE.take(&lock).ok_or(io::ErrorKind::QuotaExceeded)?;
+    slot.event.store(event.clone().into_raw(), Release);
+    if let Some(ring) = ring {
+        slot.ring.store(Arc::into_raw(ring.clone()).cast_mut(), Relaxed);
+    }
+    let state = slot.state.fetch_add(HOLD, Release);
+    let generation = (state / GENERATION) & GENERATIONS;
+    Ok(((generation as usize) << INDEX_BITS) | (slot.index + 1))
+}
+
+/// Raises the flag; true if it was down. In a signal handler, too.
+#[inline]
+pub(crate) fn notify(argument: usize) -> Result<bool, Refusal> {
+    let (slot, generation) = TABLE.find(argument)?;
+    // SAFETY: null, or an event whose memory is there for ever.
+    let event = unsafe { slot.event.load(Acquire).as_ref() }.ok_or(Refusal::Stale)?;
+    if event.pipe.is_coalescing() {
+        fence(Acquire); // the word first, then the generation
+        if Slot::is_of(slot.state.load(Relaxed), generation) {
+            return Ok(false);
+        }
+        return Err(Refusal::Stale);
+    }
+    raise(slot, generation)
+}
+
+fn raise(slot: &'static Slot, generation: u64) -> Result<bool, Refusal> {
+    Ok(slot.visit(generation)?.event.notify()?)
+}
+
+/// `f` of the event, which stays where it is meanwhile.
+pub(crate) fn with<R>(argument: usize, f: impl FnOnce(&EventRef) -> R) -> Result<R, Refusal> {
+    let (slot, generation) = TABLE.find(argument)?;
+    Ok(f(&slot.visit(generation)?.event))
+}
+
+/// Lowers the flag; true if it was up. A byte queue's rises again at once while something is in there.
+pub(crate) fn clear(argument: usize) -> Result<bool, Refusal> {
+    let (slot, generation) = TABLE.find(argument)?;
+    let visit = slot.visit(generation)?;
+    Ok(match visit.ring() {
+        Some(ring) => ring.clear(),
+        None => visit.event.clear(),
+    }?)
+}
+
+/// A message into a byte queue; false if that is full. In a signal handler, too.
+///
+/// # Safety
+/// `data` is null, or there are so many bytes to read.
+pub(crate) unsafe fn push(argument: usize, data: *const u8, length: usize) -> Result<bool, Refusal> {
+    let (slot, generation) = TABLE.find(argument)?;
+    if data.is_null() && length > 0 {
+        return Err(Refusal::Null);
+    }
+    let visit = slot.visit(generation)?;
+    let ring = visit.ring().ok_or(Refusal::NoQueue)?;
+    // SAFETY: so says the caller.
+    match unsafe { ring.push(data, length) } {
+        Ok(()) => Ok(true),
+        Err(ring::Refusal::Full) => Ok(false),
+        Err(ring::Refusal::TooLong) => Err(Refusal::TooLong),
+        Err(ring::Refusal::Shut) => Err(Refusal::Shut),
+    }
+}
+
+/// One hold more.
+pub(crate) fn retain(argument: usize) -> Result<(), Refusal> {
+    let (slot, generation) = TABLE.find(argument)?;
+    slot.update(generation, |seen| (seen & COUNT != COUNT).then_some(seen + HOLD))?;
+    Ok(())
+}
+
+/// One hold less. The last one makes the argument stale.
+pub(crate) fn release(argument: usize) -> Result<(), Refusal> {
+    let (slot, generation) = TABLE.find(argument)?;
+    slot.release(generation)
+}
