@@ -30,7 +30,6 @@ use crate::{
     sync::{AtomicPtr, AtomicU64, fence, global, yield_now},
 };
 use std::{
-    ffi::c_int,
     io,
     mem::ManuallyDrop,
     ptr,
@@ -52,6 +51,7 @@ const GENERATIONS: u64 = (1 << (usize::BITS - INDEX_BITS)) - 1;
 
 /// Why a call did nothing.
 #[derive(Debug)]
+#[cfg_attr(any(loom, wakefd_steps), allow(dead_code))] // the models speak no C
 pub(crate) enum Refusal {
     /// The argument is 0.
     Null,
@@ -77,10 +77,11 @@ impl From<io::Error> for Refusal {
     }
 }
 
+#[cfg(not(any(loom, wakefd_steps)))]
 impl Refusal {
     /// As C has it.
     #[cold]
-    pub(crate) fn errno(&self) -> c_int {
+    pub(crate) fn errno(&self) -> std::ffi::c_int {
         match self {
             Self::Null | Self::NoQueue => libc::EINVAL,
             Self::Stale | Self::Closed => libc::EBADF,
@@ -203,6 +204,7 @@ struct Visit {
 }
 
 impl Visit {
+    #[cfg_attr(any(loom, wakefd_steps), allow(dead_code))] // the models speak no C
     fn ring(&self) -> Option<&Ring> {
         // SAFETY: null or an `Arc`, until the last visitor has left.
         unsafe { self.slot.ring.load(Relaxed).as_ref() }
@@ -220,8 +222,12 @@ impl Drop for Visit {
 // All slots
 
 /// The first chunk has so many slots, each further one twice as many.
-const FIRST: usize = 64;
-const CHUNKS: usize = (INDEX_BITS - FIRST.ilog2()) as usize;
+const FIRST: usize = if cfg!(loom) { 2 } else { 64 };
+const CHUNKS: usize = if cfg!(loom) {
+    1
+} else {
+    (INDEX_BITS - FIRST.ilog2()) as usize
+};
 
 pub(crate) struct Table {
     chunks: [AtomicPtr<Slot>; CHUNKS],
@@ -236,9 +242,18 @@ unsafe impl Sync for Table {}
 // SAFETY: as above.
 unsafe impl Send for Table {}
 
+#[cfg(not(loom))]
+const fn no_chunks() -> [AtomicPtr<Slot>; CHUNKS] {
+    [const { AtomicPtr::new(ptr::null_mut()) }; CHUNKS]
+}
+#[cfg(loom)]
+fn no_chunks() -> [AtomicPtr<Slot>; CHUNKS] {
+    std::array::from_fn(|_| AtomicPtr::new(ptr::null_mut()))
+}
+
 global! {
     static TABLE: Table = Table {
-        chunks: [const { AtomicPtr::new(ptr::null_mut()) }; CHUNKS],
+        chunks: no_chunks(),
         free: std::cell::UnsafeCell::new(Vec::new()),
         used: std::cell::Cell::new(0),
     };
@@ -293,6 +308,12 @@ impl Table {
     }
 }
 
+/// How many slots are in use, for the models.
+#[cfg(all(test, any(loom, wakefd_steps)))]
+pub(crate) fn in_use() -> usize {
+    TABLE.used.get() - TABLE.free(&lock()).len()
+}
+
 /// In the child of a fork: the visitors were the parent's.
 #[cfg(all(unix, not(loom)))]
 pub(crate) fn forget_visitors() {
@@ -321,6 +342,7 @@ pub(crate) fn open(event: &EventRef) -> io::Result<usize> {
 ///
 /// # Errors
 /// As of `open`.
+#[cfg_attr(any(loom, wakefd_steps), allow(dead_code))] // the models speak no C
 pub(crate) fn open_ring(ring: &Arc<Ring>) -> io::Result<usize> {
     open_slot(&ring.event, Some(ring))
 }
@@ -365,6 +387,7 @@ pub(crate) fn with<R>(argument: usize, f: impl FnOnce(&EventRef) -> R) -> Result
 }
 
 /// Lowers the flag; true if it was up. A byte queue's rises again at once while something is in there.
+#[cfg_attr(any(loom, wakefd_steps), allow(dead_code))] // the models speak no C
 pub(crate) fn clear(argument: usize) -> Result<bool, Refusal> {
     let (slot, generation) = TABLE.find(argument)?;
     let visit = slot.visit(generation)?;
@@ -378,6 +401,7 @@ pub(crate) fn clear(argument: usize) -> Result<bool, Refusal> {
 ///
 /// # Safety
 /// `data` is null, or there are so many bytes to read.
+#[cfg_attr(any(loom, wakefd_steps), allow(dead_code))] // the models speak no C
 pub(crate) unsafe fn push(argument: usize, data: *const u8, length: usize) -> Result<bool, Refusal> {
     let (slot, generation) = TABLE.find(argument)?;
     if data.is_null() && length > 0 {
