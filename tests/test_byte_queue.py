@@ -96,7 +96,7 @@ def test_the_answers_of_push(q, push):
 
 @pytest.mark.parametrize("length", [0, 1, 7, 8, 9, 16, 23])
 def test_full_is_full_wherever_the_messages_stand(length):
-    """A message takes its length, padded to a multiple of 8, and 8 more: the same at each offset."""
+    """A message takes its length, padded to a multiple of 8, and 8 more, at each offset."""
     takes = 8 + (length + 7) // 8 * 8
     q = ByteQueue(104, 24)
     with pusher(q) as push:
@@ -240,11 +240,11 @@ def test_a_thread_iterates_until_the_end(q, push):
 
 @in_child
 def test_a_blocked_get_hears_of_signals():
-    class Hey(Exception):
+    class HeyError(Exception):
         pass
 
     def handler(*_):
-        raise Hey
+        raise HeyError
 
     signal.signal(signal.SIGUSR1, handler)
     q = ByteQueue(64, 8)
@@ -255,7 +255,7 @@ def test_a_blocked_get_hears_of_signals():
         signal.pthread_kill(main, signal.SIGUSR1)
 
     thread = Thread(interrupt)
-    with pytest.raises(Hey):
+    with pytest.raises(HeyError):
         q.get(timeout=PATIENCE)
     thread.finish()
     assert waiting(q) == 0
@@ -327,7 +327,7 @@ async def test_a_cancelled_get_loses_nothing(kit, q, push):
         assert q.empty() and waiting(q) == 0
 
 
-async def test_a_flood_leaves_the_loop_its_turns(kit, q, push):
+async def test_a_flood_leaves_the_loop_its_turns(kit):
     q = ByteQueue(1 << 16, 8)
     with pusher(q) as push:
         count = 0
@@ -652,9 +652,7 @@ class Pushing:
         self.lib, self.threads = lib, threads
         self.handles = [q.native() for _ in range(threads)]
         arguments = (ctypes.c_void_p * threads)(*[handle.argument for handle in self.handles])
-        self.all = lib.pushers_start(
-            ctypes.addressof(API), arguments, threads, count, least, most
-        )
+        self.all = lib.pushers_start(ctypes.addressof(API), arguments, threads, count, least, most)
         assert self.all
 
     def join(self):

@@ -176,6 +176,26 @@ fn nobody_is_told_full_who_has_room() {
     });
 }
 
+/// Nor of an old head. (Here no fence comes between the head and the next reservation: something is left.)
+#[test]
+fn nobody_is_told_full_of_what_was_taken_before() {
+    model(3, || {
+        let ring = ring(3);
+        push(&ring, b"").unwrap();
+        push(&ring, b"").unwrap();
+        let mut got = Vec::new();
+        together!(
+            || {
+                got = take(&ring, 1);
+                push(&ring, b"").unwrap();
+            },
+            || push(&ring, b"").expect("FULL, but there is room"),
+        );
+        got.extend(at_rest(&ring));
+        are_those(got, &[b"", b"", b"", b""]);
+    });
+}
+
 /// The bytes of one round stand where a header stands in the next.
 #[test]
 fn a_message_where_others_were() {
