@@ -27,9 +27,10 @@
 //! - All units from `tail` to `head` are zero: the memory begins so, and what is consumed is zeroed *before* the head is
 //!   stored (Release). Whoever reserves has loaded that head (Acquire): it writes after the zeroes. So the consumer finds the
 //!   header of a message that is only reserved to be 0, whatever stood there one round before.
-//! - `tail` orders nothing, so it is relaxed: a reservation tells a producer where to write, and a consumer nothing. An old
-//!   value of it fails in the exchange. Except for "full": this must not be told of an old tail and a newer head, and
-//!   is not: the counts tell.
+//! - "Full" must have been true at some time. A tail that is too old (other producers have been there since, and consumers
+//!   have even taken what they pushed) is known by the counts. A head that is too old for the tail is never seen: the exchange
+//!   of the tail is Release, and the load of it Acquire, so whoever sees a reservation sees the head for which it was made,
+//!   or a newer one.
 //!
 //! # The rule
 //!
@@ -150,6 +151,7 @@ impl Ring {
         Ok(ring)
     }
 
+    #[cfg_attr(any(loom, wakefd_steps), allow(dead_code))] // the models have chosen it
     pub(crate) fn max_message(&self) -> usize {
         self.max_message
     }
@@ -212,22 +214,21 @@ impl Ring {
 
     #[inline]
     fn reserve(&self, units: u64) -> Result<usize, Refusal> {
-        let mut tail = self.tail.0.load(Relaxed);
+        let mut tail = self.tail.0.load(Acquire);
         loop {
             if tail & SHUT != 0 {
                 return Err(Refusal::Shut);
             }
-            // After the tail: what is full by an old tail is full by a newer one.
             let head = self.head.0.load(Acquire);
             let Some(used) = self.used(tail, head) else {
-                tail = self.tail.0.load(Relaxed);
+                tail = self.tail.0.load(Acquire);
                 continue;
             };
             if used + units > self.units {
                 return Err(Refusal::Full);
             }
             let next = self.behind(tail, units);
-            match self.tail.0.compare_exchange_weak(tail, next, Relaxed, Relaxed) {
+            match self.tail.0.compare_exchange_weak(tail, next, AcqRel, Acquire) {
                 Ok(_) => return Ok(self.offset(tail) as usize),
                 Err(now) => tail = now,
             }
@@ -242,7 +243,7 @@ impl Ring {
     pub(crate) fn take(&self) -> Take<'_> {
         #[cfg(all(unix, not(loom)))]
         fork::repaired();
-        while self.taking.0.swap(1, Acquire) != 0 {
+        while self.taking.0.compare_exchange(0, 1, Acquire, Relaxed).is_err() {
             yield_now();
         }
         Take {
@@ -280,11 +281,7 @@ impl Ring {
     pub(crate) fn shut(&self, now: bool) -> io::Result<()> {
         let take = self.take();
         let mut tail = self.tail.0.load(Relaxed);
-        while let Err(other) = self
-            .tail
-            .0
-            .compare_exchange_weak(tail, tail | SHUT, AcqRel, Relaxed)
-        {
+        while let Err(other) = self.tail.0.compare_exchange_weak(tail, tail | SHUT, AcqRel, Relaxed) {
             tail = other;
         }
         if now {
@@ -470,7 +467,8 @@ mod memory {
             unsafe {
                 data.copy_to_nonoverlapping(first, fits);
                 if fits < length {
-                    data.add(fits).copy_to_nonoverlapping(self.start.as_ptr().cast(), length - fits);
+                    data.add(fits)
+                        .copy_to_nonoverlapping(self.start.as_ptr().cast(), length - fits);
                 }
             }
         }
@@ -513,7 +511,7 @@ mod memory {
     }
 }
 
-/// The same, watched by loom.
+/// The same for loom, which watches who touches what when.
 #[cfg(loom)]
 mod memory {
     use super::UNIT;
@@ -521,8 +519,10 @@ mod memory {
     use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
     struct Unit {
-        header: AtomicU64,
-        bytes: UnsafeCell<[u8; UNIT]>,
+        /// Header and bytes are the same memory: what was bytes may be taken for a header.
+        word: AtomicU64,
+        /// Touched where the real one is touched by what is not atomic.
+        plain: UnsafeCell<()>,
     }
 
     pub(super) struct Memory(Vec<Unit>);
@@ -532,51 +532,58 @@ mod memory {
     // SAFETY: as above.
     unsafe impl Sync for Memory {}
 
+    impl Unit {
+        fn plain(&self, change: impl FnOnce(&mut [u8; UNIT])) {
+            self.plain.with_mut(|_| {});
+            let mut bytes = self.word.load(Relaxed).to_ne_bytes();
+            change(&mut bytes);
+            self.word.store(u64::from_ne_bytes(bytes), Relaxed);
+        }
+    }
+
     impl Memory {
         pub(super) fn new(units: usize) -> Option<Self> {
             let unit = |_| Unit {
-                header: AtomicU64::new(0),
-                bytes: UnsafeCell::new([0; UNIT]),
+                word: AtomicU64::new(0),
+                plain: UnsafeCell::new(()),
             };
             Some(Self((0..units).map(unit).collect()))
         }
 
         pub(super) fn header(&self, at: usize) -> u64 {
-            self.0[at].header.load(Acquire)
+            self.0[at].word.load(Acquire)
         }
 
         pub(super) fn commit(&self, at: usize, header: u64) {
-            self.0[at].header.store(header, Release);
+            self.0[at].word.store(header, Release);
         }
 
-        fn unit(&self, at: usize) -> &Unit {
-            &self.0[at % self.0.len()]
+        fn units(&self, at: usize, length: usize) -> impl Iterator<Item = (&Unit, usize)> {
+            let units = (at..).map(|at| &self.0[at % self.0.len()]);
+            units.zip((0..length).step_by(UNIT))
         }
 
         pub(super) unsafe fn write(&self, at: usize, data: *const u8, length: usize) {
-            for n in 0..length {
-                let byte = unsafe { *data.add(n) };
-                self.unit(at + 1 + n / UNIT)
-                    .bytes
-                    .with_mut(|bytes| unsafe { (*bytes)[n % UNIT] = byte });
+            // SAFETY: so says the caller.
+            let data = unsafe { std::slice::from_raw_parts(data, length) };
+            for (unit, done) in self.units(at + 1, length) {
+                let piece = &data[done..length.min(done + UNIT)];
+                unit.plain(|bytes| bytes[..piece.len()].copy_from_slice(piece));
             }
         }
 
         pub(super) unsafe fn read(&self, at: usize, to: *mut u8, length: usize) {
-            for n in 0..length {
-                let byte = self
-                    .unit(at + 1 + n / UNIT)
-                    .bytes
-                    .with_mut(|bytes| unsafe { (*bytes)[n % UNIT] });
-                unsafe { *to.add(n) = byte };
+            // SAFETY: so says the caller.
+            let to = unsafe { std::slice::from_raw_parts_mut(to, length) };
+            for (unit, done) in self.units(at + 1, length) {
+                let piece = &mut to[done..length.min(done + UNIT)];
+                unit.plain(|bytes| piece.copy_from_slice(&bytes[..piece.len()]));
             }
         }
 
         pub(super) unsafe fn zero(&self, at: usize, units: usize) {
-            for n in 0..units {
-                let unit = self.unit(at + n);
-                unit.bytes.with_mut(|bytes| unsafe { *bytes = [0; UNIT] });
-                unit.header.store(0, Relaxed);
+            for (unit, _) in self.units(at, units * UNIT) {
+                unit.plain(|bytes| *bytes = [0; UNIT]);
             }
         }
     }

@@ -204,6 +204,7 @@ struct Visit {
 }
 
 impl Visit {
+    #[cfg_attr(any(loom, wakefd_steps), allow(dead_code))] // the models speak no C
     fn ring(&self) -> Option<&Ring> {
         // SAFETY: null or an `Arc`, until the last visitor has left.
         unsafe { self.slot.ring.load(Relaxed).as_ref() }
@@ -341,6 +342,7 @@ pub(crate) fn open(event: &EventRef) -> io::Result<usize> {
 ///
 /// # Errors
 /// As of `open`.
+#[cfg_attr(any(loom, wakefd_steps), allow(dead_code))] // the models speak no C
 pub(crate) fn open_ring(ring: &Arc<Ring>) -> io::Result<usize> {
     open_slot(&ring.event, Some(ring))
 }
@@ -386,6 +388,7 @@ pub(crate) fn with<R>(argument: usize, f: impl FnOnce(&EventRef) -> R) -> Result
 }
 
 /// Lowers the flag; true if it was up. A byte queue's rises again at once while something is in there.
+#[cfg_attr(any(loom, wakefd_steps), allow(dead_code))] // the models speak no C
 pub(crate) fn clear(argument: usize) -> Result<bool, Refusal> {
     let (slot, generation) = TABLE.find(argument)?;
     let visit = slot.visit(generation)?;
@@ -399,6 +402,7 @@ pub(crate) fn clear(argument: usize) -> Result<bool, Refusal> {
 ///
 /// # Safety
 /// `data` is null, or there are so many bytes to read.
+#[cfg_attr(any(loom, wakefd_steps), allow(dead_code))] // the models speak no C
 pub(crate) unsafe fn push(argument: usize, data: *const u8, length: usize) -> Result<bool, Refusal> {
     let (slot, generation) = TABLE.find(argument)?;
     if data.is_null() && length > 0 {

@@ -17,6 +17,8 @@ use std::sync::atomic::Ordering::Relaxed;
 #[cfg(loom)]
 mod blocking;
 #[cfg(loom)]
+mod byte_queue;
+#[cfg(loom)]
 mod ends;
 #[cfg(loom)]
 mod event;
