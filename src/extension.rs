@@ -1,7 +1,8 @@
 //! For extension modules in Rust: what Python hands over, as a handle that needs no Python.
 //!
-//! An extension of yours takes an [`EventHandle`] where Python passes a `wakefd.IoEvent`. It notifies from any thread, which
-//! need not attach to the interpreter. In your `Cargo.toml`:
+//! An extension of yours takes an [`EventHandle`] where Python passes a `wakefd.IoEvent`, and a [`ByteQueueHandle`] where it
+//! passes a `wakefd.ByteQueue`. They notify, and push messages, from any thread, which need not attach to the interpreter. In
+//! your `Cargo.toml`:
 //!
 //! ```toml
 //! wakefd = { version = "0.1", features = ["pyo3"] }
@@ -163,5 +164,38 @@ impl FromPyObject<'_, '_> for EventHandle {
 
     fn extract(obj: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
         Ok(Self(Arc::new(Hold::new(obj, "IoEvent")?)))
+    }
+}
+
+/// A `wakefd.ByteQueue` of Python, for threads that know nothing of Python: messages in, which a coroutine takes.
+///
+/// As [`EventHandle`], in all else.
+#[derive(Clone)]
+pub struct ByteQueueHandle(Arc<Hold>);
+
+impl ByteQueueHandle {
+    /// One more message, copied; false if the queue is full, and nothing was done. It never waits.
+    ///
+    /// # Errors
+    /// The message is longer than the queue allows (EMSGSIZE), or the queue is shut down (EPIPE).
+    #[inline]
+    pub fn push(&self, message: &[u8]) -> io::Result<bool> {
+        let data = message.as_ptr().cast();
+        // SAFETY: so many bytes are there.
+        answer(unsafe { (self.0.api.push)(self.0.argument(), data, message.len()) })
+    }
+}
+
+impl fmt::Debug for ByteQueueHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ByteQueueHandle({:#x})", self.0.argument)
+    }
+}
+
+impl FromPyObject<'_, '_> for ByteQueueHandle {
+    type Error = PyErr;
+
+    fn extract(obj: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        Ok(Self(Arc::new(Hold::new(obj, "ByteQueue")?)))
     }
 }

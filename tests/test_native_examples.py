@@ -425,6 +425,28 @@ def test_a_thread_of_rust(rust):
     assert run(RUST / "stream.py", 10_000) == "1229 primes below 10000, the last one is 9973\n"
 
 
+def test_messages_from_rust(rust):
+    program(
+        """
+        import errno
+        from held import push
+        from wakefd import ByteQueue, IoEvent
+
+        queue = ByteQueue(64, 16)
+        assert push(queue, [b"one", b"", b"x" * 17]) == [True, True, errno.EMSGSIZE]
+        assert queue.get_many_nowait(10) == [b"one", b""]
+        assert push(queue, [b"four" * 4] * 3) == [True, True, False]
+        queue.shutdown()
+        assert push(queue, [b"late"]) == [errno.EPIPE]
+        assert queue.get_many_nowait(10) == [b"four" * 4] * 2
+        try:
+            push(IoEvent(), [])
+        except TypeError as error:
+            print(error)
+        """,
+    )
+
+
 def test_a_handle_in_rust(rust):
     program(
         """

@@ -2,12 +2,12 @@
 
 use pyo3::prelude::*;
 use std::{io, sync::Mutex, thread};
-use wakefd::extension::EventHandle;
+use wakefd::extension::{ByteQueueHandle, EventHandle};
 
 #[pymodule]
 mod held {
     #[pymodule_export]
-    use super::{Held, notify_for_ever};
+    use super::{Held, notify_for_ever, push};
 }
 
 #[pyclass(frozen)]
@@ -61,6 +61,19 @@ impl Held {
     fn __repr__(&self) -> String {
         self.with(|event| format!("{event:?}"))
     }
+}
+
+/// The answer to each message, pushed in a thread that never attaches: 1, 0, or an errno.
+#[pyfunction]
+fn push(py: Python<'_>, queue: ByteQueueHandle, messages: Vec<Vec<u8>>) -> Vec<i32> {
+    let push = move || {
+        let push = |message: &Vec<u8>| {
+            let answer = queue.push(message).map(i32::from);
+            answer.unwrap_or_else(|e| e.raw_os_error().unwrap())
+        };
+        messages.iter().map(push).collect()
+    };
+    py.detach(|| thread::spawn(push).join().unwrap())
 }
 
 /// While the interpreter ends, and afterwards.
