@@ -6,12 +6,160 @@ from _typeshed import SupportsGetItem
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
 from typing_extensions import disjoint_base
 
-__all__ = ["VERSION", "Hub", "Inbox", "IoEvent", "Items", "NativeHandle", "Place", "Portal", "Queue", "Reader", "Ready", "Receiver", "Waiter", "backend", "c_api", "install_fast_methods", "seconds", "turn_ended", "wait_for_one"]
+__all__ = ["VERSION", "Arrived", "ByteItems", "ByteQueue", "Hub", "Inbox", "IoEvent", "Items", "NativeHandle", "Place", "Portal", "Queue", "Reader", "Ready", "Receiver", "Waiter", "backend", "c_api", "install_fast_methods", "seconds", "turn_ended", "wait_for_one"]
 
 VERSION: Final[str]
 """
 The version of the package, from Cargo.toml.
 """
+
+@final
+class Arrived:
+    """
+    A message that is on its way to who awaits it.
+    """
+    def __iter__(self, /) -> Arrived: ...
+    def __next__(self, /) -> tuple[()]: ...
+
+@final
+class ByteItems:
+    """
+    The messages one by one, for `async for`: an iterator, and what it gives to be awaited.
+    """
+    def __aiter__(self, /) -> ByteItems: ...
+    def __anext__(self, /) -> ByteItems: ...
+    def __await__(self, /) -> Any:
+        """
+        A message is taken now and not before: nothing suspends between this and the delivery.
+        """
+    def __new__(cls, /, queue: ByteQueue, wait: Any) -> ByteItems: ...
+    @property
+    def at_once(self, /) -> bool:
+        """
+        Need not wait where there is a message: what `wait` has found out about the loop.
+        """
+    @at_once.setter
+    def at_once(self, /, value: bool) -> None:
+        """
+        Need not wait where there is a message: what `wait` has found out about the loop.
+        """
+
+@disjoint_base
+class ByteQueue:
+    """
+    What moves messages of bytes from native threads to threads and tasks.
+
+    The base class of `wakefd.ByteQueue`, which adds what needs an event loop.
+    """
+    def __copy__(self, /) -> None: ...
+    def __deepcopy__(self, /, _memo: Any) -> None: ...
+    def __new__(cls, /, max_bytes: SupportsIndex, max_message: SupportsIndex) -> ByteQueue:
+        """
+        Raise ValueError if a message of `max_message` bytes does not fit in `max_bytes`; MemoryError if there is no memory.
+        """
+    def __reduce__(self, /) -> str: ...
+    def __repr__(self, /) -> str: ...
+    def _get(self, /) -> bytes | None:
+        """
+        Take a message if there is one. Return None if there is none.
+        """
+    def _get_many(self, /, max: SupportsIndex) -> Any | None:
+        """
+        The same for up to `max` messages.
+        """
+    def _readable(self, /) -> IoEvent:
+        """
+        The event that is up while there is something to get, or the queue is shut down. Only the queue may clear it.
+        """
+    def _take(self, /, at_once: bool) -> bytes | None:
+        """
+        Take a message if there is one, this turn's time is not used up, and the loop bears it (`at_once`).
+        """
+    def _take_many(self, /, max: SupportsIndex, at_once: bool) -> Any | None:
+        """
+        The same for up to `max` messages.
+        """
+    def close(self, /) -> None:
+        """
+        The same as `shutdown(immediate=True)`.
+        """
+    def empty(self, /) -> bool:
+        """
+        Return True if nothing is in there, for this instant.
+        """
+    def fileno(self, /) -> int:
+        """
+        Return a descriptor that is readable while a get_nowait() would not raise queue.Empty, for a poller of your own; now and
+        then once for nothing.
+
+        The queue makes it at the first call, keeps it, and closes it when it is collected. Watch it for reading, and take
+        messages; never read it yourself. After shutdown() it is readable for ever. Callable from any thread.
+
+        Raise OSError if no descriptor is to be had.
+        """
+    def get(self, /, block: bool = ..., timeout: SupportsFloat | SupportsIndex | None = None) -> bytes:
+        """
+        Take the next message and return it; wait for one, at most `timeout` seconds, and not at all unless `block`.
+
+        Callable from any thread; blocks it, lets other threads run meanwhile, and Ctrl-C works. Not for a thread that runs an
+        event loop: it would stop the loop; `await queue.async_get()` there. None and infinity wait for ever.
+
+        Raise queue.Empty if there was none in time, QueueShutDown if the queue is shut down and empty; ValueError if the timeout
+        is negative.
+        """
+    def get_into(self, /, buffer: Any, block: bool = ..., timeout: SupportsFloat | SupportsIndex | None = None) -> int:
+        """
+        Take the next message, copy it to the beginning of a writable buffer (a bytearray, an array, a memoryview), and return its
+        length. Makes no object of it.
+
+        Does not wait unless `block` is true or a timeout is given; then it waits as get() does.
+
+        Raise what get() raises; ValueError if the message is longer than the buffer: it stays, and is the next one again;
+        TypeError or BufferError if it is no buffer, or cannot be written to.
+        """
+    def get_many(self, /, max: SupportsIndex, timeout: SupportsFloat | SupportsIndex | None = None) -> Any:
+        """
+        Wait for a message as get() does; then return a list of it and what else is there, up to `max` messages.
+
+        Raise what get() raises; ValueError if `max` is less than 1.
+        """
+    def get_many_nowait(self, /, max: SupportsIndex) -> Any:
+        """
+        Return a list of what is there, up to `max` messages; it may be empty. Callable from any thread and signal handlers.
+
+        Raise QueueShutDown if the queue is shut down and empty; ValueError if `max` is less than 1.
+        """
+    def get_nowait(self, /) -> bytes:
+        """
+        Take the next message and return it, at once. Callable from any thread and signal handlers.
+
+        Raise queue.Empty if there is none, QueueShutDown if there will be none.
+        """
+    @property
+    def is_shutdown(self, /) -> bool:
+        """
+        True once shutdown() or close() was called.
+        """
+    @property
+    def max_bytes(self, /) -> int:
+        """
+        The room for messages. Each takes its length, padded to a multiple of 8, and 8 bytes more.
+        """
+    @property
+    def max_message(self, /) -> int:
+        """
+        The length of the longest message that there may be.
+        """
+    def qsize(self, /) -> int:
+        """
+        Return how many messages are in there, for this instant; also those that are only just being pushed.
+        """
+    def shutdown(self, /, immediate: bool = ...) -> None:
+        """
+        Take no more messages: from now on a push answers -EPIPE, and get() raises QueueShutDown once the queue is empty.
+
+        `immediate`: what is in there is thrown away. Callable from any thread; again does no harm.
+        """
 
 @final
 class Hub:
@@ -226,7 +374,7 @@ class NativeHandle:
     """
     A C function and its argument. The base class of `wakefd.NativeHandle`.
     """
-    def __new__(cls, /, event: IoEvent) -> NativeHandle:
+    def __new__(cls, /, source: IoEvent | ByteQueue) -> NativeHandle:
         """
         Raise OSError if there are no more slots: some sixteen million handles are open.
         """

@@ -29,7 +29,10 @@ fn messages_come_out_as_they_went_in() -> Result<(), Error> {
         queue.push(&[])?;
         assert!(queue.len() == 3 && matches!(queue.push(&[]), Err(Error::Full)));
         let mut buffer = [0xff; 30];
-        assert!(matches!(queue.try_get_into(&mut buffer[..23]), Err(Error::TooSmall(24))));
+        assert!(matches!(
+            queue.try_get_into(&mut buffer[..23]),
+            Err(Error::TooSmall(24))
+        ));
         assert_eq!(queue.try_get_into(&mut buffer)?, 24);
         assert_eq!(buffer[..25], [&[lap; 24][..], &[0xff]].concat());
         let mut rest = Vec::new();
