@@ -323,6 +323,6 @@ impl fmt::Debug for ByteQueue {
             .field("max_bytes", &self.max_bytes)
             .field("max_message", &self.max_message())
             .field("is_shutdown", &self.is_shutdown())
-            .finish()
+            .finish_non_exhaustive()
     }
 }

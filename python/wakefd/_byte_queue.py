@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, SupportsIndex
+from typing import TYPE_CHECKING, Self, SupportsFloat, SupportsIndex
 
 from wakefd import _loops, _wakefd
 from wakefd._errors import QueueShutDown
 from wakefd._native import NativeHandle
 from wakefd._wakefd import ByteItems, turn_ended
+
+_Seconds = SupportsFloat | SupportsIndex | None
 
 
 class ByteQueue(_wakefd.ByteQueue):
@@ -28,9 +30,17 @@ class ByteQueue(_wakefd.ByteQueue):
 
     __slots__ = ()
 
-    if TYPE_CHECKING:  # the stub of the compiled half says ByteQueue where it means Self
+    if TYPE_CHECKING:  # the stub of the compiled half does not know Self, nor the type of items
 
         def __new__(cls, max_bytes: SupportsIndex, max_message: SupportsIndex) -> Self: ...
+        def get_many(self, max: SupportsIndex, timeout: _Seconds = None) -> list[bytes]: ...  # noqa: A002
+        def get_many_nowait(self, max: SupportsIndex) -> list[bytes]: ...  # noqa: A002
+        def _get_many(self, max: SupportsIndex) -> list[bytes] | None: ...  # noqa: A002
+        def _take_many(
+            self,
+            max: SupportsIndex,  # noqa: A002
+            at_once: bool,
+        ) -> list[bytes] | None: ...
 
     async def async_get(self) -> bytes:
         """Take the next message and return it; wait for one if there is none.

@@ -295,7 +295,7 @@ impl ByteQueue {
         // The list is made first: that may run the garbage collector, and so Python code.
         let count = self.inner.len().min(most);
         let list = new_list(py, count)?;
-        let mut filled = 0;
+        let mut filled: usize = 0;
         let mut failed = None;
         let taken = self.step(py, |take| {
             while filled < count {
@@ -305,7 +305,7 @@ impl ByteQueue {
                     break;
                 }
                 // SAFETY: it is ours alone, `filled` is less than its length, and it takes the reference over.
-                unsafe { ffi::PyList_SetItem(list.as_ptr(), filled as ffi::Py_ssize_t, message) };
+                unsafe { ffi::PyList_SetItem(list.as_ptr(), size(filled), message) };
                 filled += 1;
             }
             (filled > 0 || failed.is_some() || (count == 0 && take.next().is_some())).then_some(())
@@ -321,14 +321,7 @@ impl ByteQueue {
         }
         if filled < count {
             // SAFETY: our list; what is cut off was never set.
-            let cut = unsafe {
-                ffi::PyList_SetSlice(
-                    list.as_ptr(),
-                    filled as ffi::Py_ssize_t,
-                    count as ffi::Py_ssize_t,
-                    ptr::null_mut(),
-                )
-            };
+            let cut = unsafe { ffi::PyList_SetSlice(list.as_ptr(), size(filled), size(count), ptr::null_mut()) };
             if cut != 0 {
                 return Err(PyErr::fetch(py));
             }
@@ -363,6 +356,12 @@ impl ByteQueue {
     }
 }
 
+/// Of something that is in memory.
+#[allow(clippy::cast_possible_wrap)] // there is not so much memory
+fn size(size: usize) -> ffi::Py_ssize_t {
+    size as ffi::Py_ssize_t
+}
+
 /// A new bytes object, or null with an exception set and the message still there.
 #[inline]
 fn take_one(take: &mut Take<'_>) -> Option<*mut ffi::PyObject> {
@@ -370,7 +369,7 @@ fn take_one(take: &mut Take<'_>) -> Option<*mut ffi::PyObject> {
     // SAFETY: attached, as only Python calls us. A new object (or the empty one) with so much room; its allocation runs nothing
     // of Python's.
     unsafe {
-        let bytes = ffi::PyBytes_FromStringAndSize(ptr::null(), message.length as ffi::Py_ssize_t);
+        let bytes = ffi::PyBytes_FromStringAndSize(ptr::null(), size(message.length));
         if !bytes.is_null() {
             take.copy(message, ffi::PyBytes_AsString(bytes).cast());
             take.consume(message);
