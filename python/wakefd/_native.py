@@ -26,7 +26,7 @@ class NativeHandle(_wakefd.NativeHandle):
 
     if TYPE_CHECKING:  # the stub of the compiled half says NativeHandle where it means Self
 
-        def __new__(cls, event: _wakefd.IoEvent) -> Self: ...
+        def __new__(cls, source: _wakefd.IoEvent | _wakefd.ByteQueue) -> Self: ...
 
     def __enter__(self) -> Self:
         """Return the handle itself."""
