@@ -43,7 +43,7 @@ test stress: $(VENV)/.built $(VENV)/.group-test
 
 # The standard library is built for the sanitizer, too: it knows no fences, and an installed library drops Arcs with one.
 NIGHTLY ?= nightly
-SANITIZED := --test event --test native
+SANITIZED := --test event --test native --test byte_queue
 sanitize:
 	RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer" CARGO_TARGET_DIR=target/tsan \
 		cargo +$(NIGHTLY) test -Zbuild-std --target x86_64-unknown-linux-gnu $(SANITIZED) --no-fail-fast

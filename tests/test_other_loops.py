@@ -256,7 +256,7 @@ def test_curio():
                 tasks = [await curio.spawn(event.notified) for event in events]
                 while not all(map(waiting, events)):
                     await curio.sleep(0.001)
-                assert fds() == before
+                assert fds() <= before + 1
                 thread = Thread(lambda: [event.notify() for event in events])
                 for task in tasks:
                     await curio.timeout_after(20, task.join)
@@ -319,4 +319,29 @@ def test_curio_beside_other_loops():
         curio.run(main)
         asyncio.run(main())
         """
+    )
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="curio 1.6 does not import on 3.12")
+def test_a_curio_kernel_shuts_down_before_a_wait_has_begun():
+    need("curio")
+    assert (
+        program(
+            """
+            import curio
+            from helpers import waiting
+            from wakefd import IoEvent
+
+            event = IoEvent()
+
+            async def main(number):
+                for _ in range(number):
+                    await curio.spawn(event.notified, daemon=True)
+
+            for number in (1, 2, 5):
+                curio.run(main, number)  # "New tasks created during shutdown"
+            print(waiting(event))
+            """
+        )
+        == "0\n"
     )

@@ -36,7 +36,7 @@ async def _notified(events: Sequence[_wakefd.IoEvent]) -> None:
     pump = _pumps.get(kernel)
     if pump is None:
         pump = _pumps[kernel] = _Pump()
-        await curio.spawn(pump.run, daemon=True)
+        pump.task = await curio.spawn(pump.run, kernel, daemon=True)
     released = curio.Event()
     outcomes: list[bool] = []
 
@@ -45,6 +45,7 @@ async def _notified(events: Sequence[_wakefd.IoEvent]) -> None:
         pump.released.append(released)
 
     tickets: list[int] = []
+    pump.waits += 1
     try:
         for event in events:
             ticket = pump.hub.wait(event, release)
@@ -52,7 +53,14 @@ async def _notified(events: Sequence[_wakefd.IoEvent]) -> None:
                 return
             tickets.append(ticket)
         await released.wait()
+    except curio.CancelledError:
+        if pump.waits == 1:
+            # A kernel that shuts down cancels the tasks it has, and bears no new one. If our first
+            # step came in the middle of that, so did the pump.
+            await pump.task.cancel()
+        raise
     finally:
+        pump.waits -= 1
         for ticket in tickets:
             pump.hub.cancel(ticket)
     if not outcomes[0]:
@@ -60,13 +68,18 @@ async def _notified(events: Sequence[_wakefd.IoEvent]) -> None:
 
 
 class _Pump:
-    """A kernel's hub, and the daemon task that watches it until the kernel shuts down."""
+    """A kernel's hub, and the daemon task that watches it until the kernel shuts down.
+
+    It ends before if the last one who waits is cancelled.
+    """
 
     def __init__(self) -> None:
         self.hub = Hub()
         self.released: list[Any] = []
+        self.waits = 0
+        self.task: Any = None
 
-    async def run(self) -> None:
+    async def run(self, kernel: object) -> None:
         watched = self.hub.fileno()
         try:
             while True:
@@ -80,6 +93,8 @@ class _Pump:
                     await _io_release(watched)
                     watched = now
         finally:
+            if _pumps.get(kernel) is self:
+                del _pumps[kernel]
             if not self.hub.inherited:
                 await _io_release(watched)
             self.hub.close()
