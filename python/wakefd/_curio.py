@@ -32,7 +32,7 @@ async def pause() -> None:
 
 
 async def _notified(events: Sequence[_wakefd.IoEvent]) -> None:
-    kernel = await _get_kernel()
+    kernel: Any = await _get_kernel()
     pump = _pumps.get(kernel)
     if pump is None:
         pump = _pumps[kernel] = _Pump()
