@@ -2,6 +2,7 @@
 # make test    every test, stress at a small size
 # make stress  the same, stress at full size
 # make lint    formatters, linters, type checkers, stubs
+# make sanitize  the Rust tests under ThreadSanitizer (nightly, with rust-src) and valgrind
 # make bench   the measurements of benches/
 # make stubs   write python/wakefd/_wakefd.pyi anew
 # make clean   remove all that was built here
@@ -22,7 +23,7 @@ unexport CONDA_PREFIX PYTHONHOME PYTHONPATH PIP_TARGET PIP_PREFIX
 export PIP_USER := 0
 export VIRTUAL_ENV = $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))
 
-.PHONY: help run test stress lint bench stubs clean FORCE
+.PHONY: help run test stress sanitize lint bench stubs clean FORCE
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -39,6 +40,15 @@ test stress: $(VENV)/.built $(VENV)/.group-test
 	@cargo test --release --features async-io
 	@echo "==> pytest"
 	@$(PY) -m pytest $(PYTEST_LIMITS) $(ARGS)
+
+# The standard library is built for the sanitizer, too: it knows no fences, and an installed library drops Arcs with one.
+NIGHTLY ?= nightly
+SANITIZED := --test event --test native
+sanitize:
+	RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer" CARGO_TARGET_DIR=target/tsan \
+		cargo +$(NIGHTLY) test -Zbuild-std --target x86_64-unknown-linux-gnu $(SANITIZED) --no-fail-fast
+	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="valgrind --quiet --error-exitcode=9 --fair-sched=yes" \
+		cargo test --target x86_64-unknown-linux-gnu $(SANITIZED) --no-fail-fast
 
 bench: $(VENV)/.built $(VENV)/.group-bench
 	@$(PY) benches/run.py $(ARGS)

@@ -13,7 +13,13 @@ from house import Row, answer, column, interleave
 
 BATCH = 1000
 NEAREST = ("janus", "culsans", "aiologic")
-SIZES = {"many": 1_000_000, "for": 300_000, "thread": 300_000, "SimpleQueue": 300_000}
+SIZES = {
+    "many": 1_000_000,
+    "floor": 1_000_000,
+    "for": 300_000,
+    "thread": 300_000,
+    "SimpleQueue": 300_000,
+}
 
 
 def rows() -> list[Row]:
@@ -22,7 +28,7 @@ def rows() -> list[Row]:
 
 def _flood_rows() -> list[Row]:
     out = []
-    modes = ("many", "for", "call_soon_threadsafe", *NEAREST)
+    modes = ("many", "for", "floor", "call_soon_threadsafe", *NEAREST)
     for threads in (1, 4):
         runs = interleave(
             f"flood, {threads} to one",
@@ -41,6 +47,8 @@ def _flood_rows() -> list[Row]:
         for peer in NEAREST:
             target = 1 / 30 if peer == best else None
             out.append(Row(f"{what}, batches", "ns/item", batches, peer, per_item[peer], target))
+        floor = ("the threads alone, private deques", per_item["floor"])
+        out.append(Row(f"{what}, batches", "ns/item", batches, *floor))
         out.append(Row(f"{what}, async for", "ns/item", each, best, per_item[best], 1 / 12))
     for loop in house.loops()[1:]:
         variants = {name: ("flood", name, "many", 1) for name in (loop, "asyncio")}
@@ -60,15 +68,20 @@ def _thread_rows() -> list[Row]:
 
 def _fair_rows() -> list[Row]:
     out = []
-    for threads in (1, 4):
-        modes = ("many", "for", "floor", *NEAREST)
+
+    def ticks(modes, threads, number, turns):
         variants = {mode: ("fair", "asyncio", mode, threads) for mode in modes}
-        runs = interleave(f"ticker, {threads} flooding", "queues", variants, house.rounds(5), 2)
-        tick = {mode: column(runs[mode], "tick", 1e3) for mode in modes}
+        runs = interleave(f"ticker, {threads} flooding", "queues", variants, number, turns)
+        return {mode: column(runs[mode], "tick", 1e3) for mode in modes}
+
+    for threads in (1, 4):
+        # Half a second is a dozen ticks among four threads: many turns. The peers' take seconds.
+        tick = ticks(("many", "for", "floor"), threads, house.rounds(5), 8)
         for mode, label in (("many", "batches"), ("for", "async for")):
             what = f"a 1 ms ticker under a flood of {threads}, {label}"
             floor = ("an idle loop, private deques", tick["floor"])
             out.append(Row(what, "ms/tick", tick[mode], *floor, 1 / 0.9))
+        tick = ticks(("for", *NEAREST), threads, house.rounds(3), 1)
         what = f"a 1 ms ticker under a flood of {threads}, async for"
         out += [Row(what, "ms/tick", tick["for"], peer, tick[peer]) for peer in NEAREST]
     for mode, label in (("many", "batches of 100"), ("for", "async for")):
@@ -167,18 +180,24 @@ async def consume(mode, get, count):
 
 
 async def flood(mode, threads):
-    put, get = pair(mode)
+    """`floor`: each thread fills a deque of its own, and nobody takes anything out."""
+    put, get = (None, None) if mode == "floor" else pair(mode)
     count = SIZES.get(mode, 20_000) // threads
 
     def produce():
+        mine = put or collections.deque().append
         for item in range(count):
-            put(item)
+            mine(item)
 
     them = [threading.Thread(target=produce) for _ in range(threads)]
     begin = time.perf_counter()
     for it in them:
         it.start()
-    await consume(mode, get, count * threads)
+    if get is None:
+        for it in them:
+            it.join()
+    else:
+        await consume(mode, get, count * threads)
     end = time.perf_counter()
     for it in them:
         it.join()

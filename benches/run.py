@@ -21,6 +21,7 @@ import first_of
 import house
 import memory
 import micro
+import native
 import pingpong
 import portal
 import queues
@@ -39,6 +40,7 @@ GROUPS = {
     "queue": (queues.rows, "items from threads to a coroutine, and whether the loop has its turn"),
     "loop": (selector_loop.rows, "wakefd.SelectorEventLoop beside asyncio's own"),
     "portal": (portal.rows, "calls from threads into a loop: how many, and there and back"),
+    "native": (native.rows, "native threads that wake a loop, without the GIL"),
     "churn": (churn.rows, "1 000 loops in a row on one event"),
 }
 

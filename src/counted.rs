@@ -68,7 +68,7 @@ impl<T: Last> Counted<T> {
         self.0.as_ptr()
     }
 
-    #[cfg(all(test, any(loom, wakefd_steps)))]
+    #[cfg(all(test, loom))]
     pub(crate) fn references(&self) -> usize {
         self.count().0.load(Relaxed)
     }

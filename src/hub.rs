@@ -345,8 +345,16 @@ impl EventRef {
     }
 }
 
-/// How many events rest; a hint for those who make one.
-static RESTING: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+global! {
+    /// How many events rest; a hint for those who make one.
+    static RESTING: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+}
+
+/// How many of them rest.
+#[cfg(all(test, any(loom, wakefd_steps)))]
+pub(crate) fn resting() -> usize {
+    lock().resting.len()
+}
 
 impl Registry {
     fn rested(&mut self) -> Option<NonNull<Event>> {

@@ -5,7 +5,8 @@
 //!
 //! - Linux: eventfd (a Unix stream pair where that is refused). Other Unixes: a Unix stream pair. Windows: a TCP pair on
 //!   the loopback.
-//! - Features: `async-io` gives `IoEvent::notified().await`; `python` and `abi3` are for building the extension.
+//! - Features: `async-io` gives `IoEvent::notified().await`; `pyo3` gives extension modules in Rust a handle of a Python
+//!   `wakefd.IoEvent`; `python` and `abi3` are for building the package.
 //!
 //! It wakes; it carries nothing. For data, put a channel or a queue beside it, and let the event say "look".
 //!
@@ -67,6 +68,8 @@ mod blocking;
 mod byte_queue;
 #[cfg(not(any(loom, wakefd_steps)))]
 pub mod capi;
+#[cfg(all(feature = "pyo3", not(any(loom, wakefd_steps))))]
+pub mod extension;
 #[cfg(not(any(loom, wakefd_steps)))]
 mod io_event;
 #[cfg(not(any(loom, wakefd_steps)))]

@@ -318,10 +318,10 @@ impl SelfPipe {
             .is_closed()
     }
 
-    /// A closed pipe that nobody uses begins anew, in a generation of its own.
+    /// A closed pipe that nobody uses is as if it were new, but that somebody late may read the word.
     pub(crate) fn reopen(&self) {
-        self.update(|word| Word(word.without(CLOSED | OWED).0.wrapping_add(RISE)));
         self.open.store(ptr::null_mut(), Relaxed);
+        self.word.store(0, Release);
     }
 
     /// Lowers the flag, whatever the notifier says: for one that is dead and cannot be replaced now.

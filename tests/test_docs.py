@@ -60,7 +60,8 @@ def test_block(path, line, code, output):
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_every_block_says_what_it_is(path):
     fences = re.findall(r"^(```\w*)$", path.read_text("utf-8"), re.MULTILINE)
-    assert set(fences[::2]) <= {"```python", "```text", "```sh", "```rust"}
+    compiled = {"```c", "```cpp", "```cython"}  # by test_native_examples.py
+    assert set(fences[::2]) <= {"```python", "```text", "```sh", "```rust", *compiled}
     assert set(fences[1::2]) <= {"```"}
 
 

@@ -1,15 +1,15 @@
-"""`IoEvent.native()`: what native code holds, through the C table and as a function with its argument."""
+"""`IoEvent.native()`: what native code holds, as a function with its argument and as a table."""
 
-import asyncio
 import ctypes
 import errno
 import gc
+import sys
 
 import pytest
 
 import wakefd
-from helpers import Thread
-from wakefd import ClosedResourceError, IoEvent
+from helpers import HERE, PATIENCE, Thread, forked, in_child, program, stress
+from wakefd import ClosedResourceError, IoEvent, NativeHandle
 
 
 class Api(ctypes.Structure):
@@ -121,3 +121,160 @@ def test_a_collected_handle_is_closed_with_a_warning():
         del handle
         gc.collect()
     assert API.notify(argument) == -errno.EBADF
+
+
+def test_a_handle_in_a_cycle_is_collected_and_closed():
+    class Library:
+        pass
+
+    library = Library()
+    library.itself = library
+    library.handle = IoEvent().native()
+    argument = library.handle.argument
+    with pytest.warns(ResourceWarning, match="unclosed"):
+        del library
+        gc.collect()
+    assert API.notify(argument) == -errno.EBADF
+
+
+def test_a_handle_is_of_an_event():
+    for arguments in ((), (7,), (None,), (IoEvent(), IoEvent())):
+        with pytest.raises(TypeError):
+            NativeHandle(*arguments)
+
+
+def test_each_handle_has_an_argument_of_its_own():
+    event = IoEvent()
+    with event.native() as one, event.native() as two:
+        assert one.function == two.function and one.argument != two.argument
+        one.close()
+        call(two)
+    assert event.is_set()
+
+
+def test_a_handle_of_a_closed_event():
+    event = IoEvent()
+    event.close()
+    with event.native() as handle:
+        call(handle)
+        assert API.notify(handle.argument) == 0
+
+
+def test_released_once_too_often_it_is_stale_and_its_close_harms_nobody():
+    event, other = IoEvent(), IoEvent()
+    handle = event.native()
+    argument = handle.argument
+    assert API.release(argument) == 0  # the handle's own hold
+    assert [f(argument) for f in EVERY] == [-errno.EBADF] * len(EVERY)
+    with other.native() as successor:  # in the slot that got free
+        handle.close()
+        assert API.notify(argument) == -errno.EBADF
+        assert API.notify(successor.argument) == 1
+    assert other.is_set() and not event.is_set()
+
+
+def test_more_holds_than_can_be_counted():
+    event = IoEvent()
+    with event.native() as handle:
+        argument = handle.argument
+        answers = [API.retain(argument) for _ in range(70_000)]
+        taken = answers.count(0)
+        assert taken == 65_534  # and the handle's own
+        assert answers == [0] * taken + [-errno.EOVERFLOW] * (70_000 - taken)
+        assert API.notify(argument) == 1
+        assert all(API.release(argument) == 0 for _ in range(taken))
+        assert API.notify(argument) == 0
+    assert API.notify(argument) == -errno.EBADF
+
+
+@in_child
+def test_in_a_child_the_argument_reaches_the_childs_own_event():
+    event = IoEvent()
+    fd = event.fileno()
+    stale = IoEvent().native()
+    old = stale.argument
+    stale.close()
+    with event.native() as handle:
+
+        def child():
+            assert API.notify(handle.argument) == 1
+            assert event.is_set() and API.fileno(handle.argument) == fd
+            assert API.notify(old) == -errno.EBADF
+            assert API.retain(handle.argument) == API.release(handle.argument) == 0
+            handle.close()
+            assert API.notify(handle_argument) == -errno.EBADF
+
+        handle_argument = handle.argument
+        forked(child)
+        assert not event.is_set()
+        assert API.notify(handle.argument) == 1
+
+
+def test_handles_opened_and_closed_while_native_code_calls_all_of_them():
+    event, arguments, ended = IoEvent(), [], IoEvent()
+    known = {0, 1, -errno.EBADF}
+
+    def opens():
+        for _ in range(stress(2000, 100_000)):
+            with (event if len(arguments) % 3 else IoEvent()).native() as handle:
+                arguments.append(handle.argument)
+                assert API.notify(handle.argument) in {0, 1}
+
+    def calls():
+        while not ended.is_set():
+            for argument in arguments[-20:]:
+                assert {f(argument) for f in (API.notify, API.is_set, API.clear)} <= known
+
+    openers = [Thread(opens) for _ in range(3)]
+    callers = [Thread(calls) for _ in range(2)]
+    for thread in openers:
+        thread.finish(stress(PATIENCE, 1000))
+    ended.notify()
+    for thread in callers:
+        thread.finish()
+    assert {API.notify(argument) for argument in arguments} == {-errno.EBADF}
+    event.clear()
+    assert event.notify()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs timers that call in their own threads")
+@pytest.mark.parametrize("held", [True, False], ids=["retained", "stale"])
+def test_native_code_that_calls_while_the_interpreter_ends_and_afterwards(held):
+    for _ in range(stress(2, 100)):
+        program(
+            """
+            import ctypes, os, sys, time
+            sys.path.insert(0, sys.argv[1])
+            from posix_timers import SIGEV_THREAD, SigEvent, TimeSpec, TimerSpec, check, libc
+            from test_native import API
+            from wakefd import IoEvent
+
+            event = IoEvent()
+            event.fileno()
+            with event.native() as handle:
+                tell = SigEvent(handle.argument, 0, SIGEV_THREAD, handle.function)
+                timer, clock = ctypes.c_void_p(), time.CLOCK_MONOTONIC
+                check(libc.timer_create(clock, ctypes.byref(tell), ctypes.byref(timer)))
+                often = TimeSpec.of(0.0002)
+                check(libc.timer_settime(timer, 0, ctypes.byref(TimerSpec(often, often)), None))
+                if sys.argv[2] == "True":
+                    assert API.retain(handle.argument) == 0
+                # What the C library runs after the interpreter, last things first.
+                after = getattr(libc, "__cxa_atexit")
+                after.argtypes = [ctypes.c_void_p] * 3
+                argument = handle.argument
+                for f, x in (
+                    (libc.usleep, 30_000),
+                    (API.release, argument),
+                    (API.clear, argument),
+                    (API.fileno, argument),
+                    (API.is_set, argument),
+                    (API.notify, argument),
+                    (libc.usleep, 30_000),
+                ):
+                    check(after(ctypes.cast(f, ctypes.c_void_p), x, None))
+            time.sleep(0.01)
+            """,
+            str(HERE.parent / "examples" / "native"),
+            str(held),
+        )

@@ -12,11 +12,13 @@ import sys
 import threading
 import time
 import weakref
+from collections import Counter
 from functools import partial
 
 import pytest
 
-from helpers import PATIENCE, Thread, fds, forked, in_child, until
+import kits
+from helpers import PATIENCE, Thread, fds, forked, in_child, stress, until
 from wakefd import ClosedResourceError, LoopClosedError, Portal, _wakefd
 
 EVERYWHERE = pytest.mark.needs("await")
@@ -76,6 +78,25 @@ async def test_calls_of_one_thread_keep_their_order(kit):
     await come(kit, lambda: len(seen) == 2000)
     for who in range(4):
         assert [at for its, at in seen if its == who] == list(range(500))
+
+
+async def test_tasks_begin_as_the_loop_begins_tasks(kit):
+    """asyncio: in their order. trio reverses its turns now and then."""
+    portal, seen = Portal(), []
+
+    async def task(n):
+        seen.append(n)
+
+    def work():
+        for n in range(5):
+            portal.submit(task, n)
+            portal.call_soon(seen.append, f"call {n}")
+
+    Thread(work).finish()  # the loop waits meanwhile
+    await come(kit, lambda: len(seen) == 10)
+    assert [it for it in seen if isinstance(it, str)] == [f"call {n}" for n in range(5)]
+    tasks = [it for it in seen if isinstance(it, int)]
+    assert tasks == [*range(5)] or (not kit.is_asyncio and sorted(tasks) == [*range(5)])
 
 
 async def test_a_batch_of_calls_wakes_the_loop_once(kit):
@@ -268,6 +289,40 @@ async def test_start_task_of_a_task_that_is_never_ready(kit):
     assert await ended(kit, Thread(work))
 
 
+@pytest.mark.parametrize("method", ["run", "start_task"])
+@pytest.mark.parametrize("name", kits.LOOPS)
+@in_child
+def test_ctrl_c_in_a_thread_that_blocks_cancels_the_task(name, method):
+    """The loop is in another thread: here the main one calls."""
+    kit, portals, seen = kits.kit(name), [], []
+
+    async def sleep(task_status=None):
+        seen.append("begun")
+        try:
+            await kit.sleep(2 * PATIENCE)
+        finally:
+            seen.append("ended")
+
+    async def main():
+        portals.append(Portal())
+        await come(kit, lambda: "ended" in seen)
+        await come(kit, lambda: not portals[0]._runner.running)
+
+    def interrupt():
+        until(lambda: seen)
+        time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    loop = Thread(lambda: kit.run(main))
+    until(lambda: portals)
+    thread = Thread(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        getattr(portals[0], method)(sleep)
+    thread.finish()
+    loop.finish()
+    assert seen == ["begun", "ended"]
+
+
 @EVERYWHERE
 async def test_a_cancelled_future_cancels_the_task(kit):
     portal, seen = Portal(), []
@@ -407,6 +462,44 @@ async def test_async_with_cancels_what_is_under_way_if_its_body_raises(kit):
             await come(kit, lambda: portal._runner.running)
             raise KeyError("body")
     assert future.cancelled()
+
+
+@EVERYWHERE
+async def test_a_body_that_raises_at_once_waited_for_calls_that_had_not_begun(kit):
+    seen = []
+    with pytest.raises(KeyError, match="body"):
+        async with kit.patient("the portal"), Portal() as portal:
+            futures = [portal.submit(kit.sleep, 2 * PATIENCE), portal.submit(seen.append, 1)]
+            portal.call_soon(seen.append, 2)
+            raise KeyError("body")
+    assert seen == [2]
+    assert all(future.cancelled() for future in futures)
+
+
+@EVERYWHERE
+async def test_async_with_cancels_what_is_under_way_if_its_wait_is_cancelled(kit):
+    async with kit.move_on_after(0.02) as scope, Portal() as portal:
+        future = portal.submit(kit.sleep, 2 * PATIENCE)
+    assert scope.expired and future.cancelled()
+    await come(kit, lambda: not portal._runner.running)
+
+
+async def test_async_with_cancels_what_has_not_begun_if_its_wait_is_cancelled(kit):
+    portal, go, seen = Portal(), threading.Event(), []
+
+    async def other():
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.02), portal:
+                pass
+
+    futures = [portal.submit(kit.sleep, PATIENCE)]
+    portal.call_soon(go.wait, PATIENCE)  # holds the loop
+    futures += [portal.submit(kit.sleep, PATIENCE), portal.submit(seen.append, 1)]
+    portal.call_soon(seen.append, 2)
+    await ended(kit, Thread(lambda: (asyncio.run(other()), go.set())))
+    await come(kit, lambda: seen)
+    assert seen == [2] and all(future.cancelled() for future in futures)
+    await come(kit, lambda: not portal._runner.running)
 
 
 async def test_async_with_in_another_loop(kit):
@@ -705,6 +798,7 @@ async def test_a_portal_does_not_keep_its_loop_alive(aio):
         assert await ended(aio, Thread(work))
 
 
+@pytest.mark.stress
 def test_thousands_of_loops_leave_nothing(loop_kit):
     async def main():
         portal = Portal()
@@ -721,7 +815,7 @@ def test_thousands_of_loops_leave_nothing(loop_kit):
     try:
         rounds(20)
         before = fds(), receivers()
-        rounds(300)
+        rounds(stress(300, 5000))
         assert (fds(), receivers()) == before
     finally:
         logging.getLogger("wakefd").disabled = False
@@ -747,6 +841,43 @@ async def test_del_weakref_callbacks_and_signal_handlers_may_call(loop_kit):
         signal.signal(signal.SIGUSR1, old)
     assert sorted(seen) == ["del", "signal", "weakref"]
     assert watch() is None
+
+
+@in_child
+def test_a_signal_handler_may_call_at_any_moment():
+    """Also in the middle of a call of ours, and of the loop's looking after calls: none is lost."""
+    interval, seen = 0.0001, []
+
+    async def main():
+        made = 0
+
+        def handler(*_):
+            nonlocal made
+            portal.call_soon(seen.append, "handler")
+            made += 1
+
+        def work():
+            for _ in range(20_000):
+                portal.call_soon(seen.append, "thread")
+
+        async with Portal() as portal:
+            signal.signal(signal.SIGALRM, handler)
+            signal.setitimer(signal.ITIMER_REAL, interval, interval)
+            thread = Thread(
+                lambda: [portal.call_soon(seen.append, "thread") for _ in range(20_000)]
+            )
+            async with asyncio.timeout(PATIENCE):
+                calls = 0
+                while made < 1000:
+                    for _ in range(100):
+                        portal.call_soon(seen.append, "loop")
+                        calls += 1
+                    await asyncio.sleep(0)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            thread.finish()
+        return {"handler": made, "thread": 20_000, "loop": calls}
+
+    assert asyncio.run(main()) == Counter(seen)
 
 
 @in_child

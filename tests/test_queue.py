@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 import traceback
+import warnings
 import weakref
 from contextlib import suppress
 from functools import partial
@@ -483,45 +484,104 @@ async def test_a_break_leaves_the_rest_in(kit, q):
     assert q.get_many(99) == list(range(3, 10))
 
 
-async def test_an_item_that_nobody_awaits_goes_back(aio, q):
+async def test_an_item_that_nobody_awaits_stays_in(aio, q):
     q.put_many(range(4))
     items = aiter(q)
     assert await anext(items) == 0
     turn_ended()
-    ready = items.__anext__()
-    assert q.qsize() == 2
-    del ready
+    first, second = items.__anext__(), items.__anext__()
     assert q.qsize() == 3
+    del first
+    second.close()
+    with pytest.raises(RuntimeError, match="again"):
+        await second
     assert await anext(items) == 1
     ready = items.__anext__()
     del ready, items
     assert q.get_many(9) == [2, 3]
 
 
-async def test_two_items_that_nobody_awaits_go_back_in_order(aio, q):
-    q.put_many(range(4))
+@pytest.mark.parametrize("wait", [False, True])
+async def test_awaitables_of_one_iterator_are_independent(aio, q, wait):
     items = aiter(q)
-    assert await anext(items) == 0
-    turn_ended()
-    first, second = items.__anext__(), items.__anext__()
-    del first
-    second.close()
-    turn_ended()
-    assert [await anext(items) for _ in range(3)] == [1, 2, 3]
+    if not wait:
+        q.put_many("abc")
+    first = [asyncio.ensure_future(items.__anext__()) for _ in range(3)]
+    await asyncio.sleep(0.01)
+    if wait:
+        q.put_many("abc")
+    # Whoever finds the turn's time used up lets the others go first.
+    assert sorted(await asyncio.gather(*first)) == ["a", "b", "c"]
+    awaitable = items.__anext__()
+    q.put(1)
+    assert await awaitable == 1
+    q.put(2)
+    with pytest.raises(RuntimeError, match="again"):
+        await awaitable
+    assert await anext(items) == 2
+    q.put(3)
+    assert await anext(items, None) == 3
 
 
-def test_an_item_that_comes_back_after_the_close_is_gone(kind):
-    q = kind()
-    q.put_many([1, 2])
+async def test_a_wait_in_async_for_is_stepped_as_a_coroutine_is(aio, q):
+    """By hand: what it yields, what it is thrown, how it ends."""
     items = aiter(q)
-    items.at_once = True
-    turn_ended()
-    ready = items.__anext__()
-    q.close()
-    assert q.unfinished_tasks == 1
-    del ready
-    assert (q.qsize(), q.unfinished_tasks) == (0, 0)
-    Thread(q.join).finish()
+
+    def begun():
+        it = items.__anext__().__await__()
+        assert it.send(None) is not None
+        assert counts(q) == (1, 0)
+        return it
+
+    it = begun()
+    with pytest.raises(ZeroDivisionError):
+        it.throw(ZeroDivisionError())
+    assert counts(q) == (0, 0)
+    with pytest.raises(RuntimeError, match="again"):
+        it.send(None)
+    it = begun()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the old way
+        with pytest.raises(KeyError, match="here"):
+            it.throw(KeyError, "here", None)
+    it = begun()
+    it.close()
+    it.close()
+    assert counts(q) == (0, 0)
+    it = begun()
+    del it
+    assert counts(q) == (0, 0)
+    it = items.__anext__()
+    with pytest.raises(ZeroDivisionError):
+        it.throw(ZeroDivisionError())  # before it has begun
+    for item in (None, (1, 2), StopIteration(3), ValueError(4)):
+        q.put(item)
+        turn_ended()
+        with pytest.raises(StopIteration) as caught:
+            next(items.__anext__())
+        assert caught.value.value is item
+    q.shutdown()
+    with pytest.raises(StopAsyncIteration):
+        next(items.__anext__())
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_an_iterator_that_is_in_its_own_queue_is_collected(begun):
+    """It holds the awaitable, which holds the iterator or its coroutine, which hold the queue."""
+
+    async def main():
+        q = Queue()
+        items = aiter(q)
+        awaitable = items.__anext__()
+        if begun:
+            awaitable.send(None)
+        q.put(awaitable)
+        q.put(items)
+        return weakref.ref(q)
+
+    gone = asyncio.run(main())
+    gc.collect()
+    assert gone() is None
 
 
 @pytest.mark.parametrize("item", [0, 3])
@@ -538,36 +598,6 @@ async def test_an_item_that_nobody_awaits_is_not_overwritten(aio, kind, item):
         items.__anext__()
         assert q.qsize() == 2, "in limbo"
     assert [await anext(items) for _ in range(2)] == order[2:]
-
-
-def test_a_priority_queue_keeps_its_order_when_an_item_goes_back():
-    q = PriorityQueue()
-    q.put_many(order := list(range(20)))
-    items = aiter(q)
-    items.at_once = True
-    turn_ended()
-    for n in order:
-        items.__anext__()
-        assert q.get() == n
-
-
-def test_an_item_goes_back_while_an_exception_is_on_its_way():
-    """Its comparisons are Python code, which must not run into that exception, nor swallow it."""
-    q = PriorityQueue()
-    q.put_many([Odd(n) for n in range(5)])
-    items = aiter(q)
-    items.at_once = True
-    turn_ended()
-
-    def fail():
-        ready = items.__anext__()
-        assert q.qsize() == 4
-        [].index(ready)  # raises with the last reference in its hands
-
-    for _ in range(3):
-        with pytest.raises(ValueError):
-            fail()
-    assert [item.rank for item in q.get_many(9)] == list(range(5))
 
 
 async def test_cancelled(kit, q):

@@ -3,7 +3,7 @@
 import warnings
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from wakefd import _wakefd
 
@@ -23,6 +23,10 @@ class NativeHandle(_wakefd.NativeHandle):
     """
 
     __slots__ = ()
+
+    if TYPE_CHECKING:  # the stub of the compiled half says NativeHandle where it means Self
+
+        def __new__(cls, event: _wakefd.IoEvent) -> Self: ...
 
     def __enter__(self) -> Self:
         """Return the handle itself."""

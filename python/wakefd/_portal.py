@@ -94,6 +94,7 @@ class Runner:
         self.running: dict[Call[Any], Any] = {}  # and their tasks
         # Rises each time a closed portal's calls have all ended.
         self.rested = IoEvent()
+        self.cancelling = False  # nobody waits for them any more; set in any thread
 
     def spawn(self, call: Call[Any], awaitable: Awaitable[Any]) -> object:
         """Make a task of it, set call.cancel, and return the task. `done` is told of its end."""
@@ -106,6 +107,8 @@ class Runner:
             return
         call.begun = True
         future = call.future
+        if self.cancelling and future is not None:
+            future.cancel()
         if future is None or future.cancelled():
             call.cancelled()
             return
@@ -113,6 +116,8 @@ class Runner:
             result: Any = call.context.run(call.function, *call.args)
             if _is_awaitable(result):
                 self.running[call] = self.spawn(call, result)
+                if self.cancelling:  # only now it is: `cancel_all` has not seen this one
+                    future.cancel()
                 if future.cancelled():
                     call.stop()
                 else:
@@ -127,6 +132,13 @@ class Runner:
                 raise
         finally:
             del call, future  # which has the traceback
+
+    def cancel_all(self) -> None:
+        """Cancel what is under way, and what was submitted and has not begun. In any thread."""
+        self.cancelling = True
+        for call in list(self.running):
+            if (future := call.future) is not None:
+                future.cancel()
 
     def done(self, call: Call[Any]) -> None:
         """Its task has ended, and the future knows."""
@@ -284,19 +296,20 @@ class Portal(_wakefd.Portal):
     ) -> None:
         """Close the portal, and wait until all calls and tasks under way have ended.
 
-        If the body has raised, or the wait is cancelled, what is under way is cancelled.
+        If the body has raised, or the wait is cancelled, what was submitted is cancelled, begun or
+        not. What was given to call_soon() runs.
         """
         self.close()
         runner = self._runner
         if exc is not None:
-            self._cancel_all()
+            runner.cancel_all()
         try:
             while not (self._inbox.gone or (self._inbox.quiet and not runner.running)):
                 runner.rested.clear()
                 self._inbox.notify()  # it looks, and answers
                 await runner.rested.notified()
         except BaseException:
-            self._cancel_all()
+            runner.cancel_all()
             raise
 
     def __enter__(self) -> Self:
@@ -311,11 +324,6 @@ class Portal(_wakefd.Portal):
     ) -> None:
         """Close the portal."""
         self.close()
-
-    def _cancel_all(self) -> None:
-        for call in list(self._runner.running):
-            if (future := call.future) is not None:
-                future.cancel()
 
     def _check_thread(self, method: str) -> None:
         if self._inbox.here and not self._inbox.closed:

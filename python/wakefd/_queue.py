@@ -1,14 +1,14 @@
 """`Queue`: the compiled one, and what needs an event loop."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, SupportsFloat, SupportsIndex, TypeVar
 
 from wakefd import _loops, _wakefd
 from wakefd._errors import QueueShutDown
 from wakefd._views import AsyncQueue, SyncQueue
-from wakefd._wakefd import Items, turn_ended
+from wakefd._wakefd import Items, items, turn_ended
 
 _T = TypeVar("_T")
 
@@ -153,12 +153,13 @@ class Queue(_wakefd.Queue, Generic[_T]):
                 return
             yield item
 
-    def __aiter__(self) -> "Items":
+    def __aiter__(self) -> AsyncIterator[_T]:
         """Take item by item, waiting while there is none. Ends at shutdown.
 
         What the loop's body does not get to, because it breaks or is cancelled, stays in.
         """
-        return Items(self, self._next)
+        iterator: Any = items(self, self._next)  # it does not know of _T
+        return iterator  # type: ignore[no-any-return]
 
     async def _next(self, items: Items) -> _T:
         """For `Items`: the next one is not there yet, or the loop must have its turn first."""

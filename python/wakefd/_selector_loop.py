@@ -40,8 +40,9 @@ else:
 # four threads a 1 ms ticker then ran at 600 Hz; without it at 1, and asyncio's own at 100.
 _MANY = 500
 
-# What is known of a handle. If there is ever more to it, asyncio makes it.
-_KNOWN = {
+# What is known of a handle. If there is more to it, asyncio makes it: from CPython 3.14 on, those
+# of call_soon_threadsafe have a class of their own, with a lock.
+_KNOWN = not hasattr(asyncio.events, "_ThreadSafeHandle") and {
     "_args",
     "_callback",
     "_cancelled",

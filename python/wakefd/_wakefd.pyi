@@ -6,7 +6,7 @@ from _typeshed import SupportsGetItem
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
 from typing_extensions import disjoint_base
 
-__all__ = ["VERSION", "Arrived", "ByteItems", "ByteQueue", "Hub", "Inbox", "IoEvent", "Items", "NativeHandle", "Place", "Portal", "Queue", "Reader", "Ready", "Receiver", "Waiter", "backend", "c_api", "install_fast_methods", "seconds", "turn_ended", "wait_for_one"]
+__all__ = ["VERSION", "Arrived", "ByteItems", "ByteQueue", "Hub", "Inbox", "IoEvent", "Items", "NativeHandle", "Place", "Portal", "Queue", "Reader", "Ready", "Receiver", "Waiter", "backend", "c_api", "install_fast_methods", "items", "seconds", "turn_ended", "wait_for_one"]
 
 VERSION: Final[str]
 """
@@ -350,24 +350,18 @@ class IoEvent:
         number; OverflowError if it is too large; OSError if there is no descriptor to be had for this thread.
         """
 
-@final
+@disjoint_base
 class Items:
     """
     The items one by one, for `async for`.
     """
     def __aiter__(self, /) -> Items: ...
-    def __anext__(self, /) -> Any: ...
+    def __anext__(self, /) -> Ready: ...
     def __new__(cls, /, queue: Queue, wait: Any) -> Items: ...
     @property
-    def at_once(self, /) -> bool:
-        """
-        Need not wait where there is an item: what `wait` has found out about the loop.
-        """
+    def at_once(self, /) -> bool: ...
     @at_once.setter
-    def at_once(self, /, value: bool) -> None:
-        """
-        Need not wait where there is an item: what `wait` has found out about the loop.
-        """
+    def at_once(self, /, at_once: bool) -> None: ...
 
 @disjoint_base
 class NativeHandle:
@@ -666,14 +660,24 @@ class Reader:
     @property
     def hub(self, /) -> Hub: ...
 
-@final
+@disjoint_base
 class Ready:
     """
-    An item that is there. If nobody awaits it, it goes back.
+    The next item, for whoever awaits it. It is taken then, and not before: there is nothing to give back.
     """
     def __await__(self, /) -> Ready: ...
     def __iter__(self, /) -> Ready: ...
-    def __next__(self, /) -> tuple[()]: ...
+    def __new__(cls, /) -> Ready: ...
+    def __next__(self, /) -> Any: ...
+    def close(self, /) -> None:
+        """
+        As of a coroutine.
+        """
+    def send(self, /, value: Any) -> Any: ...
+    def throw(self, /, error: Any, value: Any | None = None, traceback: Any | None = None) -> Any:
+        """
+        As of a coroutine.
+        """
 
 @final
 class Receiver:
@@ -776,6 +780,11 @@ def c_api() -> Any:
 def install_fast_methods() -> None:
     """
     Put faster methods before some of these. To be called at the import.
+    """
+
+def items(queue: Queue, wait: Any) -> Items:
+    """
+    Begin an `async for` over a queue; `wait` makes the coroutine that waits for an item.
     """
 
 def seconds(timeout: SupportsFloat | SupportsIndex | None = None) -> float | None:

@@ -4,11 +4,21 @@ use std::{
     cell::UnsafeCell,
     sync::atomic::{
         AtomicBool,
-        Ordering::{Acquire, Release},
+        Ordering::{Acquire, Relaxed, Release},
     },
 };
 
-/// One at a time. Under the GIL nobody ever finds it taken, as nobody lets go of the GIL in there.
+/// This Python has no GIL, or may run without. Until somebody knows: yes.
+static FREE_THREADED: AtomicBool = AtomicBool::new(true);
+
+/// To be called at the import, as long as no other thread is at it: with the GIL, the exchange in `take` would cost as much
+/// as all else that `put` does.
+pub(super) fn free_threaded(yes: bool) {
+    FREE_THREADED.store(yes, Relaxed);
+}
+
+/// One at a time, of the threads that are attached to Python: no other may touch it. Under the GIL nobody ever finds it
+/// taken, as nobody lets go of the GIL in there.
 pub(super) struct Exclusive<T> {
     taken: AtomicBool,
     value: UnsafeCell<T>,
@@ -33,11 +43,23 @@ impl<T> Exclusive<T> {
                 self.0.store(false, Release);
             }
         }
-        while self.taken.swap(true, Acquire) {
+        while !self.take() {
             std::thread::yield_now();
         }
         let _free = Free(&self.taken);
         // SAFETY: we have it.
         act(unsafe { &mut *self.value.get() })
+    }
+    #[inline]
+    fn take(&self) -> bool {
+        if FREE_THREADED.load(Relaxed) {
+            return !self.taken.swap(true, Acquire);
+        }
+        // Nobody is between these two: whoever gets here has the GIL, and the one before let go of it since.
+        let free = !self.taken.load(Relaxed);
+        if free {
+            self.taken.store(true, Relaxed);
+        }
+        free
     }
 }

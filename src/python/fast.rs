@@ -2,17 +2,26 @@
 //!
 //! Each does the common case, and leaves all else to the method of the same name that PyO3 made.
 
-use super::{event::IoEvent, os_error, queue::Queue};
+use super::{
+    event::IoEvent,
+    exclusive, os_error,
+    queue::Queue,
+    task::{Items, Ready, Sent},
+};
 use crate::queue::{Refusal, Side};
 use pyo3::{
     Borrowed, PyClass,
+    exceptions::{PyBaseException, PyStopIteration},
     ffi::{self, PyObject},
     prelude::*,
     pyclass::boolean_struct::True,
     sync::PyOnceLock,
     types::{PyDict, PyTuple, PyType},
 };
-use std::{ffi::CString, iter, ptr};
+use std::{
+    ffi::{CStr, CString, c_int, c_uint, c_void},
+    iter, ptr,
+};
 
 trait Fast {
     type Class: PyClass<Frozen = True> + Sync;
@@ -118,6 +127,8 @@ fn install<M: Fast>(py: Python<'_>) -> PyResult<()> {
 /// Put faster methods before some of these. To be called at the import.
 #[pyfunction]
 pub(super) fn install_fast_methods(py: Python<'_>) -> PyResult<()> {
+    let version: String = py.import("sys")?.getattr("version")?.extract()?;
+    exclusive::free_threaded(version.contains("free-threading")); // whether it runs without the GIL may change with an import
     install::<Notify>(py)?;
     install::<Clear>(py)?;
     install::<IsSet>(py)?;
@@ -204,9 +215,14 @@ fn put(queue: &Queue, py: Python<'_>, item: *mut PyObject) -> Option<*mut PyObje
     }
 }
 
-/// There is an item, and no event to show it to but the first putter's.
 #[inline]
 fn get(queue: &Queue, _: Python<'_>, _: *mut PyObject) -> Option<*mut PyObject> {
+    take(queue).map(Py::into_ptr)
+}
+
+/// There is an item, and no event to show it to but the first putter's.
+#[inline]
+pub(super) fn take(queue: &Queue) -> Option<Py<PyAny>> {
     if queue.heap {
         return None;
     }
@@ -216,5 +232,150 @@ fn get(queue: &Queue, _: Python<'_>, _: *mut PyObject) -> Option<*mut PyObject> 
     if putter.is_some() {
         Python::attach(|py| queue.wake(py, Side::Put, putter));
     }
-    Some(item.into_ptr())
+    Some(item)
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// `async for`. It takes three calls an item: `__anext__`, `__await__`, and then `am_send`, which PyO3 does not have, on
+// CPython 3.11, `__next__` on those after it. So these are slots of subclasses, which are what is used.
+
+static ITEMS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static READY: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+
+/// Begin an `async for` over a queue; `wait` makes the coroutine that waits for an item.
+#[pyfunction]
+pub(super) fn items<'py>(
+    py: Python<'py>,
+    queue: &Bound<'py, Queue>,
+    wait: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, Items>> {
+    let class = ITEMS.get_or_try_init(py, || {
+        let anext: unsafe extern "C" fn(*mut PyObject) -> *mut PyObject = anext;
+        subclass::<Items>(
+            py,
+            c"wakefd._wakefd.FastItems",
+            [(ffi::Py_am_anext, anext as *mut c_void)],
+        )
+    })?;
+    Ok(class.bind(py).call1((queue, wait))?.cast_into::<Items>()?)
+}
+
+/// A new `Ready`.
+pub(super) fn ready(py: Python<'_>) -> PyResult<Bound<'_, Ready>> {
+    let class = READY.get_or_try_init(py, || {
+        let itself: unsafe extern "C" fn(*mut PyObject) -> *mut PyObject = itself;
+        let send: unsafe extern "C" fn(*mut PyObject, *mut PyObject, *mut *mut PyObject) -> ffi::PySendResult = send;
+        let next: unsafe extern "C" fn(*mut PyObject) -> *mut PyObject = next;
+        let slots = [
+            (ffi::Py_am_await, itself as *mut c_void),
+            (ffi::Py_tp_iternext, next as *mut c_void),
+            (ffi::Py_am_send, send as *mut c_void),
+        ];
+        subclass::<Ready>(py, c"wakefd._wakefd.FastReady", slots)
+    })?;
+    Ok(class.bind(py).call0()?.cast_into::<Ready>()?)
+}
+
+/// The functions must be what the slots want.
+fn subclass<C: PyClass>(
+    py: Python<'_>,
+    name: &'static CStr,
+    slots: impl IntoIterator<Item = (c_int, *mut c_void)>,
+) -> PyResult<Py<PyType>> {
+    let slots = slots.into_iter().map(|(slot, pfunc)| ffi::PyType_Slot { slot, pfunc });
+    let mut slots: Vec<_> = slots.chain([ffi::PyType_Slot::default()]).collect();
+    let mut spec = ffi::PyType_Spec {
+        name: name.as_ptr(),
+        basicsize: 0, // the base's
+        itemsize: 0,
+        flags: ffi::Py_TPFLAGS_DEFAULT as c_uint,
+        slots: slots.as_mut_ptr(),
+    };
+    let base = py.get_type::<C>();
+    // SAFETY: CPython copies the slots; the name stays.
+    let class =
+        unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyType_FromSpecWithBases(&raw mut spec, base.as_ptr())) }?;
+    Ok(class.cast_into::<PyType>()?.unbind())
+}
+
+/// # Safety
+/// CPython calls it, as a slot of the subclass.
+unsafe extern "C" fn anext(slf: *mut PyObject) -> *mut PyObject {
+    // SAFETY: CPython has attached this thread, and holds a reference during the call.
+    let slf = unsafe { Borrowed::from_ptr(Python::assume_attached(), slf).cast_unchecked::<Items>() };
+    if let Some(used) = Items::used(slf) {
+        return used.into_ptr();
+    }
+    Python::attach(|py| Items::new_ready(slf).map_or_else(|error| raise(py, error), Py::into_ptr))
+}
+
+/// # Safety
+/// As of `anext`.
+unsafe extern "C" fn itself(slf: *mut PyObject) -> *mut PyObject {
+    // SAFETY: an object, and this thread is attached.
+    unsafe { ffi::Py_NewRef(slf) }
+}
+
+/// # Safety
+/// As of `anext`.
+unsafe extern "C" fn send(slf: *mut PyObject, value: *mut PyObject, result: *mut *mut PyObject) -> ffi::PySendResult {
+    // SAFETY: as of `anext`; an argument.
+    let (slf, value) = unsafe {
+        let py = Python::assume_attached();
+        (
+            Borrowed::from_ptr(py, slf).cast_unchecked::<Ready>(),
+            Borrowed::from_ptr(py, value),
+        )
+    };
+    let (sent, it) = match step(slf, value) {
+        Some(Sent::Returned(item)) => (ffi::PySendResult::PYGEN_RETURN, item.into_ptr()),
+        Some(Sent::Yielded(it)) => (ffi::PySendResult::PYGEN_NEXT, it.into_ptr()),
+        None => (ffi::PySendResult::PYGEN_ERROR, ptr::null_mut()),
+    };
+    // SAFETY: CPython gave us the place.
+    unsafe { *result = it };
+    sent
+}
+
+/// # Safety
+/// As of `anext`.
+unsafe extern "C" fn next(slf: *mut PyObject) -> *mut PyObject {
+    // SAFETY: as of `anext`; None.
+    let (slf, none) = unsafe {
+        let py = Python::assume_attached();
+        (
+            Borrowed::from_ptr(py, slf).cast_unchecked::<Ready>(),
+            Borrowed::from_ptr(py, ffi::Py_None()),
+        )
+    };
+    match step(slf, none) {
+        Some(Sent::Returned(item)) => stop(item.into_bound(slf.py())),
+        Some(Sent::Yielded(it)) => it.into_ptr(),
+        None => ptr::null_mut(),
+    }
+}
+
+/// `None`: an exception is set.
+#[inline]
+fn step(slf: Borrowed<'_, '_, Ready>, value: Borrowed<'_, '_, PyAny>) -> Option<Sent> {
+    if let Some(item) = Ready::at_once(slf) {
+        return Some(Sent::Returned(item));
+    }
+    Python::attach(|py| {
+        let sent = Ready::step(slf, value);
+        sent.map_err(|error| raise(py, error)).ok()
+    })
+}
+
+/// Ends an iteration with that value.
+#[inline]
+fn stop(item: Bound<'_, PyAny>) -> *mut PyObject {
+    if item.is_instance_of::<PyTuple>() || item.is_instance_of::<PyBaseException>() {
+        // As it is, it would be taken apart, or raised.
+        let error = PyStopIteration::new_err((item.unbind(),));
+        return Python::attach(|py| raise(py, error));
+    }
+    // SAFETY: objects, and this thread is attached.
+    unsafe { ffi::PyErr_SetObject(ffi::PyExc_StopIteration, item.as_ptr()) };
+    ptr::null_mut()
 }

@@ -51,7 +51,7 @@ mod _wakefd {
     use super::{
         byte_queue::{Arrived, ByteItems, ByteQueue},
         event::{IoEvent, seconds, wait_for_one},
-        fast::install_fast_methods,
+        fast::{install_fast_methods, items},
         hub::{Hub, Reader},
         native::{NativeHandle, c_api},
         portal::{Inbox, Portal, Receiver},

@@ -9,7 +9,7 @@ use super::{
     queue::{Empty, Full, Queue, QueueShutDown},
 };
 use crate::queue::{self, Number, Refusal, Side};
-use pyo3::{PyErr, ffi, prelude::*, types::PyList};
+use pyo3::{ffi, prelude::*, types::PyList};
 use std::{collections::VecDeque, io, mem, sync::atomic::Ordering::Relaxed, time::Instant};
 
 pub(super) type Core = queue::Queue<Py<PyAny>, Py<IoEvent>>;
@@ -488,9 +488,7 @@ impl Queue {
         self.state.with(|state| look(&state.queue))
     }
 
-    /// Callable from destructors: an exception may be on its way there.
-    pub(super) fn give_back(&self, py: Python<'_>, item: Py<PyAny>) {
-        let on_its_way = PyErr::take(py);
+    fn give_back(&self, py: Python<'_>, item: Py<PyAny>) {
         let mut item = Some(item);
         let mut attempts = self.peace.attempts();
         while let Some(it) = item.take() {
@@ -522,9 +520,6 @@ impl Queue {
                 Ok(Err(gone)) => drop(gone), // may run Python code
                 Err(again) => item = again,
             }
-        }
-        if let Some(error) = on_its_way {
-            error.restore(py);
         }
     }
 }

@@ -2,16 +2,21 @@
 
 use super::{
     event::IoEvent,
+    exclusive::Exclusive,
+    fast,
     queue::{Queue, at_least_one},
     steps::Spot,
     turn,
 };
 use pyo3::{
-    IntoPyObjectExt as _, PyTraverseError, PyVisit,
-    exceptions::{PyBaseException, PyRuntimeError, PyStopIteration},
-    ffi,
+    Borrowed, PyTraverseError, PyVisit,
+    exceptions::{PyRuntimeError, PyStopIteration},
+    ffi, intern,
     prelude::*,
-    types::PyTuple,
+};
+use std::{
+    mem, ptr,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
 /// A task's place in line.
@@ -74,18 +79,15 @@ impl Place {
 }
 
 /// The items one by one, for `async for`.
-#[pyclass(module = "wakefd._wakefd")]
+#[pyclass(module = "wakefd._wakefd", frozen, subclass)]
 pub(crate) struct Items {
     queue: Py<Queue>,
     /// Makes the coroutine that waits for one.
     wait: Py<PyAny>,
     /// Need not wait where there is an item: what `wait` has found out about the loop.
-    #[pyo3(get, set)]
-    at_once: bool,
-    /// An item is out that nobody has awaited yet. Were it to come back after a later one, they would have changed places.
-    out: bool,
-    /// The awaitable of the last turn, awaited.
-    used: Option<Py<Ready>>,
+    at_once: AtomicBool,
+    /// The awaitable of an earlier turn, to be used again.
+    used: Exclusive<Option<Py<Ready>>>,
 }
 
 #[pymethods]
@@ -95,36 +97,34 @@ impl Items {
         Self {
             queue,
             wait,
-            at_once: false,
-            out: false,
-            used: None,
+            at_once: AtomicBool::new(false),
+            used: Exclusive::new(None),
         }
+    }
+
+    #[getter]
+    fn at_once(&self) -> bool {
+        self.at_once.load(Relaxed)
+    }
+
+    #[setter]
+    fn set_at_once(&self, at_once: bool) {
+        self.at_once.store(at_once, Relaxed);
     }
 
     fn __aiter__(slf: Py<Self>) -> Py<Self> {
         slf
     }
 
-    fn __anext__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        let py = slf.py();
-        let this = slf.borrow();
-        let at_once = this.at_once && !this.out;
-        let queue = this.queue.clone_ref(py);
-        drop(this);
-        if at_once && turn::within(false) {
-            if let Ok(Some(item)) = queue.get().get_step(py, None) {
-                return Self::ready(slf, queue, item);
-            }
-        }
-        let wait = slf.borrow().wait.clone_ref(py);
-        wait.into_bound(py).call1((slf,))
+    fn __anext__(slf: Borrowed<'_, '_, Self>) -> PyResult<Py<Ready>> {
+        Self::used(slf).map_or_else(|| Self::new_ready(slf), Ok)
     }
 
     #[allow(clippy::needless_pass_by_value)] // PyO3's signature
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.queue)?;
         visit.call(&self.wait)?;
-        visit.call(&self.used)
+        self.used.with(|used| visit.call(&*used))
     }
 }
 
@@ -138,40 +138,67 @@ impl Place {
 }
 
 impl Items {
-    /// The awaitable of the last turn is used again if nobody else has it.
-    fn ready<'py>(slf: &Bound<'py, Self>, queue: Py<Queue>, item: Py<PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        let py = slf.py();
-        let items = Some(slf.clone().unbind());
-        let mut this = slf.borrow_mut();
-        this.out = true;
-        let used = this.used.take();
-        drop(this);
-        if let Some(used) = used {
-            // SAFETY: an object, and the GIL is held.
-            if unsafe { ffi::Py_REFCNT(used.as_ptr()) } == 1 {
-                let mut ready = used.borrow_mut(py);
-                ready.item = Some(item);
-                ready.items = items;
-                drop(ready);
-                return used.into_bound_py_any(py);
-            }
+    /// The awaitable of an earlier turn, if nobody else has it.
+    #[inline]
+    pub(super) fn used(slf: Borrowed<'_, '_, Self>) -> Option<Py<Ready>> {
+        let used = slf.get().used.with(Option::take)?.into_bound(slf.py());
+        // SAFETY: an object, and this thread is attached.
+        if unsafe { ffi::Py_REFCNT(used.as_ptr()) } != 1 {
+            return None;
         }
-        let item = Some(item);
-        Ok(Bound::new(py, Ready { queue, items, item })?.into_any())
+        used.get().begin(slf);
+        Some(used.unbind())
+    }
+
+    #[inline]
+    fn at_once_for(&self, ready: Borrowed<'_, '_, Ready>) -> Option<Py<PyAny>> {
+        if !self.at_once() || !turn::within(false) {
+            return None;
+        }
+        let queue = self.queue.get();
+        let item = fast::take(queue).or_else(|| Python::attach(|py| queue.get_step(py, None).ok()?))?;
+        let old = self.used.with(|used| used.replace(ready.to_owned().unbind()));
+        drop(old.map(|old| old.into_bound(ready.py())));
+        Some(item)
+    }
+
+    #[cold]
+    pub(super) fn new_ready(slf: Borrowed<'_, '_, Self>) -> PyResult<Py<Ready>> {
+        let ready = fast::ready(slf.py())?;
+        ready.get().begin(slf);
+        Ok(ready.unbind())
     }
 }
 
-/// An item that is there. If nobody awaits it, it goes back.
-#[pyclass(module = "wakefd._wakefd")]
+/// The next item, for whoever awaits it. It is taken then, and not before: there is nothing to give back.
+#[pyclass(module = "wakefd._wakefd", frozen, subclass)]
 pub(crate) struct Ready {
-    queue: Py<Queue>,
-    /// Whose turn it is. They get this object back once it was awaited: before, only who is to await it may have it.
-    items: Option<Py<Items>>,
-    item: Option<Py<PyAny>>,
+    stage: Exclusive<Stage>,
+}
+
+enum Stage {
+    Fresh(Py<Items>),
+    /// In this coroutine.
+    Waiting(Py<PyAny>),
+    /// Has been awaited, or is in the middle of it.
+    Spent,
+}
+
+/// What came of a step.
+pub(super) enum Sent {
+    Yielded(Py<PyAny>),
+    Returned(Py<PyAny>),
 }
 
 #[pymethods]
 impl Ready {
+    #[new]
+    fn new() -> Self {
+        Self {
+            stage: Exclusive::new(Stage::Spent),
+        }
+    }
+
     fn __await__(slf: Py<Self>) -> Py<Self> {
         slf
     }
@@ -180,49 +207,113 @@ impl Ready {
         slf
     }
 
-    fn __next__(slf: &Bound<'_, Self>) -> PyResult<Option<()>> {
-        let py = slf.py();
-        let mut this = slf.borrow_mut();
-        let (item, items) = (this.item.take(), this.items.take());
-        drop(this);
-        let item = item
-            .ok_or_else(|| PyRuntimeError::new_err("cannot await this item again"))?
-            .into_bound(py);
-        if let Some(items) = items {
-            let mut items = items.borrow_mut(py);
-            items.out = false;
-            let old = items.used.replace(slf.clone().unbind());
-            drop(items);
-            drop(old);
+    fn __next__(slf: Borrowed<'_, '_, Self>) -> PyResult<Py<PyAny>> {
+        let none = slf.py().None();
+        Self::send(slf, none.bind(slf.py()))
+    }
+
+    fn send(slf: Borrowed<'_, '_, Self>, value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        match Self::at_once(slf)
+            .map_or_else(|| Self::step(slf, value.as_borrowed()), |item| Ok(Sent::Returned(item)))?
+        {
+            Sent::Yielded(it) => Ok(it),
+            Sent::Returned(item) => Err(PyStopIteration::new_err((item,))),
         }
-        if item.is_instance_of::<PyTuple>() || item.is_instance_of::<PyBaseException>() {
-            return Err(PyStopIteration::new_err((item.unbind(),))); // else it would be taken apart
+    }
+
+    /// As of a coroutine.
+    #[pyo3(signature = (error, value=None, traceback=None))]
+    fn throw(
+        &self,
+        py: Python<'_>,
+        error: Py<PyAny>,
+        value: Option<Py<PyAny>>,
+        traceback: Option<Py<PyAny>>,
+    ) -> PyResult<Py<PyAny>> {
+        let coroutine = self.coroutine(py)?;
+        let throw = coroutine.bind(py).getattr(intern!(py, "throw"))?;
+        let yielded = match (value, traceback) {
+            (None, None) => throw.call1((error,)), // more than one is deprecated
+            (value, traceback) => throw.call1((error, value, traceback)),
+        }?
+        .unbind();
+        self.stage.with(|stage| *stage = Stage::Waiting(coroutine));
+        Ok(yielded)
+    }
+
+    /// As of a coroutine.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        let stage = self.stage.with(|stage| mem::replace(stage, Stage::Spent));
+        match stage {
+            Stage::Waiting(coroutine) => coroutine.call_method0(py, intern!(py, "close")).map(drop),
+            Stage::Fresh(_) | Stage::Spent => Ok(()),
         }
-        // SAFETY: both are objects. An exception that is set counts for more than the None that ends an iteration, and is
-        // not made into an object before somebody looks at it.
-        unsafe { ffi::PyErr_SetObject(ffi::PyExc_StopIteration, item.as_ptr()) };
-        Ok(None)
     }
 
     #[allow(clippy::needless_pass_by_value)] // PyO3's signature
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.queue)?;
-        visit.call(&self.items)?;
-        visit.call(&self.item)
+        self.stage.with(|stage| match stage {
+            Stage::Fresh(items) => visit.call(&*items),
+            Stage::Waiting(coroutine) => visit.call(&*coroutine),
+            Stage::Spent => Ok(()),
+        })
+    }
+
+    fn __clear__(&self) {
+        let stage = self.stage.with(|stage| mem::replace(stage, Stage::Spent));
+        drop(stage); // may run Python code
     }
 }
 
-impl Drop for Ready {
-    fn drop(&mut self) {
-        let (items, item) = (self.items.take(), self.item.take());
-        Python::try_attach(|py| {
-            if let Some(item) = item {
-                self.queue.get().give_back(py, item);
+impl Ready {
+    #[inline]
+    fn begin(&self, items: Borrowed<'_, '_, Items>) {
+        let items = items.to_owned().unbind();
+        self.stage.with(|stage| *stage = Stage::Fresh(items));
+    }
+
+    /// An item that is there, if the loop bears it and this turn's time is not used up.
+    #[inline]
+    pub(super) fn at_once(slf: Borrowed<'_, '_, Self>) -> Option<Py<PyAny>> {
+        let (this, py) = (slf.get(), slf.py());
+        let stage = this.stage.with(|stage| mem::replace(stage, Stage::Spent));
+        let item = match &stage {
+            Stage::Fresh(items) => items.get().at_once_for(slf),
+            Stage::Waiting(_) | Stage::Spent => None,
+        };
+        match (&item, stage) {
+            (Some(_), Stage::Fresh(items)) => drop(items.into_bound(py)),
+            (_, stage) => this.stage.with(|it| *it = stage),
+        }
+        item
+    }
+
+    pub(super) fn step(slf: Borrowed<'_, '_, Self>, value: Borrowed<'_, '_, PyAny>) -> PyResult<Sent> {
+        let (this, py) = (slf.get(), slf.py());
+        let coroutine = this.coroutine(py)?;
+        let mut result = ptr::null_mut();
+        // SAFETY: objects, and this thread is attached. The result is null, or ours.
+        let (sent, result) = unsafe {
+            let sent = ffi::PyIter_Send(coroutine.as_ptr(), value.as_ptr(), &raw mut result);
+            (sent, Bound::from_owned_ptr_or_opt(py, result))
+        };
+        match (sent, result) {
+            (ffi::PySendResult::PYGEN_NEXT, Some(it)) => {
+                this.stage.with(|stage| *stage = Stage::Waiting(coroutine));
+                Ok(Sent::Yielded(it.unbind()))
             }
-            if let Some(items) = items {
-                items.borrow_mut(py).out = false;
-            }
-        });
+            (ffi::PySendResult::PYGEN_RETURN, Some(item)) => Ok(Sent::Returned(item.unbind())),
+            _ => Err(PyErr::fetch(py)),
+        }
+    }
+
+    /// The one that waits; nobody else may step it meanwhile.
+    fn coroutine(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        match self.stage.with(|stage| mem::replace(stage, Stage::Spent)) {
+            Stage::Fresh(items) => items.get().wait.call1(py, (&items,)),
+            Stage::Waiting(coroutine) => Ok(coroutine),
+            Stage::Spent => Err(PyRuntimeError::new_err("cannot await this item again")),
+        }
     }
 }
 

@@ -31,8 +31,12 @@ mod pipe;
 mod queue;
 #[cfg(loom)]
 mod refused;
+#[cfg(loom)]
+mod slot;
 #[cfg(wakefd_steps)]
 mod steps;
+#[cfg(wakefd_steps)]
+mod steps_slot;
 #[cfg(loom)]
 mod watch;
 

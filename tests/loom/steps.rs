@@ -185,7 +185,7 @@ impl World {
 }
 
 /// Whoever waits there now is released by the next notify.
-fn serves(lp: &mut Loop, one: &EventRef, two: &EventRef) {
+pub(super) fn serves(lp: &mut Loop, one: &EventRef, two: &EventRef) {
     for (who, event) in [(200, one), (201, two)] {
         lp.released.clear();
         event.clear().unwrap();
@@ -217,13 +217,13 @@ fn states() -> Vec<String> {
 }
 
 /// The globals are one process's: no two tests at once.
-fn alone() -> MutexGuard<'static, ()> {
+pub(super) fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Says which case it was, if a promise is broken in it.
-fn case<R>(name: &str, f: impl FnOnce() -> R) -> R {
+pub(super) fn case<R>(name: &str, f: impl FnOnce() -> R) -> R {
     catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|_| panic!("in the case {name}"))
 }
 
@@ -367,7 +367,7 @@ fn child(world: &mut World, how: Child, all: bool) {
 }
 
 /// The name of what went wrong is on stderr by then.
-fn in_a_fork(f: impl FnOnce()) -> bool {
+pub(super) fn in_a_fork(f: impl FnOnce()) -> bool {
     // SAFETY: the child uses nothing that another thread of this process may hold but the allocator's locks and stderr's, which
     // survive a fork here, and leaves without going back.
     unsafe {

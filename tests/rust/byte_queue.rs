@@ -105,9 +105,13 @@ fn many_producers_and_consumers() -> Result<(), Error> {
                 })
             })
             .collect();
-        producers.into_iter().for_each(|it| it.join().unwrap());
+        for it in producers {
+            it.join().unwrap();
+        }
         queue.shutdown();
-        consumers.into_iter().for_each(|it| it.join().unwrap());
+        for it in consumers {
+            it.join().unwrap();
+        }
     });
     assert_eq!(got.into_inner(), 3 * COUNT as usize);
     Ok(())
