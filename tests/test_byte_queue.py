@@ -618,7 +618,7 @@ def pushers_path(built=[]):  # noqa: B006 - once
                 f"-I{wakefd.get_include()}",
                 "-o",
                 out,
-                HERE / "native" / "pushers.c",
+                HERE / "c" / "pushers.c",
             ],
             check=True,
             timeout=120,
@@ -646,7 +646,7 @@ def pushers():
 
 
 class Pushing:
-    """Threads of `native/pushers.c`, which are at work."""
+    """Threads of `c/pushers.c`, which are at work."""
 
     def __init__(self, lib, q, threads, count, least, most):
         self.lib, self.threads = lib, threads

@@ -19,14 +19,14 @@ class NativeHandle(_wakefd.NativeHandle):
     Keep the handle for as long as the library may call. One that is collected while it is open is
     closed with a ResourceWarning.
 
-    From `IoEvent.native()`.
+    From `IoEvent.native()` and `ByteQueue.native()`.
     """
 
     __slots__ = ()
 
     if TYPE_CHECKING:  # the stub of the compiled half says NativeHandle where it means Self
 
-        def __new__(cls, event: _wakefd.IoEvent) -> Self: ...
+        def __new__(cls, source: _wakefd.IoEvent | _wakefd.ByteQueue) -> Self: ...
 
     def __enter__(self) -> Self:
         """Return the handle itself."""
