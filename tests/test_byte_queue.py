@@ -717,7 +717,7 @@ async def take_all_on(kit, q, got):
 @pytest.mark.stress
 @pytest.mark.parametrize("max_bytes", [256, 1 << 16])
 def test_nothing_is_lost_torn_or_delivered_twice(max_bytes):
-    threads, count = 4, stress(5_000, 3_000_000)
+    threads, count = 4, stress(5_000, 50_000 if max_bytes == 256 else 400_000)
     patience = stress(PATIENCE, 3600)
     q = ByteQueue(max_bytes, 200)
     gots, consumers = [], []
