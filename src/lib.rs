@@ -40,7 +40,6 @@ mod counted;
 mod hub;
 mod notifier;
 mod process;
-#[cfg_attr(wakefd_steps, allow(dead_code))] // no model there takes messages
 mod ring;
 mod self_pipe;
 mod slot;

@@ -19,7 +19,7 @@ class NativeHandle(_wakefd.NativeHandle):
     Keep the handle for as long as the library may call. One that is collected while it is open is
     closed with a ResourceWarning.
 
-    From `IoEvent.native()`.
+    From `IoEvent.native()` and `ByteQueue.native()`.
     """
 
     __slots__ = ()

@@ -36,6 +36,8 @@ mod slot;
 #[cfg(wakefd_steps)]
 mod steps;
 #[cfg(wakefd_steps)]
+mod steps_bytes;
+#[cfg(wakefd_steps)]
 mod steps_slot;
 #[cfg(loom)]
 mod watch;
