@@ -8,6 +8,9 @@
  *
  * No function needs the GIL, none waits for Python, none calls Python. All of them may be called while the interpreter exits.
  *
+ * After a fork the argument reaches the child's own event. (A signal handler that has interrupted one of these functions, and
+ * forks, must not return in the child: exec, or _exit.)
+ *
  * Answers are 1 or 0 where it says so, and a negative errno else:
  *   -EINVAL   the argument is NULL
  *   -EBADF    the argument is stale, or was never one
