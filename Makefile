@@ -37,7 +37,7 @@ stress: export WAKEFD_STRESS = full
 stress: PYTEST_LIMITS = --timeout=3600 -o faulthandler_timeout=7200
 test stress: $(VENV)/.built $(VENV)/.group-test
 	@echo "==> cargo test"
-	@cargo test --release --features async-io
+	@cargo test --profile quick --features async-io
 	@echo "==> pytest"
 	@$(PY) -m pytest $(PYTEST_LIMITS) $(ARGS)
 

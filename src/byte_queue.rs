@@ -68,7 +68,7 @@ pub enum ByteQueueError {
     TooSmall(usize),
     /// The queue is shut down; and empty, if one was to be taken.
     ShutDown,
-    /// There is no such queue: not one message of `max_message` bytes fits in `max_bytes`, or it is larger than 16 GiB.
+    /// There is no such queue: not one message of `max_message` bytes fits in `max_bytes`, or that is 16 GiB or more.
     Impossible,
     /// The operating system has refused something.
     Io(io::Error),

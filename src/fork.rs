@@ -51,7 +51,7 @@ pub(crate) fn repaired() {
 fn repair_raw_clone() {
     // SAFETY: the first call in a process that began with one thread.
     unsafe { hub::reset_lock() };
-    in_child(hub::lock(), false);
+    in_child(hub::lock_as_it_is(), false);
 }
 
 /// All that a child of a fork must do, with the lock in hand.
@@ -69,7 +69,6 @@ thread_local! {
 }
 
 pub(crate) extern "C" fn prepare() {
-    repaired(); // in a raw clone, a thread that is not there may hold the lock
     let registry = hub::lock();
     HELD.with_borrow_mut(|held| held.push(registry));
 }

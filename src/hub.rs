@@ -34,6 +34,7 @@
 
 use crate::{
     counted::{Count, Counted, Last},
+    fork,
     notifier::Notifier,
     self_pipe::{Descriptor, Raised, SelfPipe, Word},
     sync::{AtomicPtr, AtomicU32, AtomicUsize, Mutex, MutexGuard, UnsafeCell, fence, global},
@@ -148,6 +149,12 @@ pub(crate) struct Locked {
 }
 
 pub(crate) fn lock() -> Locked {
+    fork::repaired(); // in a raw clone, a thread that is not there may hold it
+    lock_as_it_is()
+}
+
+/// The same, for the repair.
+pub(crate) fn lock_as_it_is() -> Locked {
     // SAFETY: the mutex is there for ever.
     let mutex: &'static Mutex<()> = unsafe { &*LOCK.mutex.get() };
     // Nothing that is done under it panics half-way: a poisoned lock is as good as any.

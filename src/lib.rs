@@ -55,7 +55,6 @@ mod fork {
         0
     }
     pub(crate) fn ready() {}
-    #[cfg(windows)]
     pub(crate) fn repaired() {}
 }
 

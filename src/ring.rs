@@ -397,7 +397,6 @@ impl Drop for Take<'_> {
 mod memory {
     use super::UNIT;
     use std::{
-        alloc::{Layout, alloc_zeroed, dealloc},
         ptr::NonNull,
         sync::atomic::{
             AtomicU64,
@@ -407,7 +406,66 @@ mod memory {
 
     pub(super) struct Memory {
         start: NonNull<u64>,
-        layout: Layout,
+        bytes: usize,
+    }
+
+    /// Zeroes from the system, which take no room yet, and can be had back.
+    #[cfg(target_os = "linux")]
+    mod zeroes {
+        use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
+        use std::ptr::{self, NonNull};
+
+        pub(super) fn allocate(bytes: usize) -> Option<NonNull<u64>> {
+            let access = ProtFlags::READ | ProtFlags::WRITE;
+            // SAFETY: a fresh private mapping, at a place of the kernel's choice.
+            let start = unsafe { mmap_anonymous(ptr::null_mut(), bytes, access, MapFlags::PRIVATE) };
+            NonNull::new(start.ok()?.cast())
+        }
+
+        /// # Safety
+        /// `allocate` made it, and nobody uses it any more.
+        pub(super) unsafe fn free(start: NonNull<u64>, bytes: usize) {
+            // SAFETY: so says the caller.
+            let _ = unsafe { munmap(start.as_ptr().cast(), bytes) };
+        }
+
+        /// All zeroes again, though none is written; false: it could not be done.
+        ///
+        /// # Safety
+        /// `allocate` made it, and nobody else uses it now.
+        pub(super) unsafe fn renew(start: NonNull<u64>, bytes: usize) -> bool {
+            // SAFETY: so says the caller; of a private mapping this forgets the pages.
+            unsafe { madvise(start.as_ptr().cast(), bytes, Advice::LinuxDontNeed) }.is_ok()
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    mod zeroes {
+        use std::{
+            alloc::{Layout, alloc_zeroed, dealloc},
+            ptr::NonNull,
+        };
+
+        // No stricter alignment: then the allocator would write the zeroes itself.
+        fn layout(bytes: usize) -> Option<Layout> {
+            Layout::from_size_align(bytes, align_of::<u64>()).ok()
+        }
+
+        pub(super) fn allocate(bytes: usize) -> Option<NonNull<u64>> {
+            // SAFETY: not of size 0.
+            NonNull::new(unsafe { alloc_zeroed(layout(bytes)?) }.cast())
+        }
+
+        pub(super) unsafe fn free(start: NonNull<u64>, bytes: usize) {
+            if let Some(layout) = layout(bytes) {
+                // SAFETY: `allocate` made it with this layout.
+                unsafe { dealloc(start.as_ptr().cast(), layout) };
+            }
+        }
+
+        pub(super) unsafe fn renew(_: NonNull<u64>, _: usize) -> bool {
+            false
+        }
     }
 
     // SAFETY: plain memory.
@@ -418,15 +476,26 @@ mod memory {
     impl Memory {
         /// Zeroes, which take no room yet. More than 0 units.
         pub(super) fn new(units: usize) -> Option<Self> {
-            // No stricter alignment: then the allocator would write the zeroes itself.
-            let layout = Layout::array::<u64>(units).ok()?;
-            // SAFETY: not of size 0.
-            let start = NonNull::new(unsafe { alloc_zeroed(layout) }.cast())?;
-            Some(Self { start, layout })
+            let bytes = units.checked_mul(UNIT)?;
+            let start = zeroes::allocate(bytes)?;
+            Some(Self { start, bytes })
         }
 
         fn bytes(&self) -> usize {
-            self.layout.size()
+            self.bytes
+        }
+
+        /// All of it is zero, of which but `units` from `at` on were not; without writing to each page, if possible.
+        ///
+        /// # Safety
+        /// It is the caller's alone.
+        pub(super) unsafe fn clear(&self, at: usize, units: usize) {
+            // SAFETY: so says the caller.
+            unsafe {
+                if !zeroes::renew(self.start, self.bytes) {
+                    self.zero(at, units);
+                }
+            }
         }
 
         #[inline]
@@ -505,8 +574,8 @@ mod memory {
 
     impl Drop for Memory {
         fn drop(&mut self) {
-            // SAFETY: made with this layout.
-            unsafe { dealloc(self.start.as_ptr().cast(), self.layout) };
+            // SAFETY: `new` made it.
+            unsafe { zeroes::free(self.start, self.bytes) };
         }
     }
 }
@@ -643,7 +712,7 @@ pub(crate) mod forks {
             // All else is zero.
             let used = self.used(tail, head).unwrap_or(self.units);
             // SAFETY: nobody else's, as nobody else is there.
-            unsafe { self.memory.zero(self.offset(head) as usize, used as usize) };
+            unsafe { self.memory.clear(self.offset(head) as usize, used as usize) };
             if head & SHUT == 0 {
                 self.head.0.store(tail & !SHUT, Relaxed);
             }

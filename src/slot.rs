@@ -118,16 +118,17 @@ impl Slot {
         }
     }
 
+    /// Is it of that generation, and held?
     #[inline]
     fn is_of(state: u64, generation: u64) -> bool {
-        (state / GENERATION) & GENERATIONS == generation
+        (state / GENERATION) & GENERATIONS == generation && state & COUNT != 0
     }
 
     /// `change` in one exchange, if the generation is still that and is held.
     fn update(&self, generation: u64, change: impl Fn(u64) -> Option<u64>) -> Result<u64, Refusal> {
         let mut seen = self.state.load(Relaxed);
         loop {
-            if !Self::is_of(seen, generation) || seen & COUNT == 0 {
+            if !Self::is_of(seen, generation) {
                 return Err(Refusal::Stale);
             }
             let Some(next) = change(seen) else {
@@ -193,7 +194,10 @@ impl Slot {
             // SAFETY: as above.
             drop(unsafe { Arc::from_raw(ring) });
         }
-        TABLE.free(&lock()).push(self.index);
+        // Where pointers have 32 bits, generations come to an end, and an old argument would be good again: not this slot, then.
+        if (self.state.load(Relaxed) / GENERATION) & GENERATIONS != 0 {
+            TABLE.free(&lock()).push(self.index);
+        }
     }
 }
 

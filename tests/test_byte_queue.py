@@ -9,6 +9,7 @@ import gc
 import os
 import pickle
 import queue
+import resource
 import select
 import shutil
 import signal
@@ -304,6 +305,22 @@ async def test_async_for_ends_at_shutdown(kit, q, push):
             await get()
 
 
+async def test_anext_with_a_default_waits_as_any_other(kit, q, push):
+    """It asks for the awaitable's iterator again at every step. (Once, that cancelled the task.)"""
+    items = aiter(q)
+    for _ in range(2):
+        thread = later(lambda: push(b"message"))
+        assert await anext(items, "default") == b"message"
+        thread.finish()
+    push(b"one")
+    push(b"two")
+    awaitable = anext(items)  # not awaited: the message stays
+    assert await anext(items, "default") == b"one"
+    assert await awaitable == b"two"
+    q.shutdown()
+    assert await anext(items, "default") == "default"
+
+
 async def test_what_the_body_does_not_get_to_stays(kit, q, push):
     for n in range(5):
         push(b"%d" % n)
@@ -558,6 +575,25 @@ def test_the_child_of_a_fork_finds_it_empty_and_its_own():
             q.get()
 
     forked(of_one_that_is_shut)
+
+
+@in_child
+def test_a_fork_does_not_copy_what_is_in_there():
+    """A child that is to exec at once has no use for the memory, and may not have it."""
+    size = 1 << 24
+    q = ByteQueue(size, 1 << 20)
+    push = pusher(q)
+    message = b"x" * ((1 << 20) - 8)
+    while push(message) == 1:
+        pass
+
+    def child():
+        taken = resource.getrusage(resource.RUSAGE_SELF).ru_minflt * resource.getpagesize()
+        assert taken < size // 2, taken
+        assert q.qsize() == 0 and push(b"child") == 1 and q.get() == b"child"
+
+    forked(child)
+    assert q.get() == message
 
 
 async def after(act, wait):

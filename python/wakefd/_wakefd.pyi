@@ -6,7 +6,7 @@ from _typeshed import SupportsGetItem
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
 from typing_extensions import disjoint_base
 
-__all__ = ["VERSION", "Arrived", "ByteItems", "ByteQueue", "Hub", "Inbox", "IoEvent", "Items", "NativeHandle", "Place", "Portal", "Queue", "Reader", "Ready", "Receiver", "Waiter", "backend", "c_api", "install_fast_methods", "items", "seconds", "turn_ended", "wait_for_one"]
+__all__ = ["VERSION", "ByteItems", "ByteQueue", "ByteReady", "Hub", "Inbox", "IoEvent", "Items", "NativeHandle", "Place", "Portal", "Queue", "Reader", "Ready", "Receiver", "Waiter", "backend", "c_api", "install_fast_methods", "items", "seconds", "turn_ended", "wait_for_one"]
 
 VERSION: Final[str]
 """
@@ -14,24 +14,12 @@ The version of the package, from Cargo.toml.
 """
 
 @final
-class Arrived:
-    """
-    A message that is on its way to who awaits it.
-    """
-    def __iter__(self, /) -> Arrived: ...
-    def __next__(self, /) -> tuple[()]: ...
-
-@final
 class ByteItems:
     """
     The messages one by one, for `async for`: an iterator, and what it gives to be awaited.
     """
     def __aiter__(self, /) -> ByteItems: ...
-    def __anext__(self, /) -> ByteItems: ...
-    def __await__(self, /) -> Any:
-        """
-        A message is taken now and not before: nothing suspends between this and the delivery.
-        """
+    def __anext__(self, /) -> ByteReady: ...
     def __new__(cls, /, queue: ByteQueue, wait: Any) -> ByteItems: ...
     @property
     def at_once(self, /) -> bool:
@@ -159,6 +147,27 @@ class ByteQueue:
         Take no more messages: from now on a push answers -EPIPE, and get() raises QueueShutDown once the queue is empty.
 
         `immediate`: what is in there is thrown away. Callable from any thread; again does no harm.
+        """
+
+@final
+class ByteReady:
+    """
+    The next message, to be awaited once. It is taken when that begins and not before: one that nobody awaits stays in.
+    """
+    def __await__(self, /) -> ByteReady: ...
+    def __iter__(self, /) -> ByteReady: ...
+    def __next__(self, /) -> Any: ...
+    def close(self, /) -> None:
+        """
+        As of a coroutine.
+        """
+    def send(self, /, value: Any) -> Any:
+        """
+        As of a coroutine.
+        """
+    def throw(self, /, *error) -> Any:
+        """
+        As of a coroutine.
         """
 
 @final

@@ -13,10 +13,10 @@ use crate::{
 };
 use pyo3::{
     PyTraverseError, PyVisit,
-    exceptions::{PyMemoryError, PyTypeError, PyValueError},
-    ffi,
+    exceptions::{PyMemoryError, PyStopIteration, PyTypeError, PyValueError},
+    ffi, intern,
     prelude::*,
-    types::PyBytes,
+    types::{PyBytes, PyTuple},
 };
 use std::{
     mem::MaybeUninit,
@@ -440,23 +440,8 @@ impl ByteItems {
         slf
     }
 
-    fn __anext__(slf: Py<Self>) -> Py<Self> {
-        slf
-    }
-
-    /// A message is taken now and not before: nothing suspends between this and the delivery.
-    fn __await__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        let py = slf.py();
-        let this = slf.borrow();
-        if this.at_once && turn::within(false) {
-            if let Ok(Some(message)) = this.queue.get().get_step(py) {
-                let message = Some(message.unbind());
-                return Ok(Bound::new(py, Arrived { message })?.into_any());
-            }
-        }
-        let wait = this.wait.clone_ref(py);
-        drop(this);
-        wait.into_bound(py).call1((slf,))?.call_method0("__await__")
+    fn __anext__(slf: Py<Self>) -> ByteReady {
+        ByteReady { items: slf, wait: None }
     }
 
     #[allow(clippy::needless_pass_by_value)] // PyO3's signature
@@ -466,26 +451,79 @@ impl ByteItems {
     }
 }
 
-/// A message that is on its way to who awaits it.
+/// The next message, to be awaited once. It is taken when that begins and not before: one that nobody awaits stays in.
 #[pyclass(module = "wakefd._wakefd")]
-pub(crate) struct Arrived {
-    message: Option<Py<PyBytes>>,
+pub(crate) struct ByteReady {
+    items: Py<ByteItems>,
+    /// The coroutine, once there was none to take at once.
+    wait: Option<Py<PyAny>>,
 }
 
 #[pymethods]
-impl Arrived {
+impl ByteReady {
+    fn __await__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
     fn __iter__(slf: Py<Self>) -> Py<Self> {
         slf
     }
 
-    #[allow(clippy::unnecessary_wraps)] // PyO3's signature
-    fn __next__(&mut self, py: Python<'_>) -> PyResult<Option<()>> {
-        if let Some(message) = self.message.take() {
-            let message = message.into_bound(py);
-            // SAFETY: both are objects. An exception that is set counts for more than the None that ends an iteration.
-            unsafe { ffi::PyErr_SetObject(ffi::PyExc_StopIteration, message.as_ptr()) };
+    fn __next__(slf: &Bound<'_, Self>) -> PyResult<Option<Py<PyAny>>> {
+        Self::send(slf, slf.py().None()).map(Some)
+    }
+
+    /// As of a coroutine.
+    fn send(slf: &Bound<'_, Self>, value: Py<PyAny>) -> PyResult<Py<PyAny>> {
+        let py = slf.py();
+        if slf.borrow().wait.is_none() {
+            let items = slf.borrow().items.clone_ref(py).into_bound(py);
+            let items = items.borrow();
+            if items.at_once && turn::within(false) {
+                if let Ok(Some(message)) = items.queue.get().get_step(py) {
+                    return Err(PyStopIteration::new_err(message.unbind()));
+                }
+            }
         }
-        Ok(None)
+        Self::coroutine(slf)?.call_method1(py, intern!(py, "send"), (value,))
+    }
+
+    /// As of a coroutine.
+    #[pyo3(signature = (*error))]
+    fn throw(slf: &Bound<'_, Self>, error: &Bound<'_, PyTuple>) -> PyResult<Py<PyAny>> {
+        Self::coroutine(slf)?.call_method1(slf.py(), intern!(slf.py(), "throw"), error)
+    }
+
+    /// As of a coroutine.
+    fn close(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let wait = slf.borrow_mut().wait.take();
+        wait.map_or(Ok(()), |wait| wait.call_method0(py, intern!(py, "close")).map(drop))
+    }
+
+    #[allow(clippy::needless_pass_by_value)] // PyO3's signature
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.items)?;
+        visit.call(&self.wait)
+    }
+
+    fn __clear__(&mut self) {
+        self.wait = None;
+    }
+}
+
+impl ByteReady {
+    /// What waits, made now if it was not before.
+    fn coroutine(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        let py = slf.py();
+        let items = slf.borrow().items.clone_ref(py);
+        if let Some(wait) = &slf.borrow().wait {
+            return Ok(wait.clone_ref(py));
+        }
+        let wait = items.borrow(py).wait.clone_ref(py);
+        let wait = wait.call1(py, (items,))?;
+        slf.borrow_mut().wait = Some(wait.clone_ref(py));
+        Ok(wait)
     }
 }
 

@@ -49,7 +49,7 @@ fn closed_handle() -> PyErr {
 mod _wakefd {
     #[pymodule_export]
     use super::{
-        byte_queue::{Arrived, ByteItems, ByteQueue},
+        byte_queue::{ByteItems, ByteQueue, ByteReady},
         event::{IoEvent, seconds, wait_for_one},
         fast::{install_fast_methods, items},
         hub::{Hub, Reader},
