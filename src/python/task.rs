@@ -155,10 +155,10 @@ impl Items {
         if !self.at_once() || !turn::within(false) {
             return None;
         }
-        let queue = self.queue.get();
-        let item = fast::take(queue).or_else(|| Python::attach(|py| queue.get_step(py, None).ok()?))?;
+        let (queue, py) = (self.queue.get(), ready.py());
+        let item = fast::take(queue, py).or_else(|| fast::attached(py, |py| queue.get_step(py, None).ok()?))?;
         let old = self.used.with(|used| used.replace(ready.to_owned().unbind()));
-        drop(old.map(|old| old.into_bound(ready.py())));
+        drop(old.map(|old| old.into_bound(py)));
         Some(item)
     }
 
