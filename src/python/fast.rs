@@ -371,11 +371,13 @@ unsafe extern "C" fn next(slf: *mut PyObject) -> *mut PyObject {
 /// `None`: an exception is set.
 #[inline]
 fn step(slf: Borrowed<'_, '_, Ready>, value: Borrowed<'_, '_, PyAny>) -> Option<Sent> {
-    if let Some(item) = Ready::at_once(slf) {
-        return Some(Sent::Returned(item));
-    }
+    let failed = match Ready::at_once(slf) {
+        Ok(Some(item)) => return Some(Sent::Returned(item)),
+        Ok(None) => None,
+        Err(error) => Some(error),
+    };
     attached(slf.py(), |py| {
-        let sent = Ready::step(slf, value);
+        let sent = failed.map_or_else(|| Ready::step(slf, value), Err);
         sent.map_err(|error| raise(py, error)).ok()
     })
 }
