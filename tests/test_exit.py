@@ -4,6 +4,7 @@ import _thread
 import asyncio
 import atexit
 import ctypes
+import os
 import subprocess
 import sys
 import threading
@@ -13,8 +14,8 @@ import pytest
 
 import kits
 import lives
-from helpers import HERE, PATIENCE, Thread, stress
-from wakefd import IoEvent
+from helpers import HERE, PATIENCE, Thread, stress, until
+from wakefd import IoEvent, PriorityQueue, Queue, _wakefd
 
 event, other = IoEvent(), IoEvent()
 kept = []  # what only the end of the interpreter drops
@@ -160,6 +161,7 @@ def exits_well(call):
     )
     assert child.returncode == 0, (child.returncode, child.stdout, child.stderr)
     assert "panicked" not in child.stderr
+    return child.stdout
 
 
 @pytest.mark.parametrize("mix", MIXES)
@@ -195,6 +197,108 @@ def drop_at_the_end():
     Thread(event.wait)
     kept.append(Last())
     sys.modules["last"] = Last()
+
+
+def queue_of(item, kind=Queue):
+    q = kind(1)
+    q.put_many([item])
+    return q
+
+
+def with_a_getter():
+    q = Queue()
+    daemon(lambda: q.get_many(1))
+    until(lambda: q.getting)
+    return q
+
+
+def with_a_putter():
+    q = queue_of(1)
+    daemon(lambda: q.put_many([2]))
+    until(lambda: q.putting)
+    return q
+
+
+def shut():
+    q = Queue()
+    q.shutdown()
+    return q
+
+
+def closed():
+    it = IoEvent()
+    it.close()
+    return it
+
+
+def dead():
+    it = IoEvent()
+    os.close(it.fileno())
+    return it
+
+
+def ready(q, at_once=True):
+    """What `__anext__` returns, without the fast way to it."""
+
+    async def wait(_):
+        return 7
+
+    items = _wakefd.Items(q, wait)
+    items.at_once = at_once
+    return items.__anext__()
+
+
+def awaitable(q, at_once):
+    async def wait(it):
+        return await it
+
+    return wait(ready(q, at_once))
+
+
+# In most processes an earlier call has told PyO3 that there is an interpreter, and where the class
+# of an exception is; these make none before the end.
+# What is prepared, the call in `__del__`, and how its result begins.
+FIRST_WORDS = {
+    "put, and more arguments": (Queue, lambda q: q.put(None, False), "None"),
+    "put, by name": (Queue, lambda q: q.put(item=1), "None"),
+    "put_nowait, full": (lambda: queue_of(1), lambda q: q.put_nowait(2), "Full()"),
+    "get_nowait, empty": (Queue, lambda q: q.get_nowait(), "Empty()"),
+    "put_nowait, shut down": (shut, lambda q: q.put_nowait(1), "ShutDown("),
+    "wait, closed": (closed, lambda event: event.wait(0), "ClosedResourceError("),
+    "put, by priority": (PriorityQueue, lambda q: q.put(1), "None"),
+    "put wakes a getter": (with_a_getter, lambda q: q.put(1), "None"),
+    "get wakes a putter": (with_a_putter, lambda q: q.get(), "1"),
+    "notify, refused": (dead, lambda event: event.notify(), "OSError("),
+    "__anext__": (lambda: aiter(Queue()), lambda it: it.__anext__() and None, "None"),
+    "await": (lambda: awaitable(Queue(), False), lambda it: it.send(None), "StopIteration(7)"),
+    "next": (lambda: ready(Queue(), False), next, "StopIteration(7)"),
+    "next, a tuple": (lambda: ready(queue_of((1,))), next, "StopIteration((1,))"),
+    "next, by priority": (lambda: ready(queue_of(1, PriorityQueue)), next, "StopIteration(1)"),
+    "next wakes a putter": (lambda: ready(with_a_putter()), next, "StopIteration(1)"),
+}
+
+
+@pytest.mark.parametrize("what", FIRST_WORDS)
+def test_what_is_dropped_at_the_very_end_aborts_nothing_by_the_first_call_of_its_kind(what):
+    assert exits_well(f"first_words({what!r})").startswith(FIRST_WORDS[what][2])
+
+
+class Speaker:
+    def __init__(self, what):
+        prepare, self.act, _ = FIRST_WORDS[what]
+        self.it = prepare()
+
+    def __del__(self, write=os.write):
+        try:
+            result = self.act(self.it)
+        except BaseException as error:
+            result = error
+        write(1, repr(result).encode())
+
+
+def first_words(what):
+    # Not in this module: its globals may stay, for the sake of daemon threads.
+    sys.modules["last"] = Speaker(what)
 
 
 @pytest.mark.parametrize("begin", ["native", "bare"])

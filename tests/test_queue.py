@@ -322,6 +322,92 @@ def test_an_item_whose_comparison_raises_is_not_accepted():
     assert [q.get() for _ in range(4)] == [0, 1, 2, 3]
 
 
+class Interrupted:
+    """Its comparisons raise now and then, as if a signal had come meanwhile."""
+
+    def __init__(self, rank, errors):
+        self.rank, self.errors = rank, errors
+
+    def __lt__(self, other):
+        if self.errors and (error := self.errors.pop(0)):
+            raise error
+        return self.rank < other.rank
+
+
+def interrupted(count, *errors):
+    """A queue of so many, whose comparisons will raise these, and None of them none."""
+    armed = []
+    q = PriorityQueue()
+    q.put_many([Interrupted(n, armed) for n in range(count)])
+    armed += errors
+    return q, armed
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit])
+@pytest.mark.parametrize("way", ["get_many", "get_many_nowait"])
+def test_an_interrupt_in_a_comparison_is_not_swallowed_and_no_item_is_lost(error, way):
+    for quiet in range(60):
+        q, armed = interrupted(20, *[None] * quiet, error)
+        with pytest.raises(error):
+            getattr(q, way)(20)
+        assert not armed
+        assert q.qsize() == q.unfinished_tasks == 20
+        assert [item.rank for item in q.get_many(20)] == list(range(20))
+
+
+def test_an_interrupt_while_items_are_given_back_is_not_swallowed_either():
+    for quiet in range(30):
+        q, armed = interrupted(20, *[None] * 40, KeyboardInterrupt, *[None] * quiet, SystemExit)
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            q.get_many(20)
+        armed.clear()
+        assert [item.rank for item in q.get_many(20)] == list(range(20))
+
+
+def test_comparisons_that_are_interrupted_for_ever_lose_no_item():
+    q, armed = interrupted(20, *[None] * 40, *[KeyboardInterrupt] * 1000)
+    with pytest.raises(KeyboardInterrupt):
+        q.get_many(20)
+    armed.clear()
+    assert sorted(item.rank for item in q.get_many(20)) == list(range(20))
+
+
+def test_getters_get_what_an_interrupt_gave_back():
+    q, _ = interrupted(20, *[None] * 40, KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt):
+        q.get_many(20)
+    threads = [Thread(q.get) for _ in range(20)]
+    assert sorted(thread.finish().rank for thread in threads) == list(range(20))
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_an_interrupt_in_a_comparison_of_an_async_for_is_not_swallowed(error):
+    q, armed = interrupted(20)
+    got = []
+
+    async def take():
+        async for item in q:
+            got.append(item.rank)
+            if len(got) == 3:  # the first ones have found out that the others need not wait
+                armed.append(error)
+            if len(got) == 20:
+                break
+
+    with pytest.raises(error):
+        asyncio.run(take())
+    assert not armed
+    assert got + [item.rank for item in q.get_many(20)] == list(range(20))
+
+
+def test_an_exception_from_a_comparison_of_get_many_comes_again():
+    q, armed = interrupted(20, *[None] * 40, ValueError, ValueError)
+    got = q.get_many(20)
+    assert armed == [ValueError] and 0 < len(got) < 20
+    with pytest.raises(ValueError):
+        q.get_many(20)
+    assert [item.rank for item in got + q.get_many(20)] == list(range(20))
+
+
 def test_a_comparison_that_raises_at_get_loses_nothing():
     q = PriorityQueue()
     q.put_many(items := [Odd(n) for n in range(5)])

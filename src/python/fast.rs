@@ -44,12 +44,11 @@ unsafe extern "C" fn method<M: Fast>(
     count: ffi::Py_ssize_t,
     names: *mut PyObject,
 ) -> *mut PyObject {
+    // SAFETY: CPython has attached this thread.
+    let py = unsafe { Python::assume_attached() };
     if count == M::TAKES && names.is_null() {
-        // SAFETY: CPython has attached this thread, checked the class, and holds a reference during the call.
-        let (py, this) = unsafe {
-            let py = Python::assume_attached();
-            (py, Borrowed::from_ptr(py, slf).cast_unchecked::<M::Class>())
-        };
+        // SAFETY: CPython has checked the class, and holds a reference during the call.
+        let this = unsafe { Borrowed::from_ptr(py, slf).cast_unchecked::<M::Class>() };
         let argument = if M::TAKES == 0 {
             ptr::null_mut()
         } else {
@@ -60,7 +59,7 @@ unsafe extern "C" fn method<M: Fast>(
             return result;
         }
     }
-    Python::attach(|py| {
+    attached(py, |py| {
         // SAFETY: as above.
         let result = unsafe { original::<M>(py, slf, args, count, names) };
         result.map_or_else(|error| raise(py, error), Py::into_ptr)
@@ -99,6 +98,17 @@ unsafe fn original<M: Fast>(
     original.call(py, positional, Some(&keywords))
 }
 
+/// Has PyO3 know that this thread is attached: CPython called us, not PyO3's wrapper.
+///
+/// `Python::attach` would first ask whether it may attach. While the interpreter ends it may not, but `__del__` still runs,
+/// and calls us: it would panic, and a panic must not get out to CPython.
+#[inline]
+pub(super) fn attached<R>(py: Python<'_>, act: impl FnOnce(Python<'_>) -> R) -> R {
+    let _ = py;
+    // SAFETY: `py` proves that this thread is attached. What has a thread state may take it once more, and let go of it.
+    unsafe { Python::attach_unchecked(act) }
+}
+
 fn raise(py: Python<'_>, error: PyErr) -> *mut PyObject {
     error.restore(py);
     ptr::null_mut()
@@ -127,6 +137,7 @@ fn install<M: Fast>(py: Python<'_>) -> PyResult<()> {
 /// Put faster methods before some of these. To be called at the import.
 #[pyfunction]
 pub(super) fn install_fast_methods(py: Python<'_>) -> PyResult<()> {
+    super::find_exceptions(py);
     let version: String = py.import("sys")?.getattr("version")?.extract()?;
     exclusive::free_threaded(version.contains("free-threading")); // whether it runs without the GIL may change with an import
     install::<Notify>(py)?;
@@ -182,7 +193,7 @@ fn flag(py: Python<'_>, result: std::io::Result<bool>) -> *mut PyObject {
     match result {
         // SAFETY: immortal, or counted as any other.
         Ok(flag) => unsafe { ffi::PyBool_FromLong(flag.into()) },
-        Err(error) => Python::attach(|_| raise(py, os_error(error))),
+        Err(error) => attached(py, |py| raise(py, os_error(error))),
     }
 }
 
@@ -204,7 +215,7 @@ fn put(queue: &Queue, py: Python<'_>, item: *mut PyObject) -> Option<*mut PyObje
     match put {
         Ok(getter) => {
             if getter.is_some() {
-                Python::attach(|py| queue.wake(py, Side::Get, getter));
+                attached(py, |py| queue.wake(py, Side::Get, getter));
             }
             Some(py.None().into_ptr())
         }
@@ -216,13 +227,13 @@ fn put(queue: &Queue, py: Python<'_>, item: *mut PyObject) -> Option<*mut PyObje
 }
 
 #[inline]
-fn get(queue: &Queue, _: Python<'_>, _: *mut PyObject) -> Option<*mut PyObject> {
-    take(queue).map(Py::into_ptr)
+fn get(queue: &Queue, py: Python<'_>, _: *mut PyObject) -> Option<*mut PyObject> {
+    take(queue, py).map(Py::into_ptr)
 }
 
 /// There is an item, and no event to show it to but the first putter's.
 #[inline]
-pub(super) fn take(queue: &Queue) -> Option<Py<PyAny>> {
+pub(super) fn take(queue: &Queue, py: Python<'_>) -> Option<Py<PyAny>> {
     if queue.heap {
         return None;
     }
@@ -230,7 +241,7 @@ pub(super) fn take(queue: &Queue) -> Option<Py<PyAny>> {
         .state
         .with(|state| if state.shows() { None } else { state.queue.get().ok() })?;
     if putter.is_some() {
-        Python::attach(|py| queue.wake(py, Side::Put, putter));
+        attached(py, |py| queue.wake(py, Side::Put, putter));
     }
     Some(item)
 }
@@ -306,7 +317,9 @@ unsafe extern "C" fn anext(slf: *mut PyObject) -> *mut PyObject {
     if let Some(used) = Items::used(slf) {
         return used.into_ptr();
     }
-    Python::attach(|py| Items::new_ready(slf).map_or_else(|error| raise(py, error), Py::into_ptr))
+    attached(slf.py(), |py| {
+        Items::new_ready(slf).map_or_else(|error| raise(py, error), Py::into_ptr)
+    })
 }
 
 /// # Safety
@@ -358,11 +371,13 @@ unsafe extern "C" fn next(slf: *mut PyObject) -> *mut PyObject {
 /// `None`: an exception is set.
 #[inline]
 fn step(slf: Borrowed<'_, '_, Ready>, value: Borrowed<'_, '_, PyAny>) -> Option<Sent> {
-    if let Some(item) = Ready::at_once(slf) {
-        return Some(Sent::Returned(item));
-    }
-    Python::attach(|py| {
-        let sent = Ready::step(slf, value);
+    let failed = match Ready::at_once(slf) {
+        Ok(Some(item)) => return Some(Sent::Returned(item)),
+        Ok(None) => None,
+        Err(error) => Some(error),
+    };
+    attached(slf.py(), |py| {
+        let sent = failed.map_or_else(|| Ready::step(slf, value), Err);
         sent.map_err(|error| raise(py, error)).ok()
     })
 }
@@ -372,8 +387,7 @@ fn step(slf: Borrowed<'_, '_, Ready>, value: Borrowed<'_, '_, PyAny>) -> Option<
 fn stop(item: Bound<'_, PyAny>) -> *mut PyObject {
     if item.is_instance_of::<PyTuple>() || item.is_instance_of::<PyBaseException>() {
         // As it is, it would be taken apart, or raised.
-        let error = PyStopIteration::new_err((item.unbind(),));
-        return Python::attach(|py| raise(py, error));
+        return attached(item.py(), |py| raise(py, PyStopIteration::new_err((item.unbind(),))));
     }
     // SAFETY: objects, and this thread is attached.
     unsafe { ffi::PyErr_SetObject(ffi::PyExc_StopIteration, item.as_ptr()) };

@@ -21,6 +21,22 @@ use std::io;
 pyo3::import_exception!(wakefd._errors, ClosedResourceError);
 pyo3::import_exception!(wakefd._errors, LoopClosedError);
 
+/// Finds what is raised of other modules' classes, at the import.
+///
+/// PyO3 would look for each when it is first raised. While the interpreter ends nothing can be imported: it would panic on
+/// the way out to CPython, which aborts the process.
+fn find_exceptions(py: Python<'_>) {
+    for class in [
+        py.get_type::<ClosedResourceError>(),
+        py.get_type::<LoopClosedError>(),
+        py.get_type::<queue::Empty>(),
+        py.get_type::<queue::Full>(),
+        py.get_type::<queue::QueueShutDown>(),
+    ] {
+        drop(class); // PyO3 keeps it
+    }
+}
+
 /// Keeps the errno; OSError then picks its subclass itself.
 fn os_error(error: io::Error) -> PyErr {
     match error.raw_os_error() {

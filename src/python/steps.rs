@@ -9,7 +9,7 @@ use super::{
     queue::{Empty, Full, Queue, QueueShutDown},
 };
 use crate::queue::{self, Number, Refusal, Side};
-use pyo3::{ffi, prelude::*, types::PyList};
+use pyo3::{exceptions::PyException, ffi, prelude::*, types::PyList};
 use std::{collections::VecDeque, io, mem, sync::atomic::Ordering::Relaxed, time::Instant};
 
 pub(super) type Core = queue::Queue<Py<PyAny>, Py<IoEvent>>;
@@ -326,7 +326,10 @@ impl Queue {
         }
     }
 
-    /// Of a heap, one by one. An exception from a comparison leaves what was not taken yet.
+    /// Of a heap, one by one. An exception from a comparison leaves what was not taken yet, and comes again.
+    ///
+    /// What does not (see `or_again`) is raised, and what was taken goes back. To return the items and have the interrupt come
+    /// again would lose them: it would come as soon as this call has ended, before the caller has assigned them.
     fn get_sorted<'py>(
         &self,
         py: Python<'py>,
@@ -335,20 +338,27 @@ impl Queue {
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let list = new_list(py, 0)?;
         let mut next = self.get_step(py, spot)?;
-        while let Some(item) = next {
+        let mut failed = None;
+        while let Some(item) = next.take() {
             if let Err(error) = list.append(&item) {
-                self.give_back(py, item); // no memory
-                if list.is_empty() {
-                    return Err(error);
+                let given = self.give_back(py, item); // no memory
+                failed = given.err().or_else(|| list.is_empty().then_some(error));
+            } else if list.len() < most {
+                match or_again(py, self.get_step(py, None)) {
+                    Ok(item) => next = item,
+                    Err(error) => failed = Some(error),
                 }
-                break;
             }
-            if list.len() == most {
-                break;
-            }
-            next = self.get_step(py, None).unwrap_or_default(); // an error comes again at the next get
         }
-        Ok((!list.is_empty()).then(|| list.into_any()))
+        let Some(mut failed) = failed else {
+            return Ok((!list.is_empty()).then(|| list.into_any()));
+        };
+        for item in &list {
+            if let Err(error) = self.give_back(py, item.unbind()) {
+                failed = error;
+            }
+        }
+        Err(failed)
     }
 
     /// Tries, and sleeps in between, until it is done or the time is up (`None`).
@@ -488,8 +498,11 @@ impl Queue {
         self.state.with(|state| look(&state.queue))
     }
 
-    fn give_back(&self, py: Python<'_>, item: Py<PyAny>) {
+    /// # Errors
+    /// What a comparison raised that does not come again. The item is in nevertheless.
+    fn give_back(&self, py: Python<'_>, item: Py<PyAny>) -> PyResult<()> {
         let mut item = Some(item);
+        let mut interrupted = Ok(());
         let mut attempts = self.peace.attempts();
         while let Some(it) = item.take() {
             let plan = if self.heap {
@@ -497,6 +510,11 @@ impl Queue {
                 match Plan::push(self, py, &it) {
                     Ok(Some(plan)) => Some(plan),
                     Ok(None) => {
+                        item = Some(it);
+                        continue;
+                    }
+                    Err(error) if interrupted.is_ok() && !comes_again(py, &error) => {
+                        interrupted = Err(error); // the comparison itself may be all right
                         item = Some(it);
                         continue;
                     }
@@ -521,6 +539,7 @@ impl Queue {
                 Err(again) => item = again,
             }
         }
+        interrupted
     }
 }
 
@@ -536,6 +555,19 @@ fn put(queue: &mut Core, item: &mut Option<Py<PyAny>>) -> Result<((), Option<Py<
             Err(refusal)
         }
     }
+}
+
+/// An exception from a comparison comes again at the next attempt: here it is as if there were nothing.
+///
+/// # Errors
+/// What does not come again: KeyboardInterrupt, SystemExit and the like, which a signal handler may have raised while a
+/// comparison ran. Who drops it has swallowed it.
+pub(super) fn or_again<T>(py: Python<'_>, result: PyResult<Option<T>>) -> PyResult<Option<T>> {
+    result.or_else(|error| if comes_again(py, &error) { Ok(None) } else { Err(error) })
+}
+
+fn comes_again(py: Python<'_>, error: &PyErr) -> bool {
+    error.is_instance_of::<PyException>(py)
 }
 
 pub(super) fn new_list(py: Python<'_>, count: usize) -> PyResult<Bound<'_, PyList>> {

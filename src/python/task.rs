@@ -5,7 +5,7 @@ use super::{
     exclusive::Exclusive,
     fast,
     queue::{Queue, at_least_one},
-    steps::Spot,
+    steps::{Spot, or_again},
     turn,
 };
 use pyo3::{
@@ -151,15 +151,20 @@ impl Items {
     }
 
     #[inline]
-    fn at_once_for(&self, ready: Borrowed<'_, '_, Ready>) -> Option<Py<PyAny>> {
+    fn at_once_for(&self, ready: Borrowed<'_, '_, Ready>) -> PyResult<Option<Py<PyAny>>> {
         if !self.at_once() || !turn::within(false) {
-            return None;
+            return Ok(None);
         }
-        let queue = self.queue.get();
-        let item = fast::take(queue).or_else(|| Python::attach(|py| queue.get_step(py, None).ok()?))?;
-        let old = self.used.with(|used| used.replace(ready.to_owned().unbind()));
-        drop(old.map(|old| old.into_bound(ready.py())));
-        Some(item)
+        let (queue, py) = (self.queue.get(), ready.py());
+        let mut item = fast::take(queue, py);
+        if item.is_none() {
+            item = fast::attached(py, |py| or_again(py, queue.get_step(py, None)))?;
+        }
+        if item.is_some() {
+            let old = self.used.with(|used| used.replace(ready.to_owned().unbind()));
+            drop(old.map(|old| old.into_bound(py)));
+        }
+        Ok(item)
     }
 
     #[cold]
@@ -213,9 +218,11 @@ impl Ready {
     }
 
     fn send(slf: Borrowed<'_, '_, Self>, value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-        match Self::at_once(slf)
-            .map_or_else(|| Self::step(slf, value.as_borrowed()), |item| Ok(Sent::Returned(item)))?
-        {
+        let sent = match Self::at_once(slf)? {
+            Some(item) => Sent::Returned(item),
+            None => Self::step(slf, value.as_borrowed())?,
+        };
+        match sent {
             Sent::Yielded(it) => Ok(it),
             Sent::Returned(item) => Err(PyStopIteration::new_err((item,))),
         }
@@ -274,15 +281,18 @@ impl Ready {
 
     /// An item that is there, if the loop bears it and this turn's time is not used up.
     #[inline]
-    pub(super) fn at_once(slf: Borrowed<'_, '_, Self>) -> Option<Py<PyAny>> {
+    ///
+    /// # Errors
+    /// What would not come again in the coroutine that waits.
+    pub(super) fn at_once(slf: Borrowed<'_, '_, Self>) -> PyResult<Option<Py<PyAny>>> {
         let (this, py) = (slf.get(), slf.py());
         let stage = this.stage.with(|stage| mem::replace(stage, Stage::Spent));
         let item = match &stage {
             Stage::Fresh(items) => items.get().at_once_for(slf),
-            Stage::Waiting(_) | Stage::Spent => None,
+            Stage::Waiting(_) | Stage::Spent => Ok(None),
         };
         match (&item, stage) {
-            (Some(_), Stage::Fresh(items)) => drop(items.into_bound(py)),
+            (Ok(Some(_)) | Err(_), Stage::Fresh(items)) => drop(items.into_bound(py)),
             (_, stage) => this.stage.with(|it| *it = stage),
         }
         item
