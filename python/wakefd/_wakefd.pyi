@@ -165,7 +165,7 @@ class ByteReady:
         """
         As of a coroutine.
         """
-    def throw(self, /, *error) -> Any:
+    def throw(self, /, error: Any, value: Any | None = None, traceback: Any | None = None) -> Any:
         """
         As of a coroutine.
         """

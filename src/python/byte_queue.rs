@@ -16,7 +16,7 @@ use pyo3::{
     exceptions::{PyMemoryError, PyStopIteration, PyTypeError, PyValueError},
     ffi, intern,
     prelude::*,
-    types::{PyBytes, PyTuple},
+    types::PyBytes,
 };
 use std::{
     mem::MaybeUninit,
@@ -489,9 +489,18 @@ impl ByteReady {
     }
 
     /// As of a coroutine.
-    #[pyo3(signature = (*error))]
-    fn throw(slf: &Bound<'_, Self>, error: &Bound<'_, PyTuple>) -> PyResult<Py<PyAny>> {
-        Self::coroutine(slf)?.call_method1(slf.py(), intern!(slf.py(), "throw"), error)
+    #[pyo3(signature = (error, value=None, traceback=None))]
+    fn throw(
+        slf: &Bound<'_, Self>,
+        error: Py<PyAny>,
+        value: Option<Py<PyAny>>,
+        traceback: Option<Py<PyAny>>,
+    ) -> PyResult<Py<PyAny>> {
+        let throw = Self::coroutine(slf)?.getattr(slf.py(), intern!(slf.py(), "throw"))?;
+        match (value, traceback) {
+            (None, None) => throw.call1(slf.py(), (error,)), // more than one is deprecated
+            (value, traceback) => throw.call1(slf.py(), (error, value, traceback)),
+        }
     }
 
     /// As of a coroutine.
