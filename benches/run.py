@@ -21,13 +21,12 @@ import first_of
 import house
 import memory
 import micro
+import native
 import pingpong
 import portal
 import queues
 import selector_loop
 from house import Row, middle
-
-import native
 
 GROUPS = {
     "micro": (micro.rows, "notify and clear in one thread, nobody waits"),
