@@ -463,6 +463,7 @@ mod memory {
             }
         }
 
+        #[cfg(unix)] // nobody forks elsewhere
         pub(super) unsafe fn renew(_: NonNull<u64>, _: usize) -> bool {
             false
         }
@@ -489,6 +490,7 @@ mod memory {
         ///
         /// # Safety
         /// It is the caller's alone.
+        #[cfg(unix)] // nobody forks elsewhere
         pub(super) unsafe fn clear(&self, at: usize, units: usize) {
             // SAFETY: so says the caller.
             unsafe {

@@ -68,7 +68,7 @@ pub(crate) enum Refusal {
     /// The byte queue is shut down.
     Shut,
     /// The operating system's.
-    System(io::Error),
+    System(#[cfg_attr(not(unix), allow(dead_code))] io::Error),
 }
 
 impl From<io::Error> for Refusal {
