@@ -45,6 +45,7 @@ impl Owned {
     }
 
     /// Nobody has found out so far that the number is not ours. (To look each time would cost a system call.)
+    #[allow(dead_code)] // asked by eventfds only
     #[inline]
     pub(crate) fn may_be_ours(&self) -> bool {
         !self.gone.load(Relaxed)
