@@ -98,6 +98,14 @@ def test_after_close_the_argument_is_stale():
             getattr(handle, name)
 
 
+def test_an_argument_of_the_next_handle_is_ebadf_before_there_is_one():
+    event = IoEvent()
+    event.notify()
+    with event.native() as handle:
+        argument = handle.argument
+    assert [f(argument + (1 << 24)) for f in EVERY] == [-errno.EBADF] * len(EVERY)
+
+
 def test_holds_keep_the_event_alive_until_the_last_is_given_back():
     event = IoEvent()
     fd = event.fileno()
