@@ -193,10 +193,10 @@ pub(crate) unsafe fn reset_lock() {
 
 impl Event {
     pub(crate) fn new() -> EventRef {
-        if RESTING.load(Relaxed) > 0
-            && let Some(event) = Self::again()
-        {
-            return event;
+        if RESTING.load(Relaxed) > 0 {
+            if let Some(event) = Self::again() {
+                return event;
+            }
         }
         #[cfg(all(test, any(loom, wakefd_steps)))]
         ALIVE.fetch_add(1, Relaxed);
