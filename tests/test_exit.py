@@ -15,7 +15,7 @@ import pytest
 import kits
 import lives
 from helpers import HERE, PATIENCE, Thread, stress, until
-from wakefd import IoEvent, PriorityQueue, Queue, _wakefd
+from wakefd import IoEvent, PriorityQueue, Queue, QueueShutDown, _wakefd
 
 event, other = IoEvent(), IoEvent()
 kept = []  # what only the end of the interpreter drops
@@ -261,9 +261,10 @@ def awaitable(q, at_once):
 FIRST_WORDS = {
     "put, and more arguments": (Queue, lambda q: q.put(None, False), "None"),
     "put, by name": (Queue, lambda q: q.put(item=1), "None"),
-    "put_nowait, full": (lambda: queue_of(1), lambda q: q.put_nowait(2), "Full()"),
+    "put_nowait, full": (lambda: queue_of(1), lambda q: q.put_nowait(2), "QueueFull()"),
     "get_nowait, empty": (Queue, lambda q: q.get_nowait(), "Empty()"),
-    "put_nowait, shut down": (shut, lambda q: q.put_nowait(1), "ShutDown("),
+    "put_nowait, shut down": (shut, lambda q: q.put_nowait(1), QueueShutDown.__name__ + "("),
+    "put_many, shut down": (shut, lambda q: q.put_many([1]), QueueShutDown.__name__ + "("),
     "wait, closed": (closed, lambda event: event.wait(0), "ClosedResourceError("),
     "put, by priority": (PriorityQueue, lambda q: q.put(1), "None"),
     "put wakes a getter": (with_a_getter, lambda q: q.put(1), "None"),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from wakefd import _wakefd
 from wakefd._any import any_notified, wait_any
 from wakefd._byte_queue import ByteQueue
-from wakefd._errors import ClosedResourceError, LoopClosedError, QueueShutDown
+from wakefd._errors import ClosedResourceError, LoopClosedError, QueueFull, QueueShutDown
 from wakefd._event import IoEvent
 from wakefd._native import NativeHandle, get_include
 from wakefd._portal import Portal, wrap_future
@@ -49,6 +49,7 @@ __all__ = [
     "Portal",
     "PriorityQueue",
     "Queue",
+    "QueueFull",
     "QueueShutDown",
     "SelectorEventLoop",
     "SyncQueue",

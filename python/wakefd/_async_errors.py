@@ -9,10 +9,10 @@ if sys.version_info >= (3, 13):
     from asyncio import QueueShutDown as AsyncQueueShutDown
 else:
 
-    class QueueShutDown(Exception):  # noqa: N818 - the standard library's word
+    class AsyncQueueShutDown(Exception):  # noqa: N818 - the standard library's word
         """The queue is shut down: nothing can be put, and nothing is left to get."""
 
-    AsyncQueueShutDown = QueueShutDown
+        __module__ = "wakefd"
 
 
 def renamed(error: Exception) -> Exception:

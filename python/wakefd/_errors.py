@@ -1,17 +1,37 @@
-"""What wakefd raises of its own."""
+"""The exceptions of wakefd's own. Each is named, and so pickled, as it is imported: `wakefd.X`."""
 
+import queue
 import sys
+from typing import TYPE_CHECKING
 
+# QueueShutDown is the standard library's own class where there is one. Type checkers are shown a
+# subclass there, because `accepted` is set on every QueueShutDown that a queue of wakefd raises.
 if sys.version_info >= (3, 13):
-    from queue import ShutDown as QueueShutDown
+    _ShutDown = queue.ShutDown
 else:
+    _ShutDown = Exception
 
-    class ShutDown(Exception):  # noqa: N818 - the standard library's word
+if TYPE_CHECKING or sys.version_info < (3, 13):
+
+    class QueueShutDown(_ShutDown):
         """The queue is shut down: nothing can be put, and nothing is left to get."""
 
         __module__ = "wakefd"
 
-    QueueShutDown = ShutDown
+        accepted: int = 0
+        """The number of items that `put_many` put before the shutdown: the first of those given."""
+
+else:
+    QueueShutDown = _ShutDown
+
+
+class QueueFull(queue.Full):
+    """There was no room in the queue, or not in time."""
+
+    __module__ = "wakefd"
+
+    accepted: int = 0
+    """The number of items that `put_many` put before it gave up: the first of those given."""
 
 
 class ClosedResourceError(RuntimeError):
@@ -26,4 +46,4 @@ class LoopClosedError(RuntimeError):
     __module__ = "wakefd"
 
 
-__all__ = ["ClosedResourceError", "LoopClosedError", "QueueShutDown"]
+__all__ = ["ClosedResourceError", "LoopClosedError", "QueueFull", "QueueShutDown"]

@@ -276,7 +276,7 @@ impl ByteQueue {
         }
         match nothing {
             Nothing::Yet => Ok(taken),
-            Nothing::Ever => Err(shut(Side::Get)),
+            Nothing::Ever => Err(shut(py, Side::Get)),
         }
     }
 

@@ -30,7 +30,7 @@ fn find_exceptions(py: Python<'_>) {
         py.get_type::<ClosedResourceError>(),
         py.get_type::<LoopClosedError>(),
         py.get_type::<queue::Empty>(),
-        py.get_type::<queue::Full>(),
+        py.get_type::<queue::QueueFull>(),
         py.get_type::<queue::QueueShutDown>(),
     ] {
         drop(class); // PyO3 keeps it

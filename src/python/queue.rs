@@ -17,7 +17,7 @@ use pyo3::{
 use std::{collections::VecDeque, mem, time::Instant};
 
 pyo3::import_exception!(queue, Empty);
-pyo3::import_exception!(queue, Full);
+pyo3::import_exception!(wakefd._errors, QueueFull);
 pyo3::import_exception!(wakefd._errors, QueueShutDown);
 
 /// Whatever Python takes for a condition, as the standard library's queues do.
@@ -65,8 +65,8 @@ impl Queue {
     /// Callable from any thread; blocks it, lets other threads run meanwhile, and Ctrl-C works. Not for a thread that runs an
     /// event loop, if there is a maxsize: `await queue.async_put(item)` there.
     ///
-    /// Raise queue.Full if there was no room in time, QueueShutDown if the queue is shut down, or is meanwhile; ValueError if
-    /// the timeout is negative. Never because a wake-up was refused: the item is in, and the refusal is logged.
+    /// Raise QueueFull (a queue.Full) if there was no room in time, QueueShutDown if the queue is shut down, or is meanwhile;
+    /// ValueError if the timeout is negative. Never because a wake-up was refused: the item is in, and the refusal is logged.
     #[pyo3(signature = (item, block=Truth(true), timeout=None))]
     fn put(&self, py: Python<'_>, item: Py<PyAny>, block: Truth, timeout: Option<f64>) -> PyResult<()> {
         let deadline = if block.0 { deadline(timeout)? } else { None };
@@ -75,29 +75,30 @@ impl Queue {
             return Ok(());
         }
         if !block.0 {
-            return Err(full());
+            return Err(full(py));
         }
         self.block(py, Side::Put, deadline, |spot| {
             Ok(self.put_step(py, spot, &mut item)?.then_some(()))
         })?
-        .ok_or_else(full)
+        .ok_or_else(|| full(py))
     }
 
     /// Put an item at once. Callable from any thread, from `__del__`, weakref callbacks and signal handlers.
     ///
-    /// Raise queue.Full if there is no room, QueueShutDown if the queue is shut down.
+    /// Raise QueueFull (a queue.Full) if there is no room, QueueShutDown if the queue is shut down.
     fn put_nowait(&self, py: Python<'_>, item: Py<PyAny>) -> PyResult<()> {
         if self.put_step(py, None, &mut Some(item))? {
             Ok(())
         } else {
-            Err(full())
+            Err(full(py))
         }
     }
 
     /// Put all items of an iterable, which is read to its end first; wait for room item by item, at most `timeout` seconds in
     /// all.
     ///
-    /// Raise what put() raises. The attribute `accepted` of a Full or QueueShutDown tells how many went in; they are the first.
+    /// Raise what put() raises. The attribute `accepted` of a QueueFull or QueueShutDown is the number of items that went in: the
+    /// first of those given.
     #[pyo3(signature = (items, timeout=None))]
     fn put_many(&self, py: Python<'_>, items: &Bound<'_, PyAny>, timeout: Option<f64>) -> PyResult<()> {
         let mut items: VecDeque<Py<PyAny>> = items
@@ -108,9 +109,9 @@ impl Queue {
         let deadline = deadline(timeout)?;
         let result = self
             .block(py, Side::Put, deadline, |spot| self.put_many_step(py, spot, &mut items))
-            .and_then(|done| done.ok_or_else(full));
+            .and_then(|done| done.ok_or_else(|| full(py)));
         result.inspect_err(|error| {
-            if error.is_instance_of::<Full>(py) || error.is_instance_of::<QueueShutDown>(py) {
+            if error.is_instance_of::<QueueFull>(py) || error.is_instance_of::<QueueShutDown>(py) {
                 let _ = error.value(py).setattr("accepted", all - items.len());
             }
         })

@@ -6,10 +6,10 @@
 use super::{
     event::{self, IoEvent},
     heap::Plan,
-    queue::{Empty, Full, Queue, QueueShutDown},
+    queue::{Empty, Queue, QueueFull, QueueShutDown},
 };
 use crate::queue::{self, Number, Refusal, Side};
-use pyo3::{exceptions::PyException, ffi, prelude::*, types::PyList};
+use pyo3::{PyTypeInfo, call::PyCallArgs, exceptions::PyException, ffi, intern, prelude::*, types::PyList};
 use std::{collections::VecDeque, io, mem, sync::atomic::Ordering::Relaxed, time::Instant};
 
 pub(super) type Core = queue::Queue<Py<PyAny>, Py<IoEvent>>;
@@ -165,7 +165,7 @@ impl Queue {
             }
             Err(Refusal::NotNow) => Ok(Step::NotNow),
             Err(Refusal::Changed) => Ok(Step::Changed),
-            Err(Refusal::Shut) => Err(shut(side)),
+            Err(Refusal::Shut) => Err(shut(py, side)),
         }
     }
 
@@ -286,7 +286,7 @@ impl Queue {
         }
         match result {
             Ok(item) => Ok(Some(item)),
-            Err(Refusal::Shut) => Err(shut(Side::Get)),
+            Err(Refusal::Shut) => Err(shut(py, Side::Get)),
             Err(_) => Ok(None),
         }
     }
@@ -577,11 +577,27 @@ pub(super) fn new_list(py: Python<'_>, count: usize) -> PyResult<Bound<'_, PyLis
     Ok(list.cast_into::<PyList>()?)
 }
 
-pub(super) fn shut(side: Side) -> PyErr {
-    QueueShutDown::new_err(match side {
+pub(super) fn shut(py: Python<'_>, side: Side) -> PyErr {
+    let why = match side {
         Side::Get => "the queue is shut down, and empty",
         Side::Put => "the queue is shut down",
-    })
+    };
+    refusal::<QueueShutDown>(py, (why,))
+}
+
+pub(super) fn full(py: Python<'_>) -> PyErr {
+    refusal::<QueueFull>(py, ())
+}
+
+/// An exception with the attribute `accepted`, which the standard library's QueueShutDown does not have by itself.
+///
+/// The exception is made at once: PyO3 makes a lazy one by an attach of its own, which panics while the interpreter ends.
+fn refusal<'py, E: PyTypeInfo>(py: Python<'py>, args: impl PyCallArgs<'py>) -> PyErr {
+    let error = py.get_type::<E>().call1(args).and_then(|error| {
+        error.setattr(intern!(py, "accepted"), 0)?;
+        Ok(PyErr::from_value(error))
+    });
+    error.unwrap_or_else(|failed| failed)
 }
 
 /// Of a wake-up that was refused.
@@ -596,8 +612,4 @@ pub(super) fn report(py: Python<'_>, error: io::Error) {
 
 pub(super) fn empty() -> PyErr {
     Empty::new_err(())
-}
-
-pub(super) fn full() -> PyErr {
-    Full::new_err(())
 }
