@@ -351,7 +351,7 @@ async def test_a_cancelled_get_loses_nothing(kit, q, push):
 
 
 async def test_a_flood_leaves_the_loop_its_turns(kit):
-    q = ByteQueue(1 << 16, 8)
+    q = ByteQueue(1 << 19, 8)
     with pusher(q) as push:
         count = 0
         while push(b"") == 1:
@@ -373,7 +373,7 @@ async def test_a_flood_leaves_the_loop_its_turns(kit):
                 break
         done = True
         await task.join()
-    # 8192 messages take some times the half millisecond of a turn.
+    # 65,536 messages take many times the half millisecond of a turn.
     assert turns >= 3
 
 

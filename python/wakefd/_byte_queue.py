@@ -1,13 +1,13 @@
 """`ByteQueue`: the compiled one, and what needs an event loop."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, SupportsFloat, SupportsIndex
+from typing import TYPE_CHECKING, Any, Self, SupportsFloat, SupportsIndex
 
 from wakefd import _loops, _wakefd
 from wakefd._errors import QueueShutDown
 from wakefd._native import NativeHandle
-from wakefd._wakefd import ByteItems, turn_ended
+from wakefd._wakefd import Items, items, turn_ended
 
 _Seconds = SupportsFloat | SupportsIndex | None
 
@@ -99,16 +99,18 @@ class ByteQueue(_wakefd.ByteQueue):
             except QueueShutDown:
                 return
             yield message
+            del message  # the next get() may wait for long
 
-    def __aiter__(self) -> ByteItems:
+    def __aiter__(self) -> AsyncIterator[bytes]:
         """Take message by message, waiting while there is none. Ends at shutdown.
 
         What the loop's body does not get to, because it breaks or is cancelled, stays in.
         """
-        return ByteItems(self, self._next)
+        iterator: Any = items(self, self._next)  # it does not know of bytes
+        return iterator  # type: ignore[no-any-return]
 
-    async def _next(self, items: ByteItems) -> bytes:
-        """For `ByteItems`: the next is not there yet, or the loop must have its turn first."""
+    async def _next(self, items: Items) -> bytes:
+        """For `Items`: the next is not there yet, or the loop must have its turn first."""
         items.at_once = _loops.at_once()
         try:
             return await self.async_get()

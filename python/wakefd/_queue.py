@@ -152,6 +152,7 @@ class Queue(_wakefd.Queue, Generic[_T]):
             except QueueShutDown:
                 return
             yield item
+            del item  # the next get() may wait for long
 
     def __aiter__(self) -> AsyncIterator[_T]:
         """Take item by item, waiting while there is none. Ends at shutdown.

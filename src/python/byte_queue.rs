@@ -12,9 +12,8 @@ use crate::{
     ring::{Nothing, Take},
 };
 use pyo3::{
-    PyTraverseError, PyVisit,
-    exceptions::{PyMemoryError, PyStopIteration, PyTypeError, PyValueError},
-    ffi, intern,
+    exceptions::{PyMemoryError, PyTypeError, PyValueError},
+    ffi,
     prelude::*,
     types::PyBytes,
 };
@@ -281,7 +280,7 @@ impl ByteQueue {
     }
 
     #[inline]
-    fn get_step<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+    pub(super) fn get_step<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
         let Some(message) = self.step(py, take_one)? else {
             return Ok(None);
         };
@@ -411,128 +410,6 @@ impl Drop for Writable<'_> {
     fn drop(&mut self) {
         // SAFETY: it was got, and the GIL is held.
         unsafe { ffi::PyBuffer_Release(&raw mut *self.view) };
-    }
-}
-
-/// The messages one by one, for `async for`: an iterator, and what it gives to be awaited.
-#[pyclass(module = "wakefd._wakefd")]
-pub(crate) struct ByteItems {
-    queue: Py<ByteQueue>,
-    /// Makes the coroutine that waits for one.
-    wait: Py<PyAny>,
-    /// Need not wait where there is a message: what `wait` has found out about the loop.
-    #[pyo3(get, set)]
-    at_once: bool,
-}
-
-#[pymethods]
-impl ByteItems {
-    #[new]
-    fn new(queue: Py<ByteQueue>, wait: Py<PyAny>) -> Self {
-        Self {
-            queue,
-            wait,
-            at_once: false,
-        }
-    }
-
-    fn __aiter__(slf: Py<Self>) -> Py<Self> {
-        slf
-    }
-
-    fn __anext__(slf: Py<Self>) -> ByteReady {
-        ByteReady { items: slf, wait: None }
-    }
-
-    #[allow(clippy::needless_pass_by_value)] // PyO3's signature
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.queue)?;
-        visit.call(&self.wait)
-    }
-}
-
-/// The next message, to be awaited once. It is taken when that begins and not before: one that nobody awaits stays in.
-#[pyclass(module = "wakefd._wakefd")]
-pub(crate) struct ByteReady {
-    items: Py<ByteItems>,
-    /// The coroutine, once there was none to take at once.
-    wait: Option<Py<PyAny>>,
-}
-
-#[pymethods]
-impl ByteReady {
-    fn __await__(slf: Py<Self>) -> Py<Self> {
-        slf
-    }
-
-    fn __iter__(slf: Py<Self>) -> Py<Self> {
-        slf
-    }
-
-    fn __next__(slf: &Bound<'_, Self>) -> PyResult<Option<Py<PyAny>>> {
-        Self::send(slf, slf.py().None()).map(Some)
-    }
-
-    /// As of a coroutine.
-    fn send(slf: &Bound<'_, Self>, value: Py<PyAny>) -> PyResult<Py<PyAny>> {
-        let py = slf.py();
-        if slf.borrow().wait.is_none() {
-            let items = slf.borrow().items.clone_ref(py).into_bound(py);
-            let items = items.borrow();
-            if items.at_once && turn::within(false) {
-                if let Ok(Some(message)) = items.queue.get().get_step(py) {
-                    return Err(PyStopIteration::new_err(message.unbind()));
-                }
-            }
-        }
-        Self::coroutine(slf)?.call_method1(py, intern!(py, "send"), (value,))
-    }
-
-    /// As of a coroutine.
-    #[pyo3(signature = (error, value=None, traceback=None))]
-    fn throw(
-        slf: &Bound<'_, Self>,
-        error: Py<PyAny>,
-        value: Option<Py<PyAny>>,
-        traceback: Option<Py<PyAny>>,
-    ) -> PyResult<Py<PyAny>> {
-        let throw = Self::coroutine(slf)?.getattr(slf.py(), intern!(slf.py(), "throw"))?;
-        match (value, traceback) {
-            (None, None) => throw.call1(slf.py(), (error,)), // more than one is deprecated
-            (value, traceback) => throw.call1(slf.py(), (error, value, traceback)),
-        }
-    }
-
-    /// As of a coroutine.
-    fn close(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let py = slf.py();
-        let wait = slf.borrow_mut().wait.take();
-        wait.map_or(Ok(()), |wait| wait.call_method0(py, intern!(py, "close")).map(drop))
-    }
-
-    #[allow(clippy::needless_pass_by_value)] // PyO3's signature
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.items)?;
-        visit.call(&self.wait)
-    }
-
-    fn __clear__(&mut self) {
-        self.wait = None;
-    }
-}
-
-impl ByteReady {
-    /// What waits, made now if it was not before.
-    fn coroutine(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        let py = slf.py();
-        let items = slf.borrow().items.clone_ref(py);
-        if let Some(wait) = &slf.borrow().wait {
-            return Ok(wait.clone_ref(py));
-        }
-        let wait = items.borrow(py).wait.clone_ref(py);
-        let wait = wait.call1(py, (items,))?;
-        slf.borrow_mut().wait = Some(wait.clone_ref(py));
-        Ok(wait)
     }
 }
 

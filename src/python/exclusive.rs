@@ -17,6 +17,12 @@ pub(super) fn free_threaded(yes: bool) {
     FREE_THREADED.store(yes, Relaxed);
 }
 
+/// May another thread be attached to Python at the same time as this one?
+#[inline]
+pub(super) fn is_free_threaded() -> bool {
+    FREE_THREADED.load(Relaxed)
+}
+
 /// One at a time, of the threads that are attached to Python: no other may touch it. Under the GIL nobody ever finds it
 /// taken, as nobody lets go of the GIL in there.
 pub(super) struct Exclusive<T> {
@@ -52,7 +58,7 @@ impl<T> Exclusive<T> {
     }
     #[inline]
     fn take(&self) -> bool {
-        if FREE_THREADED.load(Relaxed) {
+        if is_free_threaded() {
             return !self.taken.swap(true, Acquire);
         }
         // Nobody is between these two: whoever gets here has the GIL, and the one before let go of it since.

@@ -253,11 +253,11 @@ pub(super) fn take(queue: &Queue, py: Python<'_>) -> Option<Py<PyAny>> {
 static ITEMS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static READY: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 
-/// Begin an `async for` over a queue; `wait` makes the coroutine that waits for an item.
+/// Begin an `async for` over a queue or a byte queue; `wait` makes the coroutine that waits for an item.
 #[pyfunction]
 pub(super) fn items<'py>(
     py: Python<'py>,
-    queue: &Bound<'py, Queue>,
+    queue: &Bound<'py, PyAny>,
     wait: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, Items>> {
     let class = ITEMS.get_or_try_init(py, || {

@@ -65,7 +65,7 @@ fn closed_handle() -> PyErr {
 mod _wakefd {
     #[pymodule_export]
     use super::{
-        byte_queue::{ByteItems, ByteQueue, ByteReady},
+        byte_queue::ByteQueue,
         event::{IoEvent, seconds, wait_for_one},
         fast::{install_fast_methods, items},
         hub::{Hub, Reader},

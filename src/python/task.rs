@@ -1,12 +1,14 @@
 //! What coroutines hold of a queue: a place in line, and the items of an `async for`.
 
 use super::{
+    byte_queue::ByteQueue,
     event::IoEvent,
-    exclusive::Exclusive,
+    exclusive::{self, Exclusive},
     fast,
     queue::{Queue, at_least_one},
     steps::{Spot, or_again},
     turn,
+    waiter::Waiter,
 };
 use pyo3::{
     Borrowed, PyTraverseError, PyVisit,
@@ -78,10 +80,17 @@ impl Place {
     }
 }
 
-/// The items one by one, for `async for`.
+/// The queue that an `async for` takes from.
+#[derive(FromPyObject)]
+enum Source {
+    Queue(Py<Queue>),
+    ByteQueue(Py<ByteQueue>),
+}
+
+/// The items of a queue, or the messages of a byte queue, one by one: for `async for`.
 #[pyclass(module = "wakefd._wakefd", frozen, subclass)]
 pub(crate) struct Items {
-    queue: Py<Queue>,
+    source: Source,
     /// Makes the coroutine that waits for one.
     wait: Py<PyAny>,
     /// Need not wait where there is an item: what `wait` has found out about the loop.
@@ -93,9 +102,9 @@ pub(crate) struct Items {
 #[pymethods]
 impl Items {
     #[new]
-    fn new(queue: Py<Queue>, wait: Py<PyAny>) -> Self {
+    fn new(source: Source, wait: Py<PyAny>) -> Self {
         Self {
-            queue,
+            source,
             wait,
             at_once: AtomicBool::new(false),
             used: Exclusive::new(None),
@@ -122,7 +131,10 @@ impl Items {
 
     #[allow(clippy::needless_pass_by_value)] // PyO3's signature
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.queue)?;
+        match &self.source {
+            Source::Queue(queue) => visit.call(queue),
+            Source::ByteQueue(queue) => visit.call(queue),
+        }?;
         visit.call(&self.wait)?;
         self.used.with(|used| visit.call(&*used))
     }
@@ -138,7 +150,8 @@ impl Place {
 }
 
 impl Items {
-    /// The awaitable of an earlier turn, if nobody else has it.
+    /// The awaitable of an earlier turn, if nobody else has it: the only reference to it is the one that was kept. That proves
+    /// nothing where there may be no GIL, so none is kept there.
     #[inline]
     pub(super) fn used(slf: Borrowed<'_, '_, Self>) -> Option<Py<Ready>> {
         let used = slf.get().used.with(Option::take)?.into_bound(slf.py());
@@ -155,12 +168,18 @@ impl Items {
         if !self.at_once() || !turn::within(false) {
             return Ok(None);
         }
-        let (queue, py) = (self.queue.get(), ready.py());
-        let mut item = fast::take(queue, py);
-        if item.is_none() {
-            item = fast::attached(py, |py| or_again(py, queue.get_step(py, None)))?;
-        }
-        if item.is_some() {
+        let py = ready.py();
+        let item = match &self.source {
+            Source::Queue(queue) => match fast::take(queue.get(), py) {
+                None => fast::attached(py, |py| or_again(py, queue.get().get_step(py, None)))?,
+                item => item,
+            },
+            Source::ByteQueue(queue) => fast::attached(py, |py| {
+                let message = or_again(py, queue.get().get_step(py))?;
+                Ok::<_, PyErr>(message.map(|message| message.into_any().unbind()))
+            })?,
+        };
+        if item.is_some() && !exclusive::is_free_threaded() {
             let old = self.used.with(|used| used.replace(ready.to_owned().unbind()));
             drop(old.map(|old| old.into_bound(py)));
         }
@@ -183,8 +202,8 @@ pub(crate) struct Ready {
 
 enum Stage {
     Fresh(Py<Items>),
-    /// In this coroutine.
-    Waiting(Py<PyAny>),
+    /// In this coroutine, which has yielded that.
+    Waiting(Py<PyAny>, Py<PyAny>),
     /// Has been awaited, or is in the middle of it.
     Spent,
 }
@@ -244,7 +263,7 @@ impl Ready {
             (value, traceback) => throw.call1((error, value, traceback)),
         }?
         .unbind();
-        self.stage.with(|stage| *stage = Stage::Waiting(coroutine));
+        self.waits(coroutine, yielded.clone_ref(py));
         Ok(yielded)
     }
 
@@ -252,7 +271,7 @@ impl Ready {
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let stage = self.stage.with(|stage| mem::replace(stage, Stage::Spent));
         match stage {
-            Stage::Waiting(coroutine) => coroutine.call_method0(py, intern!(py, "close")).map(drop),
+            Stage::Waiting(coroutine, _) => coroutine.call_method0(py, intern!(py, "close")).map(drop),
             Stage::Fresh(_) | Stage::Spent => Ok(()),
         }
     }
@@ -261,7 +280,10 @@ impl Ready {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         self.stage.with(|stage| match stage {
             Stage::Fresh(items) => visit.call(&*items),
-            Stage::Waiting(coroutine) => visit.call(&*coroutine),
+            Stage::Waiting(coroutine, yielded) => {
+                visit.call(&*coroutine)?;
+                visit.call(&*yielded)
+            }
             Stage::Spent => Ok(()),
         })
     }
@@ -289,7 +311,7 @@ impl Ready {
         let stage = this.stage.with(|stage| mem::replace(stage, Stage::Spent));
         let item = match &stage {
             Stage::Fresh(items) => items.get().at_once_for(slf),
-            Stage::Waiting(_) | Stage::Spent => Ok(None),
+            Stage::Waiting(..) | Stage::Spent => Ok(None),
         };
         match (&item, stage) {
             (Ok(Some(_)) | Err(_), Stage::Fresh(items)) => drop(items.into_bound(py)),
@@ -300,6 +322,7 @@ impl Ready {
 
     pub(super) fn step(slf: Borrowed<'_, '_, Self>, value: Borrowed<'_, '_, PyAny>) -> PyResult<Sent> {
         let (this, py) = (slf.get(), slf.py());
+        this.check_that_nobody_sleeps(py)?;
         let coroutine = this.coroutine(py)?;
         let mut result = ptr::null_mut();
         // SAFETY: objects, and this thread is attached. The result is null, or ours.
@@ -309,7 +332,7 @@ impl Ready {
         };
         match (sent, result) {
             (ffi::PySendResult::PYGEN_NEXT, Some(it)) => {
-                this.stage.with(|stage| *stage = Stage::Waiting(coroutine));
+                this.waits(coroutine, it.clone().unbind());
                 Ok(Sent::Yielded(it.unbind()))
             }
             (ffi::PySendResult::PYGEN_RETURN, Some(item)) => Ok(Sent::Returned(item.unbind())),
@@ -321,9 +344,47 @@ impl Ready {
     fn coroutine(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         match self.stage.with(|stage| mem::replace(stage, Stage::Spent)) {
             Stage::Fresh(items) => items.get().wait.call1(py, (&items,)),
-            Stage::Waiting(coroutine) => Ok(coroutine),
-            Stage::Spent => Err(PyRuntimeError::new_err("cannot await this item again")),
+            Stage::Waiting(coroutine, _) => Ok(coroutine),
+            Stage::Spent => Err(PyRuntimeError::new_err(
+                "cannot await this item again: each __anext__() is for one await",
+            )),
         }
+    }
+
+    fn waits(&self, coroutine: Py<PyAny>, yielded: Py<PyAny>) {
+        self.stage.with(|stage| *stage = Stage::Waiting(coroutine, yielded));
+    }
+
+    /// A second task would take the coroutine from the one that sleeps in it, and asyncio would never tell it of the error.
+    fn check_that_nobody_sleeps(&self, py: Python<'_>) -> PyResult<()> {
+        let yielded = self.stage.with(|stage| match stage {
+            Stage::Waiting(_, yielded) => Some(yielded.clone_ref(py)),
+            Stage::Fresh(_) | Stage::Spent => None,
+        });
+        match yielded {
+            Some(yielded) if is_pending(yielded.bind(py))? => Err(PyRuntimeError::new_err(
+                "another task awaits this item already: each __anext__() is for one await",
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Is it a future of asyncio's, or a waiter, that is not done? Nobody may step what waits for it before it is.
+fn is_pending(yielded: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let py = yielded.py();
+    if yielded.is_none() {
+        return Ok(false);
+    }
+    if let Ok(waiter) = yielded.cast::<Waiter>() {
+        return Ok(!waiter.borrow().done());
+    }
+    match yielded.getattr_opt(intern!(py, "_asyncio_future_blocking"))? {
+        Some(blocking) if !blocking.is_none() => {
+            let done = yielded.call_method0(intern!(py, "done"))?;
+            Ok(!done.is_truthy()?)
+        }
+        _ => Ok(false),
     }
 }
 

@@ -84,7 +84,7 @@ impl Waiter {
         Self::call_soon(slf, callback, context)
     }
 
-    fn done(&self) -> bool {
+    pub(super) fn done(&self) -> bool {
         self.state != State::Pending
     }
 
