@@ -223,6 +223,40 @@ async def test_a_call_runs_in_a_copy_of_the_callers_context(kit):
     assert number.get() == 0
 
 
+@EVERYWHERE
+async def test_a_task_factory_that_takes_no_context(aio):
+    """TypeError: unexpected keyword argument 'context', where asyncio.create_task works."""
+
+    def factory(loop, coro):
+        made.append(asyncio.Task(coro, loop=loop))
+        return made[-1]
+
+    async def call():
+        await asyncio.sleep(0)
+        seen.append(number.get())
+        number.set(99)
+        return "result"
+
+    def work():
+        number.set(1)
+        assert portal.run(call) == "result"
+        assert number.get() == 1
+        future = portal.submit(asyncio.sleep, PATIENCE)
+        until(lambda: len(made) == 2)
+        assert future.cancel()
+
+    made, seen, portal = [], [], Portal()
+    # uvloop itself hands a context to every factory.
+    own = factory if "uvloop" not in aio.name else lambda *its, **_: factory(*its)
+    asyncio.get_running_loop().set_task_factory(own)
+    try:
+        await ended(aio, Thread(work))
+        await come(aio, lambda: not portal._runner.running)
+    finally:
+        asyncio.get_running_loop().set_task_factory(None)
+    assert seen == [1] and made[1].cancelled()
+
+
 async def test_a_flood_whose_calls_leave_something_in_their_context_is_not_slow(kit):
     portal, seen = Portal(), []
 

@@ -20,9 +20,9 @@ class _Runner(Runner):
         self.loop = ref(loop)
 
     def spawn(self, call: Call[Any], awaitable: Awaitable[Any]) -> "asyncio.Task[Any]":
-        task = asyncio.get_running_loop().create_task(
-            self._run(call, awaitable), context=call.context
-        )
+        # In the context, not with `context=`, which task factories need not take.
+        create_task = asyncio.get_running_loop().create_task
+        task = call.context.run(create_task, self._run(call, awaitable))
         call.cancel = task.cancel
         task.add_done_callback(partial(self._ended, call, awaitable))
         return task

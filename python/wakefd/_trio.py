@@ -114,15 +114,19 @@ async def _notified(events: Sequence[_wakefd.IoEvent]) -> None:
 def _start() -> _Run:
     run = _Run(Hub())
     _run.set(run)
-    trio.lowlevel.spawn_system_task(_close_at_end, run.hub)
+    trio.lowlevel.add_instrument(_CloseAfterRun(run.hub))
     return run
 
 
-async def _close_at_end(hub: Hub) -> None:
-    """Off the path of every wake-up: it only waits for the end of the run."""
-    try:
-        await trio.sleep_forever()
-    finally:
-        if not hub.inherited:
-            trio.lowlevel.notify_closing(hub.fileno())
-        hub.close()
+class _CloseAfterRun(trio.abc.Instrument):
+    """Closes the hub when the run has ended, for which trio calls `after_run` and nothing else.
+
+    A system task would end too early: trio cancels those before it finalizes the asynchronous
+    generators that are left, and they may wait. By now trio watches no descriptor any more.
+    """
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def after_run(self) -> None:
+        self._hub.close()
