@@ -30,6 +30,9 @@ class _Loop:
 _loops: dict[int, _Loop] = {}
 
 
+_RUN_FOREVER = asyncio.BaseEventLoop.run_forever
+
+
 def _resumes_directly(loop: asyncio.AbstractEventLoop) -> bool:
     """Is the loop known to bear a task's step in a reader callback? Others get a future."""
     known = [asyncio.BaseEventLoop]
@@ -115,12 +118,25 @@ def _watch(loop: asyncio.AbstractEventLoop, state: _Loop) -> Reader | Keeper:
 
 
 def _reader(loop: asyncio.AbstractEventLoop) -> Reader | None:
-    reader = Reader(Hub(), loop)
+    reader = Reader(Hub(), loop, _flat(loop))
     try:
-        loop.add_reader(reader.hub.fileno(), reader.dispatch)
+        reader.watch()
     except NotImplementedError:
         return None
     return reader
+
+
+def _flat(loop: asyncio.AbstractEventLoop) -> object:
+    """Return the `run_forever` of the loop's class, if it runs no loop inside the loop, else None.
+
+    Those of asyncio and uvloop refuse to. nest_asyncio's, Qt's and those unknown do not.
+    """
+    run_forever = type(loop).run_forever
+    # They may be half imported, by another thread.
+    ours = getattr(sys.modules.get("wakefd._selector_loop"), "RUN_FOREVER", None)
+    uvloop_loop = getattr(sys.modules.get("uvloop"), "Loop", None)
+    known = (_RUN_FOREVER, ours, getattr(uvloop_loop, "run_forever", None))
+    return run_forever if run_forever in known else None
 
 
 async def _future(

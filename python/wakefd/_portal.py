@@ -96,6 +96,10 @@ class Runner:
         self.rested = IoEvent()
         self.cancelling = False  # nobody waits for them any more; set in any thread
 
+    def runs_here(self) -> bool:
+        """Whether this thread runs the loop now, so that it would wait for itself."""
+        raise NotImplementedError
+
     def spawn(self, call: Call[Any], awaitable: Awaitable[Any]) -> object:
         """Make a task of it, set call.cancel, and return the task. `done` is told of its end."""
         raise NotImplementedError
@@ -247,10 +251,11 @@ class Portal(_wakefd.Portal):
     ) -> Any:
         """Have `function(*args)` called in the loop, as submit() does; wait, and return its result.
 
-        Blocks this thread. A Ctrl-C meanwhile cancels the call.
+        Blocks this thread; if no thread runs the loop, until one does. A Ctrl-C meanwhile cancels
+        the call.
 
         Raises:
-            RuntimeError: this is the loop's own thread, which would wait for itself.
+            RuntimeError: this thread runs the loop now, and would wait for itself.
             LoopClosedError: the loop is closed, or is before the call has ended.
             ClosedResourceError: the portal is closed.
             TypeError: the function is not callable.
@@ -268,7 +273,7 @@ class Portal(_wakefd.Portal):
         submit(). Blocks this thread. A Ctrl-C meanwhile cancels the task.
 
         Raises:
-            RuntimeError: the task ended without started(); or this is the loop's own thread, which
+            RuntimeError: the task ended without started(); or this thread runs the loop now, and
                 would wait for itself.
             LoopClosedError: the loop is closed, or is before the task is ready.
             ClosedResourceError: the portal is closed.
@@ -326,10 +331,10 @@ class Portal(_wakefd.Portal):
         self.close()
 
     def _check_thread(self, method: str) -> None:
-        if self._inbox.here and not self._inbox.closed:
+        if not self._inbox.closed and self._runner.runs_here():
             raise RuntimeError(
-                f"portal.{method}() blocks, and this is the portal's own thread: it would wait for"
-                " itself; await the function, or use portal.submit() or portal.call_soon()"
+                f"portal.{method}() blocks, and this thread runs the portal's own loop: it would"
+                " wait for itself; await the function, or use portal.submit() or portal.call_soon()"
             )
 
 

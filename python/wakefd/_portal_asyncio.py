@@ -1,6 +1,7 @@
 """Portals into asyncio, uvloop, and every other loop with asyncio's interface."""
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Coroutine
 from functools import partial
 from typing import Any
@@ -18,6 +19,15 @@ class _Runner(Runner):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
         self.loop = ref(loop)
+
+    def runs_here(self) -> bool:
+        loop = self.loop()
+        # `_thread_id` of asyncio's own loops knows of an outer loop, too: the running one is the
+        # innermost. Other loops have none; then a call of the portal tells where an outer one is.
+        thread: int | None = getattr(loop, "_thread_id", None)
+        if thread is not None:
+            return thread == threading.get_ident()
+        return loop is not None and (asyncio._get_running_loop() is loop or self.inbox.here)
 
     def spawn(self, call: Call[Any], awaitable: Awaitable[Any]) -> "asyncio.Task[Any]":
         # In the context, not with `context=`, which task factories need not take.

@@ -14,6 +14,16 @@ from wakefd._wakefd import Receiver
 class _Runner(Runner):
     cancelled = trio.Cancelled
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.token = trio.lowlevel.current_trio_token()
+
+    def runs_here(self) -> bool:
+        try:
+            return trio.lowlevel.current_trio_token() is self.token
+        except RuntimeError:
+            return False  # trio does not run in this thread
+
     def spawn(self, call: Call[Any], awaitable: Awaitable[Any]) -> trio.lowlevel.Task:
         scope = trio.CancelScope()
         call.cancel = scope.cancel

@@ -170,3 +170,6 @@ class SelectorEventLoop(_SelectorEventLoop):
                 self,
                 exc_info=error,
             )
+
+
+RUN_FOREVER = SelectorEventLoop.run_forever  # as it is here: nest_asyncio may change it

@@ -68,10 +68,8 @@ def _dispatch(owned: "ReferenceType[Keeper]") -> None:
     keeper = owned()
     if keeper is not None:
         try:
-            keeper.hub.dispatch()
+            keeper.hub.dispatch(drained=keeper.watch if not keeper.hub.inherited else None)
         finally:
-            if not keeper.hub.inherited:
-                keeper.watch()
             del keeper  # a KeyboardInterrupt's traceback must not keep it: the loop alone does
 
 

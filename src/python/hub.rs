@@ -1,11 +1,11 @@
 //! One loop's end of a hub, and the callback that the loop owns.
 
-use super::{closed, event::IoEvent, os_error, waiter::Waiter};
+use super::{closed, context, event::IoEvent, os_error, waiter::Waiter};
 use crate::{
     self_pipe::Descriptor,
     waiters::{self, Begun, Outcome},
 };
-use pyo3::{PyTraverseError, PyVisit, exceptions::PyRuntimeError, prelude::*};
+use pyo3::{PyTraverseError, PyVisit, exceptions::PyRuntimeError, intern, prelude::*};
 use slotmap::{Key as _, KeyData};
 
 /// The number that a selector wants.
@@ -83,13 +83,21 @@ impl Hub {
     /// Call those who are to be released. To be called when the descriptor is readable, and harmless otherwise.
     ///
     /// If the descriptor was dead and has been replaced, `rewatch(old_number)` is called first: watch the new fileno() then
-    /// instead of the old, which is open until `rewatch` returns. All are called; if some raised, the first exception is
-    /// raised then (a loop's adapter knows a better place).
-    #[pyo3(signature = (rewatch=None))]
+    /// instead of the old, which is open until `rewatch` returns. Then `drained()` is called, for those who stop to watch a
+    /// descriptor that is readable: watch it again now, as whoever is called next may run the loop inside the loop. All are
+    /// called; if some raised, the first exception is raised then (a loop's adapter knows a better place).
+    #[pyo3(signature = (rewatch=None, drained=None))]
     #[allow(clippy::needless_pass_by_value)] // PyO3's signature
-    fn dispatch(slf: &Bound<'_, Self>, rewatch: Option<Bound<'_, PyAny>>) -> PyResult<()> {
-        let errors = dispatch(slf, |old| {
-            rewatch.map_or(Ok(()), |rewatch| rewatch.call1((old,)).map(drop))
+    fn dispatch(
+        slf: &Bound<'_, Self>,
+        rewatch: Option<Bound<'_, PyAny>>,
+        drained: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let errors = dispatch(slf, |replaced| {
+            if let (Some(old), Some(rewatch)) = (replaced, rewatch) {
+                rewatch.call1((old,))?;
+            }
+            drained.map_or(Ok(()), |drained| drained.call0().map(drop))
         });
         errors.into_iter().next().map_or(Ok(()), Err)
     }
@@ -126,15 +134,15 @@ fn unusable(table: &waiters::Hub<Py<PyAny>>) -> PyErr {
 }
 
 /// Nobody is called while the table is borrowed: what is called may wait, cancel and close.
-fn dispatch(hub: &Bound<'_, Hub>, rewatch: impl FnOnce(i64) -> PyResult<()>) -> Vec<PyErr> {
+/// `drained` gets the descriptor's number if it was replaced.
+fn dispatch(hub: &Bound<'_, Hub>, drained: impl FnOnce(Option<i64>) -> PyResult<()>) -> Vec<PyErr> {
     let py = hub.py();
     let mut released = Vec::new();
+    // It is open meanwhile: its number is not given to another one while the loop still watches it.
     let replaced = hub.borrow_mut().table.dispatch(&mut released);
     let mut errors = Vec::new();
-    if let Some(dead) = replaced {
-        // It is open meanwhile: its number is not given to another one while the loop still watches it.
-        errors.extend(rewatch(number(&dead)).err());
-    }
+    errors.extend(drained(replaced.as_ref().map(number)).err());
+    drop(replaced);
     for (who, outcome) in released {
         let result = match who.bind(py).cast::<Waiter>() {
             Ok(waiter) => Waiter::resume(waiter, outcome),
@@ -154,26 +162,41 @@ pub(crate) struct Reader {
     hub: Py<Hub>,
     /// A weak reference.
     event_loop: Py<PyAny>,
+    /// The loop's `run_forever`, if it is known to run no loop inside the loop.
+    flat: Option<Py<PyAny>>,
 }
 
 #[pymethods]
 impl Reader {
+    /// `flat` is the `run_forever` of the loop's class, if that is known to run no loop inside the loop.
     #[new]
-    fn new(hub: Py<Hub>, event_loop: &Bound<'_, PyAny>) -> PyResult<Self> {
+    #[pyo3(signature = (hub, event_loop, flat=None))]
+    fn new(hub: Py<Hub>, event_loop: &Bound<'_, PyAny>, flat: Option<Py<PyAny>>) -> PyResult<Self> {
         let event_loop = pyo3::types::PyWeakrefReference::new(event_loop)?.into_any().unbind();
-        Ok(Self { hub, event_loop })
+        Ok(Self { hub, event_loop, flat })
+    }
+
+    /// Have the loop call dispatch(), in an empty context, when the hub's descriptor is readable.
+    fn watch(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let add_reader = slf.get().event_loop.call0(py)?.bind(py).getattr(intern!(py, "add_reader"))?;
+        let fd = slf.get().hub.borrow(py).fileno()?;
+        let args = (fd, slf.getattr(intern!(py, "dispatch"))?).into_pyobject(py)?;
+        context::call(&context::empty(py)?, &add_reader, &args).map(drop)
     }
 
     /// Release those who are to be released. The bound method is the callback: it owns the reader.
     fn dispatch(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let this = slf.get();
-        let errors = dispatch(this.hub.bind(py), |old| {
-            let event_loop = this.event_loop.call0(py)?;
-            event_loop.call_method1(py, "remove_reader", (old,))?;
-            let new = this.hub.borrow(py).fileno()?;
-            event_loop.call_method1(py, "add_reader", (new, slf.getattr("dispatch")?))?;
-            Ok(())
+        let errors = dispatch(this.hub.bind(py), |replaced| {
+            if let Some(old) = replaced {
+                this.event_loop.call0(py)?.call_method1(py, "remove_reader", (old,))?;
+            } else if this.is_flat(py)? || this.hub.borrow(py).inherited() {
+                return Ok(());
+            }
+            // A loop does not call what it is just calling: inside it (nest_asyncio) or at all (qasync).
+            Self::watch(slf)
         });
         if errors.is_empty() {
             return Ok(());
@@ -195,6 +218,16 @@ impl Reader {
     #[allow(clippy::needless_pass_by_value)] // PyO3's signature
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.hub)
+    }
+}
+
+impl Reader {
+    /// Whether no loop runs inside the loop. nest_asyncio may have changed its class meanwhile.
+    fn is_flat(&self, py: Python<'_>) -> PyResult<bool> {
+        let Some(flat) = &self.flat else { return Ok(false) };
+        let event_loop = self.event_loop.call0(py)?;
+        let now = event_loop.bind(py).get_type().getattr(intern!(py, "run_forever"))?;
+        Ok(now.is(flat))
     }
 }
 

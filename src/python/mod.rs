@@ -1,6 +1,7 @@
 //! The Python extension `wakefd._wakefd`: classes around the core. No algorithm lives here.
 
 mod byte_queue;
+mod context;
 mod event;
 mod exclusive;
 mod fast;

@@ -5,7 +5,7 @@
 //! first call of a batch wakes the loop. Calls go in and out under `Exclusive`, and nothing of Python runs there.
 
 use super::{
-    ClosedResourceError, LoopClosedError, event,
+    ClosedResourceError, LoopClosedError, context, event,
     exclusive::Exclusive,
     hub::{Hub, Raise},
     turn::Turn,
@@ -16,7 +16,6 @@ use pyo3::{
     exceptions::{PyKeyboardInterrupt, PySystemExit, PyTypeError},
     intern,
     prelude::*,
-    sync::PyOnceLock,
     types::{PyList, PyTuple, PyWeakrefReference},
 };
 use std::{
@@ -52,11 +51,11 @@ enum Life {
 struct State {
     calls: VecDeque<Call>,
     life: Life,
-    /// A call that was taken out runs now.
-    busy: bool,
+    /// The number of calls that were taken out and have not ended: more than one if a call runs the loop inside the loop.
+    busy: usize,
     /// Nobody has the portal any more.
     dropped: bool,
-    /// The loop's thread, when it was last seen.
+    /// The thread of the last turn.
     thread: ThreadId,
 }
 
@@ -72,15 +71,14 @@ pub(crate) struct Inbox {
 
 #[pymethods]
 impl Inbox {
-    /// To be made in the loop's thread.
     #[new]
     fn new(event: Py<event::IoEvent>) -> PyResult<Self> {
-        let copy_context = Python::attach(|py| copy_context(py).map(|function| function.clone_ref(py)))?;
+        let copy_context = Python::attach(|py| context::copy_context(py).map(|function| function.clone_ref(py)))?;
         Ok(Self {
             state: Exclusive::new(State {
                 calls: VecDeque::new(),
                 life: Life::Open,
-                busy: false,
+                busy: 0,
                 dropped: false,
                 thread: thread::current().id(),
             }),
@@ -146,14 +144,14 @@ impl Inbox {
     /// True if no call is in there, and none of them runs now.
     #[getter]
     fn quiet(&self) -> bool {
-        self.state.with(|state| state.calls.is_empty() && !state.busy)
+        self.state.with(|state| state.calls.is_empty() && state.busy == 0)
     }
 
-    /// True in the loop's thread.
+    /// True in a thread in which a call of this portal runs now.
     #[getter]
     fn here(&self) -> bool {
         let here = thread::current().id();
-        self.state.with(|state| state.thread) == here
+        self.state.with(|state| state.busy > 0 && state.thread == here)
     }
 
     #[allow(clippy::needless_pass_by_value)] // PyO3's signature
@@ -213,41 +211,6 @@ impl Inbox {
             error.write_unraisable(py, None);
         }
     }
-}
-
-fn copy_context(py: Python<'_>) -> PyResult<&Py<PyAny>> {
-    static FUNCTION: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    FUNCTION.get_or_try_init(py, || Ok(py.import("contextvars")?.getattr("copy_context")?.unbind()))
-}
-
-/// `contextvars.Context.run`, unbound.
-fn run_in_context(py: Python<'_>) -> PyResult<&Py<PyAny>> {
-    static FUNCTION: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    FUNCTION.get_or_try_init(py, || {
-        let class = py.import("contextvars")?.getattr("Context")?;
-        Ok(class.getattr("run")?.unbind())
-    })
-}
-
-fn new_context(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-    py.import("contextvars")?.getattr("Context")?.call0()
-}
-
-fn call_in_context<'py>(
-    context: &Bound<'py, PyAny>,
-    function: &Bound<'py, PyAny>,
-    args: &Bound<'py, PyTuple>,
-) -> PyResult<Bound<'py, PyAny>> {
-    let py = context.py();
-    let all = PyTuple::new(
-        py,
-        [context, function]
-            .into_iter()
-            .cloned()
-            .chain(args.iter())
-            .collect::<Vec<_>>(),
-    )?;
-    run_in_context(py)?.bind(py).call1(all)
 }
 
 /// Calls into an event loop from threads.
@@ -373,6 +336,8 @@ pub(crate) struct Receiver {
     ticket: AtomicU64,
     /// The loop will call `again()`.
     scheduled: AtomicBool,
+    /// `again()` is to come after what raises.
+    postponed: AtomicBool,
     finished: AtomicBool,
     /// Empty.
     context: Exclusive<Option<Py<PyAny>>>,
@@ -396,6 +361,7 @@ impl Receiver {
             hub: hub.zip(event_loop.transpose()?),
             ticket: AtomicU64::new(0),
             scheduled: AtomicBool::new(false),
+            postponed: AtomicBool::new(false),
             finished: AtomicBool::new(false),
             context: Exclusive::new(None),
             rest_of_turn: Exclusive::new(Turn::FRESH),
@@ -430,8 +396,8 @@ impl Receiver {
         this.rest_of_turn.with(|turn| *turn = Turn::FRESH);
         loop {
             let context = this.context.with(Option::take); // not there: a callback runs the loop inside the loop
-            let context = context.map_or_else(|| new_context(py), |context| Ok(context.into_bound(py)))?;
-            let ended = run_in_context(py)?.bind(py).call1((&context, &run, &context));
+            let context = context.map_or_else(|| context::empty(py), |context| Ok(context.into_bound(py)))?;
+            let ended = context::run(py)?.bind(py).call1((&context, &run, &context));
             if context.len()? == 0 {
                 let old = this.context.with(|mine| mine.replace(context.unbind()));
                 drop(old);
@@ -443,10 +409,12 @@ impl Receiver {
     }
 
     /// In an empty context, for those who brought none: one for all of them, until one of them leaves something in it (None).
-    fn _run(&self, py: Python<'_>, context: &Bound<'_, PyAny>) -> PyResult<Option<bool>> {
-        let inbox = self.inbox.get();
+    fn _run(slf: &Bound<'_, Self>, context: &Bound<'_, PyAny>) -> PyResult<Option<bool>> {
+        let (py, this) = (slf.py(), slf.get());
+        let inbox = this.inbox.get();
         let event = &inbox.event.get().inner.event;
-        let mut turn = self.rest_of_turn.with(|turn| *turn);
+        let mut turn = this.rest_of_turn.with(|turn| *turn);
+        let mut ended = 0; // calls that `busy` still counts: one or none
         let more = loop {
             if !turn.within(false) {
                 break Ok(Some(true));
@@ -454,13 +422,17 @@ impl Receiver {
             if context.len()? > 0 {
                 break Ok(None);
             }
-            let call = inbox.state.with(|state| {
+            let (call, last, nested) = inbox.state.with(|state| {
+                state.busy -= mem::take(&mut ended);
+                let nested = state.busy > 0;
                 let call = state.calls.pop_front();
-                state.busy = call.is_some();
-                call
+                state.busy += usize::from(call.is_some());
+                (call, state.calls.is_empty(), nested)
             });
             if let Some(call) = call {
-                if let Err(error) = self.run(py, call) {
+                ended = 1;
+                Self::share(slf, last);
+                if let Err(error) = this.run(py, call) {
                     break Err(error);
                 }
                 continue;
@@ -473,17 +445,18 @@ impl Receiver {
                 (state.calls.is_empty(), state.life, state.dropped)
             });
             if empty {
-                if life == Life::Closed {
-                    let at_rest: bool = self.runner.call_method0(py, intern!(py, "rest"))?.extract(py)?;
+                // In a nested turn, the outer one's call has not ended.
+                if life == Life::Closed && !nested {
+                    let at_rest: bool = this.runner.call_method0(py, intern!(py, "rest"))?.extract(py)?;
                     if at_rest && dropped {
-                        self.finished.store(true, Relaxed);
+                        this.finished.store(true, Relaxed);
                     }
                 }
                 break Ok(Some(false));
             }
         };
-        self.rest_of_turn.with(|rest| *rest = turn);
-        inbox.state.with(|state| state.busy = false);
+        this.rest_of_turn.with(|rest| *rest = turn);
+        inbox.state.with(|state| state.busy -= ended);
         more
     }
 
@@ -523,7 +496,11 @@ impl Receiver {
 
     /// The next turn: from the loop.
     fn again(slf: &Bound<'_, Self>) -> PyResult<()> {
-        slf.get().scheduled.store(false, Relaxed);
+        let this = slf.get();
+        this.scheduled.store(false, Relaxed);
+        if this.postponed.swap(false, Relaxed) {
+            return Self::schedule(slf);
+        }
         Self::serve(slf)
     }
 
@@ -548,6 +525,7 @@ impl Receiver {
         let more = Self::turn(slf).or_else(|error| {
             // As in `Reader.dispatch`: raised here, the traceback would keep us alive past the end of the loop.
             let error = error.into_value(py).into_any();
+            this.postponed.store(this.scheduled.load(Relaxed), Relaxed);
             this.call_soon(py, Bound::new(py, Raise { error })?.into_any())?;
             Ok::<_, PyErr>(true)
         })?;
@@ -555,10 +533,38 @@ impl Receiver {
             if let Some((hub, _)) = &this.hub {
                 Hub::cancel(hub.bind(py), this.ticket.swap(0, Relaxed));
             }
-        } else if (more || !waits) && !this.scheduled.swap(true, Relaxed) {
-            this.call_soon(py, slf.getattr(intern!(py, "again"))?)?;
+        } else if more || !waits {
+            Self::schedule(slf)?;
         }
         Ok(())
+    }
+
+    /// Sees to it that what is left, and what comes, is called although the next call may run the loop inside the loop: a
+    /// nested turn of the loop goes on with it.
+    fn share(slf: &Bound<'_, Self>, last: bool) {
+        let this = slf.get();
+        if this.hub.is_none() {
+            return; // trio runs no loop inside a loop
+        }
+        let inbox = this.inbox.get();
+        if last {
+            let _ = inbox.event.get().inner.event.clear(); // what comes from now on wakes the loop
+        }
+        if !last || inbox.size() > 0 {
+            let _ = Self::schedule(slf); // a loop that refuses is closed, and whoever waits is told
+        }
+    }
+
+    /// Has the loop call `again()`.
+    fn schedule(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let (py, this) = (slf.py(), slf.get());
+        if this.scheduled.swap(true, Relaxed) {
+            return Ok(());
+        }
+        let called = slf
+            .getattr(intern!(py, "again"))
+            .and_then(|again| this.call_soon(py, again));
+        called.inspect_err(|_| this.scheduled.store(false, Relaxed))
     }
 
     fn call_soon(&self, py: Python<'_>, function: Bound<'_, PyAny>) -> PyResult<()> {
@@ -588,7 +594,7 @@ impl Receiver {
         let result = match context {
             None if args.is_empty() => function.call0(),
             None => function.call1(&args),
-            Some(context) => call_in_context(context.bind(py), &function, &args),
+            Some(context) => context::call(context.bind(py), &function, &args),
         };
         let Err(error) = result else { return Ok(()) };
         if error.is_instance_of::<PyKeyboardInterrupt>(py) || error.is_instance_of::<PySystemExit>(py) {

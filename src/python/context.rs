@@ -1,0 +1,43 @@
+//! Context variables: callbacks of ours run in an empty context, or in their caller's.
+//!
+//! A loop keeps the current context with whatever is registered with it: of the task that happens to wait first, say. What
+//! is registered for as long as the loop lives is registered in an empty one.
+
+use pyo3::{prelude::*, sync::PyOnceLock, types::PyTuple};
+
+pub(super) fn copy_context(py: Python<'_>) -> PyResult<&Py<PyAny>> {
+    static FUNCTION: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    FUNCTION.get_or_try_init(py, || Ok(py.import("contextvars")?.getattr("copy_context")?.unbind()))
+}
+
+/// `contextvars.Context.run`, unbound.
+pub(super) fn run(py: Python<'_>) -> PyResult<&Py<PyAny>> {
+    static FUNCTION: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    FUNCTION.get_or_try_init(py, || {
+        let class = py.import("contextvars")?.getattr("Context")?;
+        Ok(class.getattr("run")?.unbind())
+    })
+}
+
+pub(super) fn empty(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let class: PyResult<_> = CLASS.get_or_try_init(py, || Ok(py.import("contextvars")?.getattr("Context")?.unbind()));
+    class?.bind(py).call0()
+}
+
+pub(super) fn call<'py>(
+    context: &Bound<'py, PyAny>,
+    function: &Bound<'py, PyAny>,
+    args: &Bound<'py, PyTuple>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = context.py();
+    let all = PyTuple::new(
+        py,
+        [context, function]
+            .into_iter()
+            .cloned()
+            .chain(args.iter())
+            .collect::<Vec<_>>(),
+    )?;
+    run(py)?.bind(py).call1(all)
+}
