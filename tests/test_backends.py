@@ -204,30 +204,6 @@ def test_a_loop_hears_of_a_dead_descriptor_although_a_waiter_raises():
 
 
 @in_child
-def test_the_selector_thread_survives_the_death_of_its_own_descriptor():
-    import kits
-    from wakefd._selector_thread import _thread
-
-    needs_a_pair()
-
-    def round_trip():
-        async def main():
-            event = IoEvent()
-            task = kit.spawn(event.notified)
-            await kit.waiting(event, 1)
-            Thread(event.notify)
-            await task.join()
-
-        kit.run(main)
-
-    kit = kits.kit("asyncio-thread-future")
-    round_trip()
-    for _ in range(3):
-        kill(_thread()._hub.fileno())
-        round_trip()
-
-
-@in_child
 def test_a_dead_pair_in_the_pool_is_replaced_before_it_is_used():
     needs_a_pair()
     event = IoEvent()

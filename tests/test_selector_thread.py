@@ -4,17 +4,19 @@ On Windows that is the Proactor loop. Here it is asyncio's own with `add_reader`
 """
 
 import asyncio
+import builtins
 import gc
 import os
 import resource
+import textwrap
 import threading
 import time
 
 import pytest
 
-from helpers import PATIENCE, Thread, fds, later, program, waiting
+from helpers import PATIENCE, Thread, fds, forked, in_child, later, program, until, waiting
 from kits import ThreadedLoop, UnknownThreadedLoop
-from wakefd import IoEvent, any_notified
+from wakefd import IoEvent, _selector_thread, any_notified
 
 
 @pytest.fixture(params=[ThreadedLoop, UnknownThreadedLoop], ids=["task steps", "futures"])
@@ -291,15 +293,238 @@ assert len(ours()) == 1 and ours()[0].daemon
     )
 
 
+FAULTS = ["ValueError", "RuntimeError", "OSError", "KeyboardInterrupt", "SystemExit"]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@in_child
+def test_a_loop_that_refuses_calls_harms_no_other(fault):
+    """One ValueError from call_soon_threadsafe silenced all such loops of the process."""
+
+    class Refuses(ThreadedLoop):
+        refusing = False
+
+        def call_soon_threadsafe(self, callback, *args, **kwargs):
+            if self.refusing:
+                refused.append(callback)
+                raise getattr(builtins, fault)("no")
+            return super().call_soon_threadsafe(callback, *args, **kwargs)
+
+    refused, event = [], IoEvent()
+
+    async def wait():
+        loop = asyncio.get_running_loop()
+        (task,) = await begun(event.notified)
+        loop.refusing = True
+        event.notify()
+        async with asyncio.timeout(PATIENCE):
+            while not refused:
+                await asyncio.sleep(0.001)
+            await asyncio.sleep(0.01)
+            thread = Thread(run, ThreadedLoop, other)
+            while thread.is_alive():
+                await asyncio.sleep(0.001)
+            thread.finish()
+            assert not task.done()
+            loop.refusing = False
+            await task  # it was asked again
+
+    async def other():
+        for _ in range(5):
+            its = IoEvent()
+            thread = later(its.notify, 0.001)
+            await its.notified()
+            thread.finish()
+
+    run(Refuses, wait)
+    assert len(ours()) == 1
+
+
+@in_child
+def test_a_loop_that_is_closed_while_it_refuses_is_asked_no_more():
+    class Refuses(ThreadedLoop):
+        def call_soon_threadsafe(self, *args, **kwargs):
+            refused.append(args)
+            raise RuntimeError("no")
+
+    refused, event = [], IoEvent()
+
+    async def wait():
+        await begun(event.notified)
+        event.notify()
+        while not refused:
+            await asyncio.sleep(0.001)
+
+    run(Refuses, wait)
+    until(lambda: not _selector_thread._current._due)
+    count = len(refused)
+    time.sleep(0.3)
+    assert len(refused) == count
+
+
+def round_trip(kind=ThreadedLoop):
+    async def main():
+        event = IoEvent()
+        thread = later(event.notify, 0.001)
+        await event.notified()
+        thread.finish()
+
+    run(kind, main)
+
+
+def own_ends():
+    return _selector_thread._current._bell._ends
+
+
+def taken(numbers, flags=os.O_RDWR):
+    """Other files have these numbers now."""
+    file = os.open("/dev/zero" if flags == os.O_RDWR else os.devnull, flags)
+    for number in numbers:
+        os.dup2(file, number)
+    os.close(file)
+
+
+BENT = {
+    "both closed": lambda: [os.close(end) for end in own_ends()],
+    "reader closed": lambda: os.close(own_ends()[0]),
+    "writer closed": lambda: os.close(own_ends()[1]),
+    "both taken": lambda: taken(own_ends()),
+    "reader taken": lambda: taken(own_ends()[:1]),
+    "writer taken": lambda: taken(own_ends()[1:]),
+    "all closed": lambda: os.closerange(3, 1000),
+    "all closed, and taken by others": lambda: (os.closerange(3, 1000), taken(range(3, 40))),
+}
+
+
+@pytest.mark.parametrize("how", BENT)
+@in_child
+def test_somebody_closes_what_wakes_the_thread(how):
+    """After os.closerange every new loop got OSError for ever."""
+    round_trip()
+    until(lambda: not _selector_thread._current._watched)
+    BENT[how]()
+    used = time.process_time()
+    for _ in range(3):
+        round_trip()
+    time.sleep(0.3)
+    assert time.process_time() - used < 0.3  # nobody spins
+    assert len(ours()) <= 3  # an old one may sleep on what was closed under it
+
+
+@in_child
+def test_those_who_wait_are_served_although_what_wakes_the_thread_was_closed():
+    event, go = IoEvent(), []
+
+    async def main():
+        (task,) = await begun(event.notified)
+        go.append(True)
+        await task
+
+    thread = Thread(run, ThreadedLoop, main)
+    until(lambda: go and _selector_thread._current._watched)
+    time.sleep(0.01)
+    for end in own_ends():
+        os.close(end)
+    round_trip()  # replaces it
+    event.notify()
+    thread.finish()
+
+
+@pytest.mark.parametrize("error", ["SystemExit", "KeyboardInterrupt", "ValueError"])
+@in_child
+def test_somebody_kills_the_thread(error):
+    import ctypes
+
+    round_trip()
+    for _ in range(3):
+        (thread,) = ours()
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(
+            ctypes.c_ulong(thread.ident), ctypes.py_object(getattr(builtins, error))
+        )
+        round_trip()
+    round_trip()
+    assert ours()
+
+
+@in_child
+def test_a_thread_that_has_died_is_replaced():
+    round_trip()
+    thread = _selector_thread._current
+    thread._left = True  # it ends
+    thread._bell.ring()
+    thread._thread.join(PATIENCE)
+    round_trip()
+    assert _selector_thread._current is not thread
+
+
+@in_child
+def test_no_thread_can_be_started():
+    """In atexit handlers, from CPython 3.12 on; or there are too many."""
+    real = threading.Thread.start
+
+    def start(self):
+        if self.name == "wakefd selector":
+            raise RuntimeError("can't start new thread")
+        real(self)
+
+    threading.Thread.start = start
+    round_trip()
+    before = fds()
+    for kind in (ThreadedLoop, UnknownThreadedLoop):
+        round_trip(kind)
+    assert fds() == before and not ours()
+    threading.Thread.start = real
+    round_trip()
+    assert len(ours()) == 1
+
+
+@pytest.mark.parametrize("first", ["before", "in the handler"])
+def test_a_loop_in_an_atexit_handler(first):
+    """ValueError: I/O operation on closed epoll object."""
+    program(
+        """
+import atexit
+
+def at_exit():
+    run()
+    run()
+    os.write(1, b"ran")
+
+atexit.register(at_exit)
+"""
+        + textwrap.dedent(PROGRAM.format(kind="ThreadedLoop"))
+        + ("run()" if first == "before" else "")
+    )
+
+
 def test_a_loop_that_goes_after_the_thread_has_ended():
-    """TypeError in `__del__` at the exit of the interpreter: a closed selector has no map."""
+    """TypeError in `__del__` at the exit of the interpreter."""
     program(
         PROGRAM.format(kind="ThreadedLoop")
         + """
 from wakefd import _selector_thread
 loop = Loop()
 loop.run_until_complete(main())
-_selector_thread._thread().stop()
+_selector_thread._current._left = True
+_selector_thread._current._bell.ring()
+_selector_thread._current._thread.join(20)
 loop.close()
 """
     )
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@in_child
+def test_a_child_has_no_descriptor_of_the_parents_thread():
+    round_trip()
+    ends = own_ends()
+
+    def child():
+        assert _selector_thread._current is None
+        for end in ends:
+            with pytest.raises(OSError):
+                os.fstat(end)
+        round_trip()
+
+    forked(child)
+    round_trip()

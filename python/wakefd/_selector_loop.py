@@ -118,11 +118,11 @@ class SelectorEventLoop(_SelectorEventLoop):
 
     def _make_self_pipe(self) -> None:
         self._watch()
-        super()._make_self_pipe()
+        Context().run(super()._make_self_pipe)
 
     def _watch(self) -> None:
         fd = self._event.fileno()
-        self._add_reader(fd, self._clear)
+        Context().run(self._add_reader, fd, self._clear)  # else it keeps the current one
         self._watched = os.getpid(), fd
 
     def _rewatch(self) -> None:

@@ -1,23 +1,44 @@
 """For asyncio loops that cannot watch a descriptor: one thread per process that does it for them.
 
 Those are the Proactor loop of Windows, QtAsyncio, and whatever has only `call_soon_threadsafe`. The
-thread watches their hubs and posts a call when one is readable; it looks at that hub again only
-when the call has run, so it never spins. It starts when it is first needed, and ends with the
-interpreter.
+thread polls their hubs and posts a call when one is readable; it looks at that hub again only when
+the call has begun, so it never spins. It starts when it is first needed, and ends with the process:
+loops run in `atexit` handlers, too.
+
+All loops of the process depend on it, so it outlives whatever happens to one of them, and it is
+replaced if somebody closes what wakes it. It polls, for an epoll would be one descriptor more that
+can be closed.
 """
 
 import asyncio
-import atexit
+import logging
 import os
-import selectors
+import select
+import socket
+import sys
 import threading
+import time
+from collections.abc import Callable, Iterable
+from contextvars import Context
 from weakref import ReferenceType, ref
 
-from wakefd._wakefd import Hub, IoEvent
-from wakefd._watch import Watch
+from wakefd._wakefd import Hub
 
 # Seconds. Some loops count milliseconds in 31 bits; `Keeper` renews it.
 _NEVER = 2_000_000.0
+# Seconds, until a loop is asked again that has refused a call.
+_AGAIN = 0.1
+# Seconds, from one look to the next if no thread can be had.
+_LOOK = 0.01
+
+_log = logging.getLogger("wakefd")
+
+
+def _forget(number: int) -> None:
+    """Look at the descriptor no more. Harmless if it is not watched, or the interpreter ends."""
+    thread = _current
+    if thread is not None:
+        thread.forget(number)
 
 
 class Keeper:
@@ -27,6 +48,7 @@ class Keeper:
         self.hub = Hub()
         self._loop = ref(loop)
         self._watched: int | None = None
+        self._reported = False
         self.watch()
         self()
 
@@ -34,31 +56,48 @@ class Keeper:
         """Be kept by the loop."""
         loop = self._loop()
         if loop is not None:
-            loop.call_later(_NEVER, self)
+            Context().run(loop.call_later, _NEVER, self)
 
-    def post(self) -> None:
-        """The hub is readable. In the selector thread, which watches it no more."""
+    def post(self) -> bool:
+        """The hub is readable. In the selector thread, which watches it no more.
+
+        False: the loop has refused the call, and is to be asked again.
+        """
         self._watched = None
         loop = self._loop()
-        if loop is not None and not loop.is_closed():
-            try:
+        try:
+            if loop is not None and not loop.is_closed():
                 me: ReferenceType[Keeper] = ref(self)
                 loop.call_soon_threadsafe(_dispatch, me)
-            except RuntimeError:
-                pass  # closed in this moment
+        except BaseException as error:
+            if loop is None or loop.is_closed():
+                return True  # in this moment
+            if not self._reported:
+                self._reported = True
+                _log.error("%r refused a wake-up; it is asked again", loop, exc_info=error)
+            return False
+        return True
 
     def watch(self) -> None:
         """Have the selector thread look at the hub."""
         number = self.hub.fileno()  # it may be another one than before
-        _thread().watch(number, self)
-        self._watched = number
+        try:
+            _watch(number, self)
+        except RuntimeError:
+            # No thread can be started: there are too many, or the interpreter ends (3.12).
+            loop = self._loop()
+            if loop is not None:
+                me: ReferenceType[Keeper] = ref(self)
+                Context().run(loop.call_later, _LOOK, _dispatch, me)
+        else:
+            self._watched = number
 
-    def close(self) -> None:
-        """The loop is gone. Harmless if it is closed."""
+    def close(self, forget: Callable[[int], None] = _forget) -> None:
+        """The loop is gone. Harmless if it is closed. At exit, the module's names are gone."""
         # First nobody looks at the descriptor any more, then the hub goes into the pool.
         watched, self._watched = self._watched, None
         if watched is not None and not self.hub.inherited:
-            _thread().forget(watched)
+            forget(watched)
         self.hub.close()
 
     __del__ = close
@@ -74,69 +113,174 @@ def _dispatch(owned: "ReferenceType[Keeper]") -> None:
 
 
 class _Thread:
-    def __init__(self) -> None:
+    """The thread, and those for whom it watches. `left`: what another one has left to it."""
+
+    def __init__(self, left: "_Thread | None") -> None:
         # Reentrant: the collector may run a `__del__` anywhere.
         self._lock = threading.RLock()
-        self._selector = selectors.DefaultSelector()
-        # Not `_changed.fileno()`: a hub outlives a dead descriptor, and a stranger's token.
-        self._changed = IoEvent()
-        self._hub = Hub()
-        self._watch_changes = Watch(self._hub, self._changed, self._changed.clear, _nothing)
-        self._selector.register(self._hub.fileno(), selectors.EVENT_READ)
-        self._stop = False
+        self._watched: dict[int, ReferenceType[Keeper]] = {}
+        self._due: list[ReferenceType[Keeper]] = []
+        self._left = False
+        self._bell = _Bell()
         self._thread = threading.Thread(target=self._run, name="wakefd selector", daemon=True)
-        self._thread.start()
+        try:
+            Context().run(self._thread.start)  # from 3.14 on a thread may inherit it
+        except BaseException:
+            self._bell.close()
+            raise
+        if left is not None:
+            left.leave_to(self)
 
-    def watch(self, fd: int, keeper: Keeper) -> None:
+    def is_whole(self) -> bool:
+        """Whether the thread runs, and hears of what it is told."""
+        return self._thread.is_alive() and self._bell.is_whole()
+
+    def leave_to(self, other: "_Thread") -> None:
+        with self._lock:
+            self._left = True
+            with other._lock:
+                other._watched.update(self._watched)
+                other._due += self._due
+            self._watched.clear()
+            self._due.clear()
+        self.close()
+
+    def close(self) -> None:
+        self._bell.close()
+
+    def watch(self, number: int, keeper: Keeper) -> None:
         """Call `keeper.post()` once, when the descriptor is readable. Does not own the keeper."""
         with self._lock:
-            self._selector.register(fd, selectors.EVENT_READ, ref(keeper))
+            self._watched[number] = ref(keeper)
         try:
-            self._changed.notify()  # select() looks at what it was given when it began
-        except ConnectionError:
-            pass  # our own has ended, and that wakes the thread, too
+            self._bell.ring()  # poll() looks at what it was given when it began
         except OSError:
-            self.forget(fd)
-            raise
+            _replace(self)
 
-    def forget(self, fd: int) -> None:
-        """Look at it no more. Harmless if it is not watched."""
+    def forget(self, number: int) -> None:
         with self._lock:
-            watched = self._selector.get_map()
-            if watched and fd in watched:  # None: the interpreter ends
-                self._selector.unregister(fd)
-
-    def stop(self) -> None:
-        self._stop = True
-        self._changed.notify()
-        self._thread.join(5)
+            self._watched.pop(number, None)
 
     def _run(self) -> None:
-        while not self._stop:
-            ready = self._selector.select()
-            for key, _ in ready:
-                if key.data is None:
-                    self._hub.dispatch(self._rewatch)
-                    continue
-                with self._lock:
-                    if self._selector.get_map().get(key.fd) is not key:
-                        continue  # forgotten meanwhile
-                    self._selector.unregister(key.fd)
-                keeper = key.data()
-                if keeper is not None:
-                    keeper.post()
-                del keeper
-            del ready
-        self._selector.close()
+        while not self._left:
+            try:
+                self._turn()
+            except BaseException as error:
+                # Nothing of a loop's: out of memory, or an exception that another thread has sent.
+                _log.error("the selector thread goes on", exc_info=error)
+                time.sleep(_AGAIN)
 
-    def _rewatch(self, dead: int) -> None:
+    def _turn(self) -> None:
         with self._lock:
-            self._selector.unregister(dead)
-            self._selector.register(self._hub.fileno(), selectors.EVENT_READ)
+            numbers = [self._bell.number, *self._watched]
+        ready = _readable(numbers, _AGAIN if self._due else None)
+        if self._left:
+            return
+        if self._bell.number in ready and not self._bell.is_silenced():
+            _replace(self)
+            return
+        with self._lock:
+            for number in ready:
+                if number in self._watched:
+                    self._due.append(self._watched[number])
+                    del self._watched[number]
+        for owned in list(self._due):
+            keeper = owned()
+            if keeper is None or keeper.post():
+                self._due.remove(owned)
+            del keeper
 
 
-def _nothing() -> None:
-    pass
+class _Bell:
+    """What wakes the thread: a pair of descriptors.
+
+    Somebody may close their numbers, or open other files in their place: it looks before it uses
+    them, and never closes what is not its own.
+    """
+
+    if sys.platform == "win32":
+
+        def __init__(self) -> None:
+            self._ends = socket.socketpair()
+            for end in self._ends:
+                end.setblocking(False)
+            self.number = self._ends[0].fileno()
+
+        def is_whole(self) -> bool:
+            return True  # nobody closes a socket by its number
+
+        def _write(self) -> None:
+            self._ends[1].send(b"\0")
+
+        def _read(self) -> bytes:
+            return self._ends[0].recv(4096)
+
+        def close(self) -> None:
+            for end in self._ends:
+                end.close()
+
+    else:
+
+        def __init__(self) -> None:
+            self._ends = os.pipe()
+            for end in self._ends:
+                os.set_blocking(end, False)
+            self.number = self._ends[0]
+            self._files = [_file(end) for end in self._ends]
+
+        def is_whole(self) -> bool:
+            return self._files == [_file(end) for end in self._ends]
+
+        def _write(self) -> None:
+            os.write(self._ends[1], b"\0")
+
+        def _read(self) -> bytes:
+            return os.read(self._ends[0], 4096)
+
+        def close(self) -> None:
+            for end, file in zip(self._ends, self._files, strict=True):
+                if _file(end) == file:
+                    os.close(end)
+
+    def ring(self) -> None:
+        """Wake the thread. OSError if the pair has died."""
+        try:
+            self._write()
+        except BlockingIOError:
+            pass  # it rings
+
+    def is_silenced(self) -> bool:
+        """Whether it is quiet now: not if the pair has died."""
+        try:
+            return self.is_whole() and self._read() != b""
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+
+
+def _file(number: int) -> tuple[int, int] | None:
+    """Return what tells the file behind a number from others, or None if there is none."""
+    try:
+        status = os.fstat(number)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _readable(numbers: list[int], seconds: float | None) -> Iterable[int]:
+    """Wait until some are readable, or closed."""
+    try:
+        if not hasattr(select, "poll"):
+            return select.select(numbers, (), (), seconds)[0]
+        poll = select.poll()
+        for number in numbers:
+            poll.register(number, select.POLLIN)
+        return [number for number, _ in poll.poll(seconds and seconds * 1000)]
+    except (OSError, ValueError):
+        # select() does not say which one was closed: let each look at its own.
+        time.sleep(_LOOK)
+        return numbers
 
 
 _current: _Thread | None = None
@@ -144,15 +288,21 @@ _starting = threading.RLock()
 _process = os.getpid()
 
 
-def _thread() -> _Thread:
-    global _current  # noqa: PLW0603 - one per process
+def _watch(number: int, keeper: Keeper) -> None:
     if _process != os.getpid():
         _forked()  # by native code: Python's handlers have not run
     with _starting:
-        if _current is None:
-            _current = _Thread()
-            atexit.register(_current.stop)
-        return _current
+        if _current is None or not _current.is_whole():
+            _replace(_current)
+        assert _current is not None
+        _current.watch(number, keeper)
+
+
+def _replace(thread: _Thread | None) -> None:
+    global _current  # noqa: PLW0603 - one per process
+    with _starting:
+        if _current is thread:
+            _current = _Thread(thread)
 
 
 def _forked() -> None:
@@ -160,7 +310,7 @@ def _forked() -> None:
     global _current, _process, _starting  # noqa: PLW0603 - one per process
     _process = os.getpid()
     if _current is not None:
-        atexit.unregister(_current.stop)
+        _current.close()  # the child's copies
     _current = None
     _starting = threading.RLock()
 

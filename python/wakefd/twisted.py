@@ -1,5 +1,6 @@
 """Twisted: a Deferred that fires when the flag rises."""
 
+from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
 
@@ -82,10 +83,11 @@ class _Reader:
             if deferred.called:
                 return  # cancelled by another one who was released with us
             if rose:
-                deferred.callback(None)
+                context.run(deferred.callback, None)
             else:
-                deferred.errback(ClosedResourceError("this event is closed"))
+                context.run(deferred.errback, ClosedResourceError("this event is closed"))
 
+        context = copy_context()
         deferred: defer.Deferred[None] = defer.Deferred(cancel)
         ticket = self._hub.wait(event, released)
         if ticket is None:
@@ -106,7 +108,8 @@ class _Reader:
     def _add(self) -> None:
         reactor = self._reactor()
         if reactor is not None:
-            reactor.addReader(self)  # nothing happens if it is there
+            # Nothing happens if it is there. asyncio's would keep the current context.
+            Context().run(reactor.addReader, self)
 
     def _remove(self) -> None:
         reactor = self._reactor()

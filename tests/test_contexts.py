@@ -1,0 +1,247 @@
+"""Context variables: what wakefd registers with a loop keeps none, and callbacks see their own."""
+
+import asyncio
+import contextvars
+import gc
+import weakref
+
+import pytest
+
+import kits
+import wakefd
+from helpers import PATIENCE, Thread, later, program
+from wakefd import ByteQueue, IoEvent, Portal, Queue, any_notified, wrap_future
+
+EVERYWHERE = pytest.mark.needs("await")
+
+variable = contextvars.ContextVar("variable", default=None)
+
+
+class Value:
+    """Can be watched by a weakref."""
+
+
+async def notified():
+    event = IoEvent()
+    thread = later(event.notify, 0.001)
+    await event.notified()
+    thread.finish()
+
+
+async def any_of_them():
+    event = IoEvent()
+    thread = later(event.notify, 0.001)
+    await any_notified(event, IoEvent())
+    thread.finish()
+
+
+async def got():
+    queue = Queue()
+    thread = later(lambda: queue.put(1), 0.001)
+    assert await queue.async_get() == 1
+    thread.finish()
+
+
+async def bytes_got():
+    queue = ByteQueue(1024, 64)
+    thread = later(queue.shutdown, 0.001)
+    with pytest.raises(wakefd.QueueShutDown):
+        await queue.async_get()
+    thread.finish()
+
+
+async def at_once():
+    event = IoEvent()
+    event.notify()
+    for _ in range(200):
+        await event.notified()
+
+
+kept = []
+
+
+async def portal():
+    its = Portal()
+    kept.append(its)  # it serves on
+    its.call_soon(int)
+    await wrap_future(its.submit(notified))
+
+
+async def closed_portal():
+    async with Portal() as its:
+        its.call_soon(int)
+        its.submit(notified)
+
+
+WAITS = [notified, any_of_them, got, bytes_got, at_once, portal, closed_portal]
+
+
+@EVERYWHERE
+@pytest.mark.parametrize("wait", WAITS)
+async def test_the_first_wait_on_a_loop_keeps_no_context(kit, wait):
+    """Its task's context variables lived as long as the loop."""
+    values = []
+
+    async def first():
+        value = Value()
+        values.append(weakref.ref(value))
+        variable.set(value)
+        del value
+        await wait()
+
+    task = kit.spawn(first)
+    await task.join()
+    del task
+    await kit.sleep(0.001)
+    await kit.turn()
+    gc.collect()
+    try:
+        assert values[0]() is None
+    finally:
+        kept.clear()
+
+
+@EVERYWHERE
+async def test_every_task_and_call_sees_its_own(kit):
+    seen, event, its = [], IoEvent(), None
+
+    async def wait(n):
+        variable.set(n)
+        for _ in range(3):
+            await event.notified()
+            assert variable.get() == n
+            await kit.sleep(0.001)
+        seen.append(variable.get())
+
+    tasks = [kit.spawn(wait, n) for n in range(3)]
+    its = Portal()
+    await kit.sleep(0.001)
+
+    def work():
+        event.notify()
+        variable.set("thread")
+        its.call_soon(lambda: seen.append(variable.get()))
+        its.submit(lambda: seen.append(variable.get())).result(PATIENCE)
+        contextvars.Context().run(its.call_soon, lambda: seen.append(variable.get()))
+
+    thread = Thread(work)
+    for task in tasks:
+        await task.join()
+    async with kit.patient("the calls"):
+        while len(seen) < 6:
+            await kit.sleep(0.001)
+    thread.finish()
+    assert sorted(map(str, seen)) == sorted(["0", "1", "2", "thread", "thread", "None"])
+
+
+@pytest.mark.parametrize("name", ["asyncio-selector-loop"])
+def test_a_selector_loop_keeps_not_the_context_that_it_is_made_in(name):
+    def make():
+        value = Value()
+        variable.set(value)
+        return kits.kit(name).new_loop(), weakref.ref(value)
+
+    loop, value = contextvars.copy_context().run(make)
+    loop.run_until_complete(asyncio.sleep(0))
+    gc.collect()
+    assert value() is None
+    loop.close()
+
+
+def test_the_selector_thread_keeps_not_the_context_that_it_is_started_in():
+    """From 3.14 on a thread may inherit it."""
+    assert (
+        program(
+            """
+            import asyncio, contextvars, gc, threading, weakref
+            from kit_asyncio import ThreadedLoop
+            from wakefd import IoEvent
+            from helpers import later
+            from test_contexts import Value, variable
+
+            values = []
+
+            async def main():
+                async def first():
+                    value = Value()
+                    values.append(weakref.ref(value))
+                    variable.set(value)
+                    del value
+                    event = IoEvent()
+                    thread = later(event.notify)
+                    await event.notified()
+                    thread.finish()
+
+                await asyncio.create_task(first())
+                await asyncio.sleep(0.01)
+                gc.collect()
+                assert values[0]() is None
+                print("collected")
+
+            loop = ThreadedLoop()
+            loop.run_until_complete(main())
+            loop.close()
+            """
+        )
+        == "collected\n"
+    )
+
+
+def test_twisted_on_asyncio():
+    """addReader copies the context; a Deferred's callbacks see that of whoever asked for it."""
+    pytest.importorskip("twisted")
+    assert (
+        program(
+            """
+            import asyncio, gc, contextvars, weakref
+            from twisted.internet import asyncioreactor
+            loop = asyncio.new_event_loop()
+            asyncioreactor.install(loop)
+            from twisted.internet import reactor
+            import wakefd
+            from wakefd.twisted import notified
+            from helpers import later
+            from test_contexts import Value, variable
+
+            seen, values, events = [], [], [wakefd.IoEvent() for _ in range(3)]
+
+            def wait(n):
+                variable.set(n)
+                notified(events[n]).addCallback(lambda _: seen.append(variable.get()))
+
+            def first():
+                value = Value()
+                values.append(weakref.ref(value))
+                variable.set(value)
+                del value
+                deferred = notified(events[2])  # and waits on, so that the reader stays
+                deferred.addErrback(lambda _: None)
+                event = wakefd.IoEvent()
+                d = notified(event)
+                d.cancel()
+                d.addErrback(lambda _: None)
+                return deferred
+
+            def begin():
+                kept.append(contextvars.copy_context().run(first))
+                for n in range(2):
+                    contextvars.copy_context().run(wait, n)
+                threads.append(later(lambda: [event.notify() for event in events[:2]]))
+                reactor.callLater(0.2, end)
+
+            def end():
+                for thread in threads:
+                    thread.finish()
+                kept.pop().cancel()
+                gc.collect()
+                print(seen, values[0]() is None)
+                reactor.stop()
+
+            kept, threads = [], []
+            reactor.callWhenRunning(begin)
+            reactor.run()
+            loop.close()
+            """
+        )
+        == "[0, 1] True\n"
+    )
