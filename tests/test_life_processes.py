@@ -197,27 +197,3 @@ def executes(name):
 def _screen():
     with lives.on_a_screen():
         yield
-
-
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="it does not tell")
-def test_a_second_interpreter_is_told_that_it_cannot_have_it():
-    run_child("test_life_processes", "second_interpreter")
-
-
-def second_interpreter():
-    try:
-        import _interpreters as interpreters
-    except ImportError:
-        import _xxsubinterpreters as interpreters
-    code = """if True:
-        import os
-        try:
-            import wakefd
-        except ImportError as error:
-            if "wakefd" in str(error):
-                os._exit(0)  # CPython 3.12 does not survive the end of an interpreter
-        os._exit(1)
-    """
-    run = getattr(interpreters, "exec", None) or interpreters.run_string
-    run(interpreters.create(), code)
-    os._exit(1)

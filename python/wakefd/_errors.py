@@ -4,6 +4,8 @@ import queue
 import sys
 from typing import TYPE_CHECKING
 
+from wakefd import _wakefd
+
 # QueueShutDown is the standard library's own class where there is one. Type checkers are shown a
 # subclass there, because `accepted` is set on every QueueShutDown that a queue of wakefd raises.
 if sys.version_info >= (3, 13):
@@ -45,5 +47,8 @@ class LoopClosedError(RuntimeError):
 
     __module__ = "wakefd"
 
+
+# Imported anew, it offers the classes that are raised: those of the first import.
+globals().update(_wakefd.exceptions())
 
 __all__ = ["ClosedResourceError", "LoopClosedError", "QueueFull", "QueueShutDown"]

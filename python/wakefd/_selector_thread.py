@@ -292,17 +292,18 @@ def _watch(number: int, keeper: Keeper) -> None:
     if _process != os.getpid():
         _forked()  # by native code: Python's handlers have not run
     with _starting:
-        if _current is None or not _current.is_whole():
-            _replace(_current)
-        assert _current is not None
-        _current.watch(number, keeper)
+        thread = _current
+        if thread is None or not thread.is_whole():
+            thread = _replace(thread)
+        thread.watch(number, keeper)
 
 
-def _replace(thread: _Thread | None) -> None:
+def _replace(thread: _Thread | None) -> _Thread:
     global _current  # noqa: PLW0603 - one per process
     with _starting:
-        if _current is thread:
+        if _current is None or _current is thread:
             _current = _Thread(thread)
+        return _current
 
 
 def _forked() -> None:

@@ -2,35 +2,14 @@
 The compiled half of wakefd. Use the package `wakefd`.
 """
 
-from _typeshed import SupportsGetItem
+from _typeshed import Incomplete, SupportsGetItem
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
 from typing_extensions import disjoint_base
-
-__all__ = ["VERSION", "ByteItems", "ByteQueue", "ByteReady", "Hub", "Inbox", "IoEvent", "Items", "NativeHandle", "Place", "Portal", "Queue", "Reader", "Ready", "Receiver", "Waiter", "backend", "c_api", "install_fast_methods", "items", "seconds", "turn_ended", "wait_for_one"]
 
 VERSION: Final[str]
 """
 The version of the package, from Cargo.toml.
 """
-
-@final
-class ByteItems:
-    """
-    The messages one by one, for `async for`: an iterator, and what it gives to be awaited.
-    """
-    def __aiter__(self, /) -> ByteItems: ...
-    def __anext__(self, /) -> ByteReady: ...
-    def __new__(cls, /, queue: ByteQueue, wait: Any) -> ByteItems: ...
-    @property
-    def at_once(self, /) -> bool:
-        """
-        Need not wait where there is a message: what `wait` has found out about the loop.
-        """
-    @at_once.setter
-    def at_once(self, /, value: bool) -> None:
-        """
-        Need not wait where there is a message: what `wait` has found out about the loop.
-        """
 
 @disjoint_base
 class ByteQueue:
@@ -150,27 +129,6 @@ class ByteQueue:
         """
 
 @final
-class ByteReady:
-    """
-    The next message, to be awaited once. It is taken when that begins and not before: one that nobody awaits stays in.
-    """
-    def __await__(self, /) -> ByteReady: ...
-    def __iter__(self, /) -> ByteReady: ...
-    def __next__(self, /) -> Any: ...
-    def close(self, /) -> None:
-        """
-        As of a coroutine.
-        """
-    def send(self, /, value: Any) -> Any:
-        """
-        As of a coroutine.
-        """
-    def throw(self, /, error: Any, value: Any | None = None, traceback: Any | None = None) -> Any:
-        """
-        As of a coroutine.
-        """
-
-@final
 class Hub:
     """
     One event loop's hub: the descriptor that the loop watches, and those of its tasks that wait.
@@ -189,13 +147,14 @@ class Hub:
         """
         The loop is gone. Harmless if it is closed.
         """
-    def dispatch(self, /, rewatch: Any | None = None) -> None:
+    def dispatch(self, /, rewatch: Any | None = None, drained: Any | None = None) -> None:
         """
         Call those who are to be released. To be called when the descriptor is readable, and harmless otherwise.
 
         If the descriptor was dead and has been replaced, `rewatch(old_number)` is called first: watch the new fileno() then
-        instead of the old, which is open until `rewatch` returns. All are called; if some raised, the first exception is
-        raised then (a loop's adapter knows a better place).
+        instead of the old, which is open until `rewatch` returns. Then `drained()` is called, for those who stop to watch a
+        descriptor that is readable: watch it again now, as whoever is called next may run the loop inside the loop. All are
+        called; if some raised, the first exception is raised then (a loop's adapter knows a better place).
         """
     def fileno(self, /) -> int:
         """
@@ -227,10 +186,7 @@ class Inbox:
     """
     What one portal has accepted. The portal and its receiver share it.
     """
-    def __new__(cls, /, event: IoEvent) -> Inbox:
-        """
-        To be made in the loop's thread.
-        """
+    def __new__(cls, /, event: IoEvent) -> Inbox: ...
     def close(self, /) -> None:
         """
         Accept no more.
@@ -248,7 +204,7 @@ class Inbox:
     @property
     def here(self, /) -> bool:
         """
-        True in the loop's thread.
+        True in a thread in which a call of this portal runs now.
         """
     def notify(self, /) -> None:
         """
@@ -362,11 +318,11 @@ class IoEvent:
 @disjoint_base
 class Items:
     """
-    The items one by one, for `async for`.
+    The items of a queue, or the messages of a byte queue, one by one: for `async for`.
     """
     def __aiter__(self, /) -> Items: ...
     def __anext__(self, /) -> Ready: ...
-    def __new__(cls, /, queue: Queue, wait: Any) -> Items: ...
+    def __new__(cls, /, source: Queue | ByteQueue, wait: Any) -> Items: ...
     @property
     def at_once(self, /) -> bool: ...
     @at_once.setter
@@ -611,21 +567,22 @@ class Queue:
         Callable from any thread; blocks it, lets other threads run meanwhile, and Ctrl-C works. Not for a thread that runs an
         event loop, if there is a maxsize: `await queue.async_put(item)` there.
 
-        Raise queue.Full if there was no room in time, QueueShutDown if the queue is shut down, or is meanwhile; ValueError if
-        the timeout is negative. Never because a wake-up was refused: the item is in, and the refusal is logged.
+        Raise QueueFull (a queue.Full) if there was no room in time, QueueShutDown if the queue is shut down, or is meanwhile;
+        ValueError if the timeout is negative. Never because a wake-up was refused: the item is in, and the refusal is logged.
         """
     def put_many(self, /, items: Any, timeout: SupportsFloat | SupportsIndex | None = None) -> None:
         """
         Put all items of an iterable, which is read to its end first; wait for room item by item, at most `timeout` seconds in
         all.
 
-        Raise what put() raises. The attribute `accepted` of a Full or QueueShutDown tells how many went in; they are the first.
+        Raise what put() raises. The attribute `accepted` of a QueueFull or QueueShutDown is the number of items that went in: the
+        first of those given.
         """
     def put_nowait(self, /, item: Any) -> None:
         """
         Put an item at once. Callable from any thread, from `__del__`, weakref callbacks and signal handlers.
 
-        Raise queue.Full if there is no room, QueueShutDown if the queue is shut down.
+        Raise QueueFull (a queue.Full) if there is no room, QueueShutDown if the queue is shut down.
         """
     @property
     def putting(self, /) -> int:
@@ -661,13 +618,20 @@ class Reader:
 
     The loop alone owns it: when the loop is closed or collected it goes, and the hub is closed with it.
     """
-    def __new__(cls, /, hub: Hub, event_loop: Any) -> Reader: ...
+    def __new__(cls, /, hub: Hub, event_loop: Any, flat: Any | None = None) -> Reader:
+        """
+        `flat` is the `run_forever` of the loop's class, if that is known to run no loop inside the loop.
+        """
     def dispatch(self, /) -> None:
         """
         Release those who are to be released. The bound method is the callback: it owns the reader.
         """
     @property
     def hub(self, /) -> Hub: ...
+    def watch(self, /) -> None:
+        """
+        Have the loop call dispatch(), in an empty context, when the hub's descriptor is readable.
+        """
 
 @disjoint_base
 class Ready:
@@ -786,14 +750,21 @@ def c_api() -> Any:
     Return a capsule with the table of `wakefd.h`.
     """
 
+def exceptions() -> list[tuple[str, type]]:
+    """
+    Return the classes of the exceptions that are raised, by name; none at the first import of the process.
+
+    An import anew, after somebody has taken the modules out of `sys.modules`, is to offer the same.
+    """
+
 def install_fast_methods() -> None:
     """
     Put faster methods before some of these. To be called at the import.
     """
 
-def items(queue: Queue, wait: Any) -> Items:
+def items(queue: Any, wait: Any) -> Items:
     """
-    Begin an `async for` over a queue; `wait` makes the coroutine that waits for an item.
+    Begin an `async for` over a queue or a byte queue; `wait` makes the coroutine that waits for an item.
     """
 
 def seconds(timeout: SupportsFloat | SupportsIndex | None = None) -> float | None:
@@ -810,3 +781,5 @@ def wait_for_one(events: SupportsGetItem[int, IoEvent], timeout: SupportsFloat |
     """
     Block this thread until one of `events` is up or rises. For `wakefd.wait_any`.
     """
+
+def __getattr__(name: str) -> Incomplete: ...

@@ -179,7 +179,12 @@ impl Reader {
     /// Have the loop call dispatch(), in an empty context, when the hub's descriptor is readable.
     fn watch(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
-        let add_reader = slf.get().event_loop.call0(py)?.bind(py).getattr(intern!(py, "add_reader"))?;
+        let add_reader = slf
+            .get()
+            .event_loop
+            .call0(py)?
+            .bind(py)
+            .getattr(intern!(py, "add_reader"))?;
         let fd = slf.get().hub.borrow(py).fileno()?;
         let args = (fd, slf.getattr(intern!(py, "dispatch"))?).into_pyobject(py)?;
         context::call(&context::empty(py)?, &add_reader, &args).map(drop)

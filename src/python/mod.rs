@@ -15,8 +15,11 @@ mod task;
 mod turn;
 mod waiter;
 
-use pyo3::prelude::*;
-use std::io;
+use pyo3::{exceptions::PyImportError, ffi, prelude::*, types::PyType};
+use std::{
+    io,
+    sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed},
+};
 
 // A Python class, so that the generated stubs know it.
 pyo3::import_exception!(wakefd._errors, ClosedResourceError);
@@ -27,14 +30,47 @@ pyo3::import_exception!(wakefd._errors, LoopClosedError);
 /// PyO3 would look for each when it is first raised. While the interpreter ends nothing can be imported: it would panic on
 /// the way out to CPython, which aborts the process.
 fn find_exceptions(py: Python<'_>) {
-    for class in [
-        py.get_type::<ClosedResourceError>(),
-        py.get_type::<LoopClosedError>(),
-        py.get_type::<queue::Empty>(),
-        py.get_type::<queue::QueueFull>(),
-        py.get_type::<queue::QueueShutDown>(),
-    ] {
-        drop(class); // PyO3 keeps it
+    drop(own_exceptions(py)); // PyO3 keeps them
+    drop(py.get_type::<queue::Empty>());
+    FOUND.store(true, Relaxed);
+}
+
+static FOUND: AtomicBool = AtomicBool::new(false);
+
+fn own_exceptions(py: Python<'_>) -> Vec<(&'static str, Bound<'_, PyType>)> {
+    vec![
+        ("ClosedResourceError", py.get_type::<ClosedResourceError>()),
+        ("LoopClosedError", py.get_type::<LoopClosedError>()),
+        ("QueueFull", py.get_type::<queue::QueueFull>()),
+        ("QueueShutDown", py.get_type::<queue::QueueShutDown>()),
+    ]
+}
+
+/// Return the classes of the exceptions that are raised, by name; none at the first import of the process.
+///
+/// An import anew, after somebody has taken the modules out of `sys.modules`, is to offer the same.
+#[pyfunction]
+fn exceptions(py: Python<'_>) -> Vec<(&'static str, Bound<'_, PyType>)> {
+    if FOUND.load(Relaxed) {
+        own_exceptions(py)
+    } else {
+        vec![]
+    }
+}
+
+/// # Errors
+/// Another interpreter of this process has imported us: ImportError. CPython refuses isolated ones by itself, but not those
+/// that share the GIL; they would share the classes, too, and whatever Python objects the statics of this library hold.
+fn refuse_a_second_interpreter() -> PyResult<()> {
+    static FIRST: AtomicI64 = AtomicI64::new(-1);
+    // SAFETY: this thread is attached to an interpreter.
+    let here = unsafe { ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get()) };
+    match FIRST.compare_exchange(-1, here, Relaxed, Relaxed) {
+        Err(first) if first != here => Err(PyImportError::new_err(
+            "wakefd works in one interpreter of a process, and another one has imported it: use threads or processes instead \
+             of subinterpreters, or import wakefd in one of them alone",
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -68,6 +104,7 @@ mod _wakefd {
     use super::{
         byte_queue::ByteQueue,
         event::{IoEvent, seconds, wait_for_one},
+        exceptions,
         fast::{install_fast_methods, items},
         hub::{Hub, Reader},
         native::{NativeHandle, c_api},
@@ -82,6 +119,11 @@ mod _wakefd {
     /// The version of the package, from Cargo.toml.
     #[pymodule_export]
     const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+    #[pymodule_init]
+    fn init(_module: &Bound<'_, PyModule>) -> PyResult<()> {
+        super::refuse_a_second_interpreter()
+    }
 
     /// Which notifier the operating system gives us: "eventfd", "socketpair" or "tcp".
     ///
