@@ -201,22 +201,22 @@ class _Bell:
     if sys.platform == "win32":
 
         def __init__(self) -> None:
-            self._ends = socket.socketpair()
-            for end in self._ends:
+            self._sockets = socket.socketpair()
+            for end in self._sockets:
                 end.setblocking(False)
-            self.number = self._ends[0].fileno()
+            self.number = self._sockets[0].fileno()
 
         def is_whole(self) -> bool:
             return True  # nobody closes a socket by its number
 
         def _write(self) -> None:
-            self._ends[1].send(b"\0")
+            self._sockets[1].send(b"\0")
 
         def _read(self) -> bytes:
-            return self._ends[0].recv(4096)
+            return self._sockets[0].recv(4096)
 
         def close(self) -> None:
-            for end in self._ends:
+            for end in self._sockets:
                 end.close()
 
     else:

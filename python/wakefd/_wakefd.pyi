@@ -2,9 +2,11 @@
 The compiled half of wakefd. Use the package `wakefd`.
 """
 
-from _typeshed import Incomplete, SupportsGetItem
+from _typeshed import SupportsGetItem
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
 from typing_extensions import disjoint_base
+
+__all__ = ["VERSION", "ByteQueue", "Hub", "Inbox", "IoEvent", "Items", "NativeHandle", "Place", "Portal", "Queue", "Reader", "Ready", "Receiver", "Waiter", "backend", "c_api", "exceptions", "install_fast_methods", "items", "seconds", "turn_ended", "wait_for_one"]
 
 VERSION: Final[str]
 """
@@ -754,7 +756,8 @@ def exceptions() -> list[tuple[str, type]]:
     """
     Return the classes of the exceptions that are raised, by name; none at the first import of the process.
 
-    An import anew, after somebody has taken the modules out of `sys.modules`, is to offer the same.
+    An import anew, after somebody has taken the modules out of `sys.modules`, is to offer the same. Raise ImportError if
+    another interpreter of this process has imported us.
     """
 
 def install_fast_methods() -> None:
@@ -781,5 +784,3 @@ def wait_for_one(events: SupportsGetItem[int, IoEvent], timeout: SupportsFloat |
     """
     Block this thread until one of `events` is up or rises. For `wakefd.wait_any`.
     """
-
-def __getattr__(name: str) -> Incomplete: ...

@@ -48,14 +48,13 @@ fn own_exceptions(py: Python<'_>) -> Vec<(&'static str, Bound<'_, PyType>)> {
 
 /// Return the classes of the exceptions that are raised, by name; none at the first import of the process.
 ///
-/// An import anew, after somebody has taken the modules out of `sys.modules`, is to offer the same.
+/// An import anew, after somebody has taken the modules out of `sys.modules`, is to offer the same. Raise ImportError if
+/// another interpreter of this process has imported us.
 #[pyfunction]
-fn exceptions(py: Python<'_>) -> Vec<(&'static str, Bound<'_, PyType>)> {
-    if FOUND.load(Relaxed) {
-        own_exceptions(py)
-    } else {
-        vec![]
-    }
+fn exceptions(py: Python<'_>) -> PyResult<Vec<(&'static str, Bound<'_, PyType>)>> {
+    refuse_a_second_interpreter()?;
+    let found = FOUND.load(Relaxed);
+    Ok(if found { own_exceptions(py) } else { vec![] })
 }
 
 /// # Errors
@@ -119,11 +118,6 @@ mod _wakefd {
     /// The version of the package, from Cargo.toml.
     #[pymodule_export]
     const VERSION: &str = env!("CARGO_PKG_VERSION");
-
-    #[pymodule_init]
-    fn init(_module: &Bound<'_, PyModule>) -> PyResult<()> {
-        super::refuse_a_second_interpreter()
-    }
 
     /// Which notifier the operating system gives us: "eventfd", "socketpair" or "tcp".
     ///
