@@ -1,12 +1,13 @@
 """Runs a program again and again, and lets another of its statements raise each time.
 
-    python faults.py PROGRAM ARGUMENTS...
+    python faults.py [--interrupt] PROGRAM ARGUMENTS...
 
 A statement is tried once where the main thread runs it, and once where another thread does; the
 target of a thread that is no function of the program, such as `event.notify`, as a whole. The
 program must end each time, and somebody must hear of the exception. Complaints go to stdout, one
 per line. Statements that clean up (`finally`, `except`) do not fail, nor do the lines of `try` and
-`with` themselves: no program can answer for these.
+`with` themselves: no program can answer for these. A program that goes on until Ctrl-C gets it after a
+second, when its statements are counted: `--interrupt`.
 """
 
 import ast
@@ -110,11 +111,29 @@ def excused(path):
     return lines
 
 
-def visited(path):
+def visited(path, interrupt):
     """The lines that each side runs."""
     with tempfile.TemporaryFile("w+", buffering=1) as notes:
-        status, said = child(lambda: begin(path, lambda *place: print(*place, file=notes)))
-        if status != 0:
+        interrupted = False
+
+        def visit(*place):
+            if not interrupted:
+                print(*place, file=notes)
+
+        def on_signal(*_):
+            nonlocal interrupted
+            interrupted = True
+            raise KeyboardInterrupt
+
+        def run():
+            if interrupt:
+                signal.signal(signal.SIGINT, on_signal)
+                signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
+                signal.alarm(1)
+            begin(path, visit)
+
+        status, said = child(run)
+        if status != (130 if interrupt else 0):
             raise SystemExit(f"without a fault: {status}\n{said}")
         notes.seek(0)
         return sorted({(side, int(line)) for side, line in map(str.split, notes)})
@@ -138,13 +157,16 @@ def complaint(path, side, line):
     return None if said or status > 0 else f"{where}nobody hears of it"
 
 
-def main(path):
+def main():
+    if interrupt := sys.argv[1] == "--interrupt":
+        del sys.argv[1]
+    path = sys.argv[1]
     text = Path(path).read_text("utf-8")
     for name in ("asyncio", "trio", "wakefd"):  # once, not in each child
         if name in text and find_spec(name):
             import_module(name)
     excuses = excused(path)
-    for side, line in visited(path):
+    for side, line in visited(path, interrupt):
         if line not in excuses and (said := complaint(path, side, line)):
             print(said, flush=True)
             if said.endswith("never ends"):
@@ -152,4 +174,4 @@ def main(path):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main()

@@ -24,14 +24,14 @@ pytestmark = [
 ]
 
 
-def complaints(path, *arguments):
+def complaints(path, *arguments, options=()):
     text = path.read_text("utf-8")
     for name in re.findall(r"^ *(?:import|from) (\w+)", text, re.MULTILINE):
         if find_spec(name) is None and not (path.parent / f"{name}.py").exists():
             pytest.skip(f"{name} is not installed")
     with screen() if "tkinter" in text else nullcontext("") as display:
         done = subprocess.run(
-            [sys.executable, faults.__file__, path, *map(str, arguments)],
+            [sys.executable, faults.__file__, *options, path, *map(str, arguments)],
             env={**os.environ, "DISPLAY": display},
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -91,6 +91,17 @@ def test_lines_of_a_process(end):
 
 def test_a_progress_bar():
     assert complaints(EXAMPLES / "progress.py", 300) == []
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+def test_lines_of_files(loop, tmp_path):
+    pytest.importorskip(loop)
+    paths = [tmp_path / "one.log", tmp_path / "two.log"]
+    for path in paths:
+        path.write_text("1\n2\n3\n")
+    arguments = ["--loop", loop, "--from-start", *paths]
+    path = EXAMPLES / "follow_files.py"
+    assert complaints(path, *arguments, options=["--interrupt"]) == []
 
 
 def test_requests_in_a_pool_of_threads(server):  # noqa: F811 - the fixture
