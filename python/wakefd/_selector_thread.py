@@ -50,7 +50,8 @@ class Keeper:
     def watch(self) -> None:
         """Have the selector thread look at the hub."""
         number = self.hub.fileno()  # it may be another one than before
-        _thread().watch(number, self)
+        self._thread = _thread()  # for `close`: at the interpreter's end this module may be empty
+        self._thread.watch(number, self)
         self._watched = number
 
     def close(self) -> None:
@@ -58,7 +59,7 @@ class Keeper:
         # First nobody looks at the descriptor any more, then the hub goes into the pool.
         watched, self._watched = self._watched, None
         if watched is not None and not self.hub.inherited:
-            _thread().forget(watched)
+            self._thread.forget(watched)
         self.hub.close()
 
     __del__ = close
