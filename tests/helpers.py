@@ -32,6 +32,9 @@ def stress(small, full):
     return full if FULL else small
 
 
+# Options of a child that takes warnings for errors: but for this one, which a fork raises from 3.15 on.
+STRICT = ["-W", "error", "-W", "ignore:This process"]
+
 # What a test that runs in a fresh interpreter may take as a whole, in seconds.
 CHILD_LIMIT = stress(2 * PATIENCE, 3000)
 
@@ -217,7 +220,7 @@ def program(code, *args, limit=2 * PATIENCE, **environment):
     """Run a program of its own; it must end well and silently. Return what it printed."""
     path = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", textwrap.dedent(code), *args],
+        [sys.executable, *STRICT, "-c", textwrap.dedent(code), *args],
         env={**os.environ, "PYTHONPATH": path, **environment},
         stdin=subprocess.DEVNULL,
         capture_output=True,
