@@ -30,7 +30,7 @@ class Backend:
         self.reported = wakefd.IoEvent()
 
     def run(self) -> None:
-        """The thread. If it fails, whoever waits for the portal hears of it, and so does the window."""
+        """Run trio; if it fails, tell whoever waits for the portal, and the window."""
         try:
             trio.run(self.serve)
         except BaseException as error:

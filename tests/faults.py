@@ -2,12 +2,14 @@
 
     python faults.py [--interrupt] PROGRAM ARGUMENTS...
 
-A statement is tried once where the main thread runs it, and once where another thread does; the
-target of a thread that is no function of the program, such as `event.notify`, as a whole. The
-program must end each time, and somebody must hear of the exception. Complaints go to stdout, one
-per line. Statements that clean up (`finally`, `except`) do not fail, nor do the lines of `try` and
-`with` themselves: no program can answer for these. A program that goes on until Ctrl-C gets it after a
-second, when its statements are counted: `--interrupt`.
+A statement raises once where the main thread runs it, and once where another thread does, from the
+start of the first thread on. A thread whose target is no function of the program, such as
+`event.notify`, fails as a whole. The program must end each time, and the exception must be reported
+on stderr or by the exit status. Complaints go to stdout, one per line.
+
+Statements that clean up (`finally`, `except`) do not raise, nor do the lines of `try` and `with`
+themselves: no program can answer for these. `--interrupt` is for a program that goes on until
+Ctrl-C: the first run, which counts its statements, is interrupted after a second.
 """
 
 import ast
@@ -25,18 +27,18 @@ from pathlib import Path
 LIMIT = 20.0  # seconds for the program, which takes a small part of one
 
 
-class Fault(Exception):
-    """The one that is raised."""
+class FaultError(Exception):
+    """The exception that a statement raises."""
 
 
 def begin(path, visit):
-    """Run the program here. Each of its lines calls visit(side, line) once there is a thread."""
+    """Run the program here; call visit(side, line) before each line once a thread was started."""
     started = False
 
     def start(thread, start=threading.Thread.start):
         nonlocal started
         started = True
-        target = getattr(thread, "function", None) or thread._target  # a Timer's; a Thread's
+        target = getattr(thread, "function", None) or thread._target  # of a Timer; of a Thread
         if target and not hasattr(target, "__code__"):
             run = thread.run
             thread.run = lambda: (visit("thread", 0), run())
@@ -63,7 +65,7 @@ def begin(path, visit):
 
 
 def child(function):
-    """Fork; return how it ended (None: it did not) and what it wrote to stderr."""
+    """Fork; return the child's status (None: it did not end) and what it wrote to stderr."""
     with tempfile.TemporaryFile("w+") as said:
         if (pid := os.fork()) == 0:
             os.setpgid(0, 0)
@@ -99,7 +101,7 @@ def ended(function):
 
 
 def excused(path):
-    """The lines that do not fail."""
+    """The lines that do not raise."""
     lines = set()
     for node in ast.walk(ast.parse(Path(path).read_text("utf-8"))):
         if isinstance(node, ast.Try):
@@ -146,12 +148,13 @@ def complaint(path, side, line):
         def visit(*place):
             if place == (side, line) and notes.tell() == 0:
                 print("raised", file=notes)
-                raise Fault
+                raise FaultError
 
         status, said = child(lambda: begin(path, visit))
         if not notes.tell():
-            return None  # chance did not take it there
-    where = f"{path}:{line or ' the target'} fails in {'the main' if side == 'main' else 'another'} thread: "
+            return None  # this run did not come to that line
+    thread = "the main" if side == "main" else "another"
+    where = f"{path}:{line or ' the target'} fails in {thread} thread: "
     if status is None:
         return f"{where}it never ends"
     return None if said or status > 0 else f"{where}nobody hears of it"
@@ -162,7 +165,7 @@ def main():
         del sys.argv[1]
     path = sys.argv[1]
     text = Path(path).read_text("utf-8")
-    for name in ("asyncio", "trio", "wakefd"):  # once, not in each child
+    for name in ("asyncio", "trio", "wakefd"):  # imported once, not in each child
         if name in text and find_spec(name):
             import_module(name)
     excuses = excused(path)

@@ -32,7 +32,8 @@ def stress(small, full):
     return full if FULL else small
 
 
-# Options of a child that takes warnings for errors: but for this one, which a fork raises from 3.15 on.
+# Options of a child in which warnings are errors. The exception is the warning of a fork in a process
+# with threads: from 3.15 on it is raised by os.fork(), and forks are what our tests are about.
 STRICT = ["-W", "error", "-W", "ignore:This process"]
 
 # What a test that runs in a fresh interpreter may take as a whole, in seconds.
