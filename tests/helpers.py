@@ -32,8 +32,8 @@ def stress(small, full):
     return full if FULL else small
 
 
-# Options of a child in which warnings are errors. The warning of a fork in a process with threads is
-# not: from 3.15 on os.fork() raises it, and forks are what our tests are about.
+# Options of a child in which warnings are errors, but for the warning of a fork in a process with
+# threads: from 3.15 on os.fork() raises it, and forks are what our tests are about.
 STRICT = ["-W", "error", "-W", "ignore:This process"]
 
 # What a test that runs in a fresh interpreter may take as a whole, in seconds.
