@@ -120,7 +120,7 @@ def visited(path, interrupt):
 
         def visit(*place):
             if not interrupted:
-                print(*place, file=notes)
+                os.write(notes.fileno(), b"%s %d\n" % (place[0].encode(), place[1]))  # at once
 
         def on_signal(*_):
             nonlocal interrupted
