@@ -120,14 +120,14 @@ def main() -> int:
     stop = wakefd.IoEvent()  # "stop": one notify, many threads wait
 
     def work(path: Path) -> None:
-        for line in follow(path, stop, from_start=arguments.from_start):
-            lines.append((path, line))
-            event.notify()
+        with event:  # a thread that fails closes it, and that ends show()
+            for line in follow(path, stop, from_start=arguments.from_start):
+                lines.append((path, line))
+                event.notify()
 
-    threads = [threading.Thread(target=work, args=(path,)) for path in arguments.files]
-    for thread in threads:
-        thread.start()
     try:
+        for path in arguments.files:
+            threading.Thread(target=work, args=(path,)).start()
         if arguments.loop == "trio":
             import trio
 
@@ -137,10 +137,8 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     finally:
-        stop.notify()
-        for thread in threads:
-            thread.join()
-    return 0
+        stop.notify()  # the interpreter waits for the threads
+    return 1  # one of the threads has failed
 
 
 if __name__ == "__main__":

@@ -16,26 +16,35 @@ import trio
 import wakefd
 
 
-def read(pipe, lines: wakefd.Queue[str]) -> None:
+def read(process: subprocess.Popen[str], lines: wakefd.Queue[str]) -> None:
     """In a thread: to the end of the pipe."""
-    for line in pipe:
-        lines.put(line.rstrip("\n"))
-    lines.shutdown()
+    try:
+        for line in process.stdout:
+            lines.put(line.rstrip("\n"))
+    except BaseException:
+        process.kill()  # nobody reads its pipe any more
+        raise
+    finally:
+        lines.shutdown()  # what is in there is still taken
 
 
 async def main(command: list[str], seconds: float) -> int:
     lines: wakefd.Queue[str] = wakefd.Queue()
     count = 0
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: ASYNC220 - it only starts it
-        reader = threading.Thread(target=read, args=(process.stdout, lines))
-        reader.start()
-        with trio.move_on_after(seconds) as limit:
-            async for line in lines:
-                count += 1
-                print(f"{count}: {line}", flush=True)
-        if limit.cancelled_caught:
-            process.terminate()
-        await trio.to_thread.run_sync(reader.join)
+        try:
+            reader = threading.Thread(target=read, args=(process, lines))
+            reader.start()
+            with trio.move_on_after(seconds) as limit:
+                async for line in lines:
+                    count += 1
+                    print(f"{count}: {line}", flush=True)
+            if limit.cancelled_caught:
+                process.terminate()
+            await trio.to_thread.run_sync(reader.join)
+        except BaseException:
+            process.kill()  # with its pipe ends the thread
+            raise
         while not lines.empty():  # what came after the limit
             count += len(lines.get_many_nowait(1000))
     print(f"{count} lines{', and no more time' * limit.cancelled_caught}", file=sys.stderr)

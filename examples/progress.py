@@ -18,9 +18,15 @@ WIDTH = 40
 
 
 def work(jobs: wakefd.Queue[int], done: wakefd.Queue[int]) -> None:
-    for size in jobs:  # ends when the jobs do
-        time.sleep(size / 1e6)
-        done.put(size)
+    try:
+        for size in jobs:  # ends when the jobs do
+            time.sleep(size / 1e6)
+            done.put(size)
+    except wakefd.QueueShutDown:
+        pass  # nobody wants to know any more
+    except BaseException:
+        done.close()  # show() need not wait for this job
+        raise
 
 
 async def show(done: wakefd.Queue[int], count: int, total: int) -> None:
@@ -37,18 +43,12 @@ async def show(done: wakefd.Queue[int], count: int, total: int) -> None:
 
 async def main(count: int) -> None:
     sizes = [50 + n % 200 for n in range(count)]
-    jobs: wakefd.Queue[int] = wakefd.Queue()
-    done: wakefd.Queue[int] = wakefd.Queue()
-    threads = [threading.Thread(target=work, args=(jobs, done)) for _ in range(WORKERS)]
-    for thread in threads:
-        thread.start()
-    try:
+    # However we leave, both are closed, and the workers need not finish.
+    with wakefd.Queue[int]() as jobs, wakefd.Queue[int]() as done:
+        for _ in range(WORKERS):
+            threading.Thread(target=work, args=(jobs, done)).start()
         jobs.put_many(sizes)
         await show(done, count, sum(sizes))
-    finally:
-        jobs.close()  # Ctrl-C: the workers need not finish
-        for thread in threads:
-            thread.join()
 
 
 if __name__ == "__main__":

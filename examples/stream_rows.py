@@ -10,54 +10,46 @@ keeps more than a queue full of rows.
 import asyncio
 import sqlite3
 import sys
-import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, closing
 
 import wakefd
 
 AHEAD = 1000  # rows that the thread may be ahead
 
 
-async def rows(path: str, query: str) -> AsyncIterator[Sequence[tuple]]:
-    """Yield the rows in batches; closing this generator stops the query."""
-    batches: wakefd.Queue[tuple] = wakefd.Queue(AHEAD)
-    failed: list[Exception] = []
-
-    def work() -> None:
-        connection = sqlite3.connect(path)
-        try:
-            for row in connection.execute(query):
-                batches.put(row)
-        except wakefd.QueueShutDown:
-            pass  # nobody wants more
-        except Exception as error:
-            failed.append(error)
-        finally:
-            connection.close()
-            batches.shutdown()  # what is in there is still taken
-
-    thread = threading.Thread(target=work)
-    thread.start()
+def work(path: str, query: str, queue: wakefd.Queue[tuple]) -> None:
+    """In a thread: the whole query."""
     try:
-        while True:
-            try:
-                batch = await batches.async_get_many(AHEAD)
-            except wakefd.QueueShutDown:
-                break
-            yield batch
+        with closing(sqlite3.connect(path)) as connection:
+            for row in connection.execute(query):
+                queue.put(row)
+    except wakefd.QueueShutDown:
+        pass  # nobody wants more
     finally:
-        batches.close()
-        thread.join()
-    if failed:
-        raise failed[0]
+        queue.shutdown()  # what is in there is still taken
+
+
+async def rows(path: str, query: str) -> AsyncGenerator[Sequence[tuple], None]:
+    """Yield the rows in batches; closing this generator stops the query."""
+    # However we leave, the queue is closed first, so the thread's next put raises; the pool waits.
+    with ThreadPoolExecutor(1) as pool, wakefd.Queue[tuple](AHEAD) as queue:
+        working = pool.submit(work, path, query, queue)
+        try:
+            while True:
+                yield await queue.async_get_many(AHEAD)
+        except wakefd.QueueShutDown:
+            working.result()  # raises what the query has raised
 
 
 async def main(path: str, query: str) -> None:
     total = 0
-    async for batch in rows(path, query):
-        for row in batch:
-            print(*row, sep="\t")
-        total += len(batch)
+    async with aclosing(rows(path, query)) as batches:
+        async for batch in batches:
+            for row in batch:
+                print(*row, sep="\t")
+            total += len(batch)
     print(f"{total} rows", file=sys.stderr)
 
 

@@ -26,40 +26,42 @@ class Backend:
 
     def __init__(self) -> None:
         self.ready: Future[wakefd.Portal] = Future()
-        self.reports: deque[tuple[int, str]] = deque()
+        self.reports: deque[tuple[int, str] | None] = deque()  # None: the backend has ended
         self.reported = wakefd.IoEvent()
-        self.thread = threading.Thread(target=trio.run, args=(self.serve,))
-        self.thread.start()
-        self.portal = self.ready.result(10)
+
+    def run(self) -> None:
+        """Run trio; if it fails, tell whoever waits for the portal, and the window."""
+        try:
+            trio.run(self.serve)
+        except BaseException as error:
+            if not self.ready.done():
+                self.ready.set_exception(error)
+            raise
+        finally:
+            self.report(None)
 
     async def serve(self) -> None:
+        self.stop = trio.Event()
         async with trio.open_nursery() as self.nursery:
             # The end of this block waits for the calls; that of the nursery for the tasks.
             async with wakefd.Portal() as portal:
                 self.ready.set_result(portal)
-                self.stop = trio.Event()
                 await self.stop.wait()
             self.nursery.cancel_scope.cancel()
 
-    async def start(self, number: int, seconds: float) -> trio.CancelScope:
-        scope = trio.CancelScope()
+    def start(self, number: int, seconds: float, scope: trio.CancelScope) -> None:
         self.nursery.start_soon(self.count, number, seconds, scope)
-        return scope
 
     async def count(self, number: int, seconds: float, scope: trio.CancelScope) -> None:
         with scope:
             for left in range(3, 0, -1):
-                self.report(number, f"{left} left")
+                self.report((number, f"{left} left"))
                 await trio.sleep(seconds)
-        self.report(number, "cancelled" if scope.cancelled_caught else "finished")
+        self.report((number, "cancelled" if scope.cancelled_caught else "finished"))
 
-    def report(self, number: int, text: str) -> None:
-        self.reports.append((number, text))  # first the data,
+    def report(self, report: tuple[int, str] | None) -> None:
+        self.reports.append(report)  # first the data,
         self.reported.notify()  # then the notification
-
-    def close(self) -> None:
-        self.portal.call_soon(self.stop.set)
-        self.thread.join()
 
 
 class Window:
@@ -67,8 +69,9 @@ class Window:
 
     def __init__(self, root: tk.Tk, backend: Backend, seconds: float) -> None:
         self.root, self.backend, self.seconds = root, backend, seconds
+        self.portal = backend.ready.result()
         self.lines: dict[int, tk.StringVar] = {}
-        self.scopes: dict[int, Future[trio.CancelScope]] = {}
+        self.scopes: list[trio.CancelScope] = []
         tk.Button(root, text="start a task", command=self.start).pack()
         wakefd.tk.watch(root, backend.reported, self.look)
 
@@ -78,24 +81,27 @@ class Window:
         row = tk.Frame(self.root)
         row.pack()
         tk.Label(row, textvariable=line, width=20).pack(side="left")
-        self.scopes[number] = self.backend.portal.submit(self.backend.start, number, self.seconds)
+        self.scopes.append(trio.CancelScope())
+        self.portal.call_soon(self.backend.start, number, self.seconds, self.scopes[number])
         tk.Button(row, text="cancel", command=partial(self.cancel, number)).pack(side="left")
 
     def cancel(self, number: int) -> None:
-        scope = self.scopes[number]
-        if scope.done():
-            self.backend.portal.call_soon(scope.result().cancel)
+        self.portal.call_soon(self.scopes[number].cancel)
 
     def look(self) -> None:
         self.backend.reported.clear()
-        while self.backend.reports:
-            number, text = self.backend.reports.popleft()
+        for _ in range(len(self.backend.reports)):
+            if (report := self.backend.reports.popleft()) is None:
+                self.root.destroy()
+                return
+            number, text = report
             self.lines[number].set(text)
             print(f"task {number}: {text}")
 
 
 def main(demo: bool) -> None:
     backend = Backend()
+    threading.Thread(target=backend.run).start()
     try:
         root = tk.Tk()
         window = Window(root, backend, seconds=0.2 if demo else 1.0)
@@ -106,7 +112,8 @@ def main(demo: bool) -> None:
             root.after(1500, root.destroy)
         root.mainloop()
     finally:
-        backend.close()
+        # The interpreter waits for the thread.
+        backend.ready.result().call_soon(backend.stop.set)
 
 
 if __name__ == "__main__":

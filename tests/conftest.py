@@ -1,7 +1,10 @@
 import errno
 import gc
+import importlib.util
 import inspect
+import re
 import signal
+import traceback
 
 import pytest
 
@@ -115,6 +118,27 @@ def no_gc():
     gc.disable()
     yield
     gc.enable()
+
+
+# Packages that the tests use and wakefd does not need; a Python may be too new for their wheels.
+OPTIONAL = {
+    "anyio", "cffi", "curio", "Cython", "gevent", "maturin", "pynng", "PySide6", "rloop",
+    "shiboken6", "tkinter", "tornado", "trio", "twisted", "uvloop", "zmq",
+}  # fmt: skip
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    """A test that fails for want of an optional package, here or in a child, is skipped."""
+    try:
+        return (yield)
+    except Exception as error:
+        text = "".join(traceback.format_exception(error))
+        missing = {name for name in OPTIONAL if importlib.util.find_spec(name) is None}
+        wanted = missing & {*re.findall(r"No module named '(\w+)", text)}
+        if not wanted:
+            raise
+        pytest.skip(f"{', '.join(sorted(wanted))} is not installed")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -32,6 +32,10 @@ def stress(small, full):
     return full if FULL else small
 
 
+# Options of a child in which warnings are errors, but for the warning of a fork in a process with
+# threads: from 3.15 on os.fork() raises it, and forks are what our tests are about.
+STRICT = ["-W", "error", "-W", "ignore:This process"]
+
 # What a test that runs in a fresh interpreter may take as a whole, in seconds.
 CHILD_LIMIT = stress(2 * PATIENCE, 3000)
 
@@ -217,7 +221,7 @@ def program(code, *args, limit=2 * PATIENCE, **environment):
     """Run a program of its own; it must end well and silently. Return what it printed."""
     path = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", textwrap.dedent(code), *args],
+        [sys.executable, *STRICT, "-c", textwrap.dedent(code), *args],
         env={**os.environ, "PYTHONPATH": path, **environment},
         stdin=subprocess.DEVNULL,
         capture_output=True,

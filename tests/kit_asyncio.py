@@ -40,6 +40,13 @@ def python_task(loop, coro, **kwargs):
     return asyncio.tasks._PyTask(coro, loop=loop, **kwargs)
 
 
+# From 3.14 on, the task in Python registers only with `current_task` and `all_tasks` in Python, but
+# everybody calls those in C: let both tasks register with the same.
+for _name, _function in list(vars(asyncio.tasks).items()):
+    if _name.startswith("_c_") and hasattr(asyncio.tasks, f"_py_{_name[3:]}"):
+        setattr(asyncio.tasks, f"_py_{_name[3:]}", _function)
+
+
 class AsyncioKit(Kit):
     is_asyncio = True
 

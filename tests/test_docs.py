@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import wakefd
-from helpers import screen
+from helpers import STRICT, screen
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -46,7 +46,7 @@ def test_block(path, line, code, output):
         pytest.skip("no fork")
     with screen() if "tkinter" in code else nullcontext("") as display:
         done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", "\n" * (line - 1) + code],
+            [sys.executable, *STRICT, "-c", "\n" * (line - 1) + code],
             env={**os.environ, "DISPLAY": display},
             capture_output=True,
             text=True,

@@ -14,7 +14,7 @@ import pytest
 
 import kits
 import lives
-from helpers import HERE, PATIENCE, Thread, stress, until
+from helpers import HERE, PATIENCE, Thread, program, stress, until
 from wakefd import IoEvent, PriorityQueue, Queue, QueueShutDown, _wakefd
 
 event, other = IoEvent(), IoEvent()
@@ -344,3 +344,49 @@ def in_the_middle(name, begin, whole):
         lives.play(name, scene)
     except* SystemExit:  # trio wraps it up
         pass
+
+
+# What CPython does to a module that something still refers to when the interpreter ends.
+EMPTIED = """
+    import asyncio, gc, sys
+    import wakefd, wakefd._asyncio, wakefd._native, wakefd._selector_thread
+    from kit_asyncio import AsyncioKit, ThreadedLoop
+
+    def empty(*modules):
+        for module in modules:
+            for name in vars(module):
+                if name != "__builtins__":
+                    vars(module)[name] = None
+"""
+
+
+def test_a_handle_that_outlives_the_globals_is_closed_with_a_warning():
+    program(
+        f"""{EMPTIED}
+    heard = []
+    sys.unraisablehook = heard.append  # the warning is an error here
+    event = wakefd.IoEvent()
+    handle = event.native()
+    empty(wakefd._native)
+    del handle
+    assert [kept.exc_type for kept in heard] == [ResourceWarning], heard
+    """
+    )
+
+
+@pytest.mark.parametrize("loop", ["SelectorEventLoop", "ThreadedLoop"])
+def test_a_loop_that_outlives_the_globals_goes_quietly(loop):
+    program(
+        f"""{EMPTIED}
+    async def main(event):
+        later = asyncio.get_running_loop().call_later(0.01, event.notify)
+        await event.notified()
+
+    loop = getattr(asyncio, "{loop}", ThreadedLoop)()
+    loop.run_until_complete(main(wakefd.IoEvent()))
+    empty(wakefd._selector_thread, wakefd._asyncio)
+    loop.close()
+    del loop
+    gc.collect()
+    """
+    )

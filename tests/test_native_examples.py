@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import wakefd
-from helpers import PATIENCE, program, stress
+from helpers import PATIENCE, STRICT, program, stress
 
 ROOT = Path(__file__).parent.parent
 NATIVE = ROOT / "examples" / "native"
@@ -29,7 +29,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="timer_create's threa
 
 def run(path, *arguments, **environment):
     done = subprocess.run(
-        [sys.executable, "-W", "error", path, *map(str, arguments)],
+        [sys.executable, *STRICT, path, *map(str, arguments)],
         env={**os.environ, **environment},
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -63,7 +63,7 @@ def test_names_are_resolved():
 @linux
 def test_a_name_that_is_none():
     done = subprocess.run(
-        [sys.executable, "-W", "error", NATIVE / "resolve.py", "127.0.0.1.2", "127.0.0.1"],
+        [sys.executable, *STRICT, NATIVE / "resolve.py", "127.0.0.1.2", "127.0.0.1"],
         capture_output=True,
         text=True,
         timeout=LIMIT,
@@ -105,7 +105,7 @@ def test_messages_of_nng(loop):
 # --------------------------------------------------------------------------------------------------
 # C and C++
 
-STRICT = ["-Wall", "-Wextra", "-Werror", "-pedantic", "-I", wakefd.get_include()]
+PEDANTIC = ["-Wall", "-Wextra", "-Werror", "-pedantic", "-I", wakefd.get_include()]
 LIBRARY = ["-shared", "-fPIC", "-lpthread"]
 WITH_PYTHON = ["-isystem", PYTHON_H]  # its headers are not written to these rules
 
@@ -123,7 +123,7 @@ def compiler(language):
 
 def compiled(source, target, standard, *flags):
     language = "c++" if standard.startswith("c++") else "c"
-    command = [compiler(language), f"-std={standard}", *STRICT, "-x", language, str(source)]
+    command = [compiler(language), f"-std={standard}", *PEDANTIC, "-x", language, str(source)]
     done = subprocess.run(
         [*command, "-x", "none", "-o", str(target), *flags],
         stdin=subprocess.DEVNULL,

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from helpers import STRICT
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 LIMIT = 30  # seconds for one of them
 
 
 def run(name, *arguments):
     return subprocess.run(
-        [sys.executable, "-W", "error", EXAMPLES / name, *map(str, arguments)],
+        [sys.executable, *STRICT, EXAMPLES / name, *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=LIMIT,

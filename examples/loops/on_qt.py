@@ -1,5 +1,6 @@
 """Results of a thread, taken by a slot of Qt (without a screen)."""
 
+import sys
 import threading
 import time
 from collections import deque
@@ -14,13 +15,15 @@ event = wakefd.IoEvent()
 
 
 def work():
-    """In a thread: four results, and the end."""
-    for n in range(4):
-        time.sleep(0.01)
-        results.append(n * n)  # first the data,
-        event.notify()  # then the notification
-    results.append(None)
-    event.notify()
+    """In a thread: four results, and the end, also if something fails."""
+    try:
+        for n in range(4):
+            time.sleep(0.01)
+            results.append(n * n)  # first the data,
+            event.notify()  # then the notification
+    finally:
+        results.append(None)
+        event.notify()
 
 
 def take():
@@ -33,13 +36,17 @@ def take():
 
 
 def slot():
-    event.clear()
-    if take():
-        app.quit()
+    try:
+        event.clear()
+        if take():
+            app.quit()
+    except BaseException:  # Qt's loop goes on after a slot that raises
+        app.exit(1)
+        raise
 
 
 app = QCoreApplication([])
 notifier = EventNotifier(event, app)
 notifier.notified.connect(slot)
 threading.Thread(target=work).start()
-app.exec()
+sys.exit(app.exec())

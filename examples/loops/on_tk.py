@@ -13,13 +13,15 @@ event = wakefd.IoEvent()
 
 
 def work():
-    """In a thread: four results, and the end."""
-    for n in range(4):
-        time.sleep(0.01)
-        results.append(n * n)  # first the data,
-        event.notify()  # then the notification
-    results.append(None)
-    event.notify()
+    """In a thread: four results, and the end, also if something fails."""
+    try:
+        for n in range(4):
+            time.sleep(0.01)
+            results.append(n * n)  # first the data,
+            event.notify()  # then the notification
+    finally:
+        results.append(None)
+        event.notify()
 
 
 def take():
@@ -32,9 +34,13 @@ def take():
 
 
 def callback():
-    event.clear()
-    if take():
+    try:
+        event.clear()
+        if take():
+            root.destroy()
+    except BaseException:  # Tk's loop goes on after a callback that raises
         root.destroy()
+        raise
 
 
 root = tk.Tk()

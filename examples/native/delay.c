@@ -84,6 +84,16 @@ static struct PyModuleDef module = {
 PyMODINIT_FUNC
 PyInit_delay(void)
 {
+    PyObject *self;
     wakefd = wakefd_import();
-    return wakefd != NULL ? PyModule_Create(&module) : NULL;
+    if (wakefd == NULL) {
+        return NULL;
+    }
+    self = PyModule_Create(&module);
+#ifdef Py_GIL_DISABLED /* a free-threaded Python: without this, the import would switch the GIL on */
+    if (self != NULL) {
+        PyUnstable_Module_SetGIL(self, Py_MOD_GIL_NOT_USED);
+    }
+#endif
+    return self;
 }

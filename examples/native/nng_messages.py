@@ -64,9 +64,13 @@ class Receiver:
                 lib.nng_msg_free(message)
 
 
-def send(socket: pynng.Socket, number: int, count: int) -> None:
-    for n in range(count):
-        socket.send(b"sensor %d: reading %d" % (number, n))
+def send(socket: pynng.Socket, receiver: Receiver, number: int, count: int) -> None:
+    try:
+        for n in range(count):
+            socket.send(b"sensor %d: reading %d" % (number, n))
+    except BaseException:
+        receiver.event.close()  # it need not wait for the rest
+        raise
 
 
 async def main(sensors: int, count: int) -> None:
@@ -75,9 +79,8 @@ async def main(sensors: int, count: int) -> None:
         pynng.Push0(dial=ADDRESS) as there,
         Receiver(here) as receiver,
     ):
-        threads = [threading.Thread(target=send, args=(there, n, count)) for n in range(sensors)]
-        for thread in threads:
-            thread.start()
+        for n in range(sensors):
+            threading.Thread(target=send, args=(there, receiver, n, count)).start()
         seen = 0
         async with aclosing(receiver.messages()) as messages:
             async for message in messages:
@@ -85,8 +88,6 @@ async def main(sensors: int, count: int) -> None:
                 if seen == sensors * count:
                     print(f"{seen} messages, the last one: {message.decode()}")
                     break
-        for thread in threads:
-            thread.join()
 
 
 if __name__ == "__main__":

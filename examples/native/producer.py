@@ -33,8 +33,12 @@ async def main(path: str) -> None:
         line = ctypes.create_string_buffer(64)
         seen = 0
         async for _ in event:  # wait, clear; then look
-            while library.producer_take(producer, line, len(line)):
+            for _ in range(1000):  # no more in one turn
+                if not library.producer_take(producer, line, len(line)):
+                    break
                 seen += 1
+            else:
+                event.notify()  # there may be more
             if seen == THREADS * 1000:
                 print(f"{seen} lines, the last one: {line.value.decode()}")
                 break

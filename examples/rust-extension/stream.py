@@ -18,11 +18,11 @@ async def primes_below(limit: int) -> AsyncIterator[int]:
     event = wakefd.IoEvent()
     primes = Primes(event, limit)
     async for _ in event:  # wait, clear; then look
-        while (numbers := primes.take()) != []:
-            if numbers is None:
-                return
-            for number in numbers:
-                yield number
+        numbers, ended = primes.take()
+        for number in numbers:
+            yield number
+        if ended:
+            return
 
 
 async def main(limit: int) -> None:

@@ -1,13 +1,20 @@
 """Wake any event loop from any thread.
 
 >>> import asyncio, threading, wakefd
->>> async def main() -> bool:
-...     event = wakefd.IoEvent()
-...     threading.Timer(0.01, event.notify).start()
-...     await event.notified()
-...     return event.clear()
+>>> async def main() -> None:
+...     with wakefd.Queue() as lines:
+...
+...         def work() -> None:  # in a thread
+...             try:
+...                 lines.put("hello")
+...             finally:
+...                 lines.shutdown()  # no more, also if something fails
+...
+...         threading.Thread(target=work).start()
+...         async for line in lines:
+...             print(line)
 >>> asyncio.run(main())
-True
+hello
 """
 
 from importlib import import_module

@@ -1,6 +1,7 @@
 """`NativeHandle`: how native code notifies an event. And where its header is."""
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -41,10 +42,11 @@ class NativeHandle(_wakefd.NativeHandle):
         """Close the handle."""
         self.close()
 
-    def __del__(self) -> None:
+    # A handle may outlive this module's names at the end of the interpreter: `_warn` is bound here.
+    def __del__(self, _warn: Callable[..., None] = warnings.warn) -> None:
         """Close the handle, and complain if nobody has."""
         if not self.closed:
-            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
+            _warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
             self.close()
 
 

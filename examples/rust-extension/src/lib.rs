@@ -27,29 +27,37 @@ impl Primes {
     fn new(event: EventHandle, limit: u64) -> Self {
         let (sender, receiver) = channel();
         thread::spawn(move || {
+            let end = NotifyOnDrop(event);
+            let sender = sender; // goes before `end` does, also if the thread panics
             for number in (2..limit).filter(is_prime) {
                 if sender.send(number).is_err() {
                     return; // nobody has the `Primes` any more
                 }
-                let _ = event.notify(); // first the data, then the notification; the next one tries again
+                let _ = end.0.notify(); // first the data, then the notification; the next one tries again
             }
-            drop(sender);
-            let _ = event.notify();
         });
         Self(Mutex::new(receiver))
     }
 
-    /// Takes what there is. None: that was all.
-    fn take(&self) -> Option<Vec<u64>> {
+    /// Takes what there is, and says whether that was all.
+    fn take(&self) -> (Vec<u64>, bool) {
         let receiver = self.0.lock().unwrap();
         let mut numbers = Vec::new();
         loop {
             match receiver.try_recv() {
                 Ok(number) => numbers.push(number),
-                Err(TryRecvError::Disconnected) if numbers.is_empty() => return None,
-                Err(TryRecvError::Disconnected | TryRecvError::Empty) => return Some(numbers),
+                Err(error) => return (numbers, error == TryRecvError::Disconnected),
             }
         }
+    }
+}
+
+/// Tells the coroutine of the end, however the thread ends.
+struct NotifyOnDrop(EventHandle);
+
+impl Drop for NotifyOnDrop {
+    fn drop(&mut self) {
+        let _ = self.0.notify();
     }
 }
 
