@@ -1,6 +1,6 @@
 //! One loop's end of a hub, and the callback that the loop owns.
 
-use super::{closed, event::IoEvent, os_error, waiter::Waiter};
+use super::{closed, event::IoEvent, os_error, turn, waiter::Waiter};
 use crate::{
     self_pipe::Descriptor,
     waiters::{self, Begun, Outcome},
@@ -127,6 +127,7 @@ fn unusable(table: &waiters::Hub<Py<PyAny>>) -> PyErr {
 
 /// Nobody is called while the table is borrowed: what is called may wait, cancel and close.
 fn dispatch(hub: &Bound<'_, Hub>, rewatch: impl FnOnce(i64) -> PyResult<()>) -> Vec<PyErr> {
+    turn::began(); // the loop has looked at its descriptors
     let py = hub.py();
     let mut released = Vec::new();
     let replaced = hub.borrow_mut().table.dispatch(&mut released);

@@ -8,7 +8,7 @@ use super::{
     ClosedResourceError, LoopClosedError, event,
     exclusive::Exclusive,
     hub::{Hub, Raise},
-    turn::Turn,
+    turn::Clock,
 };
 use crate::fork;
 use pyo3::{
@@ -376,7 +376,7 @@ pub(crate) struct Receiver {
     finished: AtomicBool,
     /// Empty.
     context: Exclusive<Option<Py<PyAny>>>,
-    rest_of_turn: Exclusive<Turn>,
+    rest_of_turn: Exclusive<Clock>,
 }
 
 #[pymethods]
@@ -398,7 +398,7 @@ impl Receiver {
             scheduled: AtomicBool::new(false),
             finished: AtomicBool::new(false),
             context: Exclusive::new(None),
-            rest_of_turn: Exclusive::new(Turn::FRESH),
+            rest_of_turn: Exclusive::new(Clock::FRESH),
         })
     }
 
@@ -427,7 +427,7 @@ impl Receiver {
         let here = thread::current().id();
         this.inbox.get().state.with(|state| state.thread = here);
         let run = slf.getattr(intern!(py, "_run"))?;
-        this.rest_of_turn.with(|turn| *turn = Turn::FRESH);
+        this.rest_of_turn.with(|turn| *turn = Clock::FRESH);
         loop {
             let context = this.context.with(Option::take); // not there: a callback runs the loop inside the loop
             let context = context.map_or_else(|| new_context(py), |context| Ok(context.into_bound(py)))?;
@@ -448,7 +448,7 @@ impl Receiver {
         let event = &inbox.event.get().inner.event;
         let mut turn = self.rest_of_turn.with(|turn| *turn);
         let more = loop {
-            if !turn.within(false) {
+            if !turn.within() {
                 break Ok(Some(true));
             }
             if context.len()? > 0 {
