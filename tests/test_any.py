@@ -263,7 +263,7 @@ def test_an_event_that_is_always_up_does_not_starve_asyncio():
         while time.perf_counter() < end:
             await any_notified(event)
         ticker.cancel()
-        assert 10 <= len(turns)
+        assert len(turns) >= 10
 
     run_asyncio(main)
 

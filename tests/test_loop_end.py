@@ -7,15 +7,7 @@ import pytest
 
 import kits
 from helpers import PATIENCE, Thread, fds, later
-from wakefd import (
-    ByteQueue,
-    ClosedResourceError,
-    IoEvent,
-    Portal,
-    Queue,
-    QueueShutDown,
-    any_notified,
-)
+from wakefd import ByteQueue, ClosedResourceError, IoEvent, Portal, Queue, QueueShutDown, any_notified
 
 pytestmark = pytest.mark.needs("await")
 

@@ -127,7 +127,7 @@ def test_who_pauses_is_not_overtaken(kind):
     run(main)
 
 
-def test_a_first_put_into_a_bounded_queue_is_the_first(request):
+def test_a_first_put_into_a_bounded_queue_is_the_first():
     async def main():
         q, order = Queue(1), []
 
@@ -244,10 +244,7 @@ def test_two_consumers_of_a_flood_share_it():
     assert min(run(main)) > 20_000
 
 
-def test_the_marker_keeps_no_closed_loop_alive_and_no_context():
-    class Large:
-        pass
-
+def test_the_marker_keeps_no_closed_loop_alive():
     async def main():
         use_up_the_turn()
 

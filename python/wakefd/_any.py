@@ -14,8 +14,9 @@ def wait_any(*events: _E, timeout: float | None = None) -> list[_E]:
 
     A queue counts as up while a get_nowait() would not raise queue.Empty. No item is taken.
     Returns those that were up at the call, or rose since (also if they were cleared meanwhile),
-    once each, in the order given; an empty list only if the time is up. Nothing is cleared. It takes one descriptor
-    for this thread, however many events there are; each call costs a look at every event.
+    once each, in the order given; an empty list only if the time is up. Nothing is cleared. It
+    takes one descriptor for this thread, however many events there are; each call costs a look at
+    every event.
 
     Callable from any thread that runs no event loop. Lets other threads run meanwhile; Ctrl-C
     works. None and infinity wait for ever, a negative timeout is 0.
@@ -40,8 +41,9 @@ async def any_notified(*events: _E) -> list[_E]:
 
     A queue counts as up while a get_nowait() would not raise queue.Empty. No item is taken.
     Returns those that were up at the call, or rose since (also if they were cleared meanwhile),
-    once each, in the order given; never an empty list. Nothing is cleared. As `IoEvent.notified` it returns at once on asyncio if one
-    is up, and is always a checkpoint on trio. If the task is cancelled, nothing is lost.
+    once each, in the order given; never an empty list. Nothing is cleared. As `IoEvent.notified` it
+    returns at once on asyncio if one is up, and is always a checkpoint on trio. If the task is
+    cancelled, nothing is lost.
 
     Raises:
         ValueError: no event was given.

@@ -32,7 +32,8 @@ class IoEvent(_wakefd.IoEvent):
         Works on the loop that runs here: asyncio, uvloop and others with `add_reader`, trio, anyio
         on either. On asyncio it returns at once if the flag is up (but a consumer whose flag is
         always up lets the rest of its loop have a turn after half a millisecond of work); on trio
-        it is always a checkpoint. If the task is cancelled, nothing is lost: the flag stays as it is.
+        it is always a checkpoint. If the task is cancelled, nothing is lost: the flag stays as it
+        is.
 
         Raises:
             ClosedResourceError: the event is closed, or is closed before the flag rises.

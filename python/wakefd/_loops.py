@@ -115,7 +115,7 @@ def begin_any(events: Sequence[IoEvent]) -> Awaitable[None] | None:
 
 
 def give_way() -> Awaitable[None] | None:
-    """Let the others have their turn, by the habits of the loop that runs here. None: no need to."""
+    """Let the others have their turn, as the loop that runs here does. None: no need to."""
     library, here = _running()
     return library.give_way(here)
 

@@ -6,31 +6,12 @@ from _typeshed import SupportsGetItem
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
 from typing_extensions import disjoint_base
 
-__all__ = ["VERSION", "ByteItems", "ByteQueue", "ByteReady", "Hub", "Inbox", "IoEvent", "Items", "NativeHandle", "Place", "Portal", "Queue", "Reader", "Ready", "Receiver", "Waiter", "backend", "c_api", "install_fast_methods", "items", "seconds", "turn_ended", "wait_for_one"]
+__all__ = ["VERSION", "ByteQueue", "Hub", "Inbox", "IoEvent", "Items", "NativeHandle", "Place", "Portal", "Queue", "Reader", "Ready", "Receiver", "Turn", "Waiter", "backend", "c_api", "install_fast_methods", "items", "seconds", "wait_for_one"]
 
 VERSION: Final[str]
 """
 The version of the package, from Cargo.toml.
 """
-
-@final
-class ByteItems:
-    """
-    The messages one by one, for `async for`: an iterator, and what it gives to be awaited.
-    """
-    def __aiter__(self, /) -> ByteItems: ...
-    def __anext__(self, /) -> ByteReady: ...
-    def __new__(cls, /, queue: ByteQueue, wait: Any) -> ByteItems: ...
-    @property
-    def at_once(self, /) -> bool:
-        """
-        Need not wait where there is a message: what `wait` has found out about the loop.
-        """
-    @at_once.setter
-    def at_once(self, /, value: bool) -> None:
-        """
-        Need not wait where there is a message: what `wait` has found out about the loop.
-        """
 
 @disjoint_base
 class ByteQueue:
@@ -147,27 +128,6 @@ class ByteQueue:
         Take no more messages: from now on a push answers -EPIPE, and get() raises QueueShutDown once the queue is empty.
 
         `immediate`: what is in there is thrown away. Callable from any thread; again does no harm.
-        """
-
-@final
-class ByteReady:
-    """
-    The next message, to be awaited once. It is taken when that begins and not before: one that nobody awaits stays in.
-    """
-    def __await__(self, /) -> ByteReady: ...
-    def __iter__(self, /) -> ByteReady: ...
-    def __next__(self, /) -> Any: ...
-    def close(self, /) -> None:
-        """
-        As of a coroutine.
-        """
-    def send(self, /, value: Any) -> Any:
-        """
-        As of a coroutine.
-        """
-    def throw(self, /, error: Any, value: Any | None = None, traceback: Any | None = None) -> Any:
-        """
-        As of a coroutine.
         """
 
 @final
@@ -362,11 +322,11 @@ class IoEvent:
 @disjoint_base
 class Items:
     """
-    The items one by one, for `async for`.
+    The items of a queue, or the messages of a byte queue, one by one: for `async for`.
     """
     def __aiter__(self, /) -> Items: ...
     def __anext__(self, /) -> Ready: ...
-    def __new__(cls, /, queue: Queue, wait: Any) -> Items: ...
+    def __new__(cls, /, source: Queue | ByteQueue, wait: Any) -> Items: ...
     @property
     def at_once(self, /) -> bool: ...
     @at_once.setter
@@ -499,6 +459,10 @@ class Queue:
         """
         Put the item if there is room and this turn's time is not used up. Return True if it is in.
         """
+    def _peek(self, /, default: Any) -> Any:
+        """
+        The same, but the item stays in.
+        """
     def _place(self, /, putter: bool) -> Place:
         """
         A place in the getters' line, or in the putters'.
@@ -611,21 +575,22 @@ class Queue:
         Callable from any thread; blocks it, lets other threads run meanwhile, and Ctrl-C works. Not for a thread that runs an
         event loop, if there is a maxsize: `await queue.async_put(item)` there.
 
-        Raise queue.Full if there was no room in time, QueueShutDown if the queue is shut down, or is meanwhile; ValueError if
-        the timeout is negative. Never because a wake-up was refused: the item is in, and the refusal is logged.
+        Raise QueueFull (a queue.Full) if there was no room in time, QueueShutDown if the queue is shut down, or is meanwhile;
+        ValueError if the timeout is negative. Never because a wake-up was refused: the item is in, and the refusal is logged.
         """
     def put_many(self, /, items: Any, timeout: SupportsFloat | SupportsIndex | None = None) -> None:
         """
         Put all items of an iterable, which is read to its end first; wait for room item by item, at most `timeout` seconds in
         all.
 
-        Raise what put() raises. The attribute `accepted` of a Full or QueueShutDown tells how many went in; they are the first.
+        Raise what put() raises. The attribute `accepted` of a QueueFull or QueueShutDown is the number of items that went in: the
+        first of those given.
         """
     def put_nowait(self, /, item: Any) -> None:
         """
         Put an item at once. Callable from any thread, from `__del__`, weakref callbacks and signal handlers.
 
-        Raise queue.Full if there is no room, QueueShutDown if the queue is shut down.
+        Raise QueueFull (a queue.Full) if there is no room, QueueShutDown if the queue is shut down.
         """
     @property
     def putting(self, /) -> int:
@@ -735,6 +700,34 @@ class Receiver:
         """
 
 @final
+class Turn:
+    """
+    One loop's turn.
+    """
+    def __call__(self, /) -> None:
+        """
+        The marker: the loop has begun a turn. The next marker follows at once if this turn belongs to those who have paused.
+        """
+    def __new__(cls, /, mark: Any) -> Turn:
+        """
+        `mark(marker)` has the loop call the marker in its next turn.
+        """
+    def pauses(self, /) -> None:
+        """
+        The caller pauses: until resumed() the turn is over for everybody.
+        """
+    def resumed(self, /) -> None:
+        """
+        The caller is back from a pause, or has given it up.
+        """
+    def within(self, /) -> bool:
+        """
+        Return True if the turn has time for one more operation, False if the caller is to pause first.
+
+        Raise what the loop raises.
+        """
+
+@final
 class Waiter:
     """
     A task's wait for the first of some events. Awaitable once, by the task of the loop that it was made for.
@@ -791,19 +784,14 @@ def install_fast_methods() -> None:
     Put faster methods before some of these. To be called at the import.
     """
 
-def items(queue: Queue, wait: Any) -> Items:
+def items(queue: Any, wait: Any) -> Items:
     """
-    Begin an `async for` over a queue; `wait` makes the coroutine that waits for an item.
+    Begin an `async for` over a queue or a byte queue; `wait` makes the coroutine that waits for an item.
     """
 
 def seconds(timeout: SupportsFloat | SupportsIndex | None = None) -> float | None:
     """
     Read a timeout as wait() does: seconds, at least 0, or None for ever. For adapters.
-    """
-
-def turn_ended() -> None:
-    """
-    Whoever asks suspends now: the next operation begins a new turn.
     """
 
 def wait_for_one(events: SupportsGetItem[int, IoEvent], timeout: SupportsFloat | SupportsIndex | None = None) -> bool:

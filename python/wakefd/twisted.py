@@ -104,7 +104,9 @@ class _Reader:
             return result
 
         self._turn.pauses()
-        return deferLater(reactor, 0).addBoth(resumed)
+        pause: defer.Deferred[None] = deferLater(reactor, 0)
+        pause.addBoth(resumed)
+        return pause
 
     def _add(self) -> None:
         reactor = self._reactor()
