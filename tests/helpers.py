@@ -19,6 +19,8 @@ import traceback
 from contextlib import contextmanager
 from pathlib import Path
 
+from wakefd import _asyncio
+
 HERE = Path(__file__).parent
 
 # Seconds. The cores are slow, but what takes longer than this is lost.
@@ -61,6 +63,22 @@ def until(condition, what="it", patience=PATIENCE):
     while not condition():
         assert time.monotonic() < deadline, f"waited in vain for {what}"
         real(time, "sleep")(0.001)
+
+
+def new_turn():
+    """The turn of the asyncio loop that runs here, if one does, begins anew."""
+    turn = _asyncio.turn()
+    if turn is not None:
+        turn.pauses()
+        turn.resumed()
+
+
+def use_up_the_turn():
+    """The turn of the asyncio loop that runs here is over: who comes next pauses."""
+    turn = _asyncio.turn()
+    deadline = time.monotonic() + PATIENCE
+    while turn.within():
+        assert time.monotonic() < deadline
 
 
 def waiting(event):

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
+from helpers import new_turn
 from test_byte_queue import pusher
 from wakefd import ByteQueue, Queue, QueueShutDown
-from wakefd._wakefd import turn_ended
 
 
 class Side:
@@ -119,7 +119,7 @@ async def test_a_wait_is_stepped_as_a_coroutine_is(aio, side):
     items = aiter(side.q)
 
     def begun():
-        turn_ended()
+        new_turn()
         it = items.__anext__().__await__()
         assert it.send(None) is not None
         return it

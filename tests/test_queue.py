@@ -17,7 +17,7 @@ from functools import partial
 import pytest
 
 import kits
-from helpers import PATIENCE, Thread, fds, forked, in_child, reaped, stress, until
+from helpers import PATIENCE, Thread, fds, forked, in_child, new_turn, reaped, stress, until
 from wakefd import (
     IoEvent,
     LifoQueue,
@@ -27,7 +27,6 @@ from wakefd import (
     any_notified,
     wait_any,
 )
-from wakefd._wakefd import turn_ended
 
 KINDS = {"fifo": Queue, "lifo": LifoQueue, "priority": PriorityQueue}
 
@@ -574,7 +573,7 @@ async def test_an_item_that_nobody_awaits_stays_in(aio, q):
     q.put_many(range(4))
     items = aiter(q)
     assert await anext(items) == 0
-    turn_ended()
+    new_turn()
     first, second = items.__anext__(), items.__anext__()
     assert q.qsize() == 3
     del first
@@ -642,7 +641,7 @@ async def test_a_wait_in_async_for_is_stepped_as_a_coroutine_is(aio, q):
         it.throw(ZeroDivisionError())  # before it has begun
     for item in (None, (1, 2), StopIteration(3), ValueError(4)):
         q.put(item)
-        turn_ended()
+        new_turn()
         with pytest.raises(StopIteration) as caught:
             next(items.__anext__())
         assert caught.value.value is item
@@ -678,7 +677,7 @@ async def test_an_item_that_nobody_awaits_is_not_overwritten(aio, kind, item):
     expected = sorted([7, 1, 5, 2]) if kind is PriorityQueue else [7, 1, 5, 2]
     order = expected if kind is not LifoQueue else expected[::-1]
     assert await anext(items) == order[0]
-    turn_ended()
+    new_turn()
     assert await anext(items) == order[1]  # its awaitable is used again
     for _ in range(item):
         items.__anext__()
@@ -1171,7 +1170,7 @@ async def test_a_comparison_may_use_the_queue_while_tasks_wait(kit):
     def act():
         gc.collect()
         seen.append((repr(q), q.full(), q.unfinished_tasks))
-        turn_ended()
+        new_turn()
         if len(seen) in (3, 6, 9, 12) and (items := q.get_many_nowait(1)):
             q.maxsize += 1
             q.put_nowait(Odd(items[0].rank))

@@ -13,9 +13,10 @@ def wait_any(*events: _E, timeout: float | None = None) -> list[_E]:
     """Block this thread until one of the events is up, or rises; at most `timeout` seconds.
 
     A queue counts as up while a get_nowait() would not raise queue.Empty. No item is taken.
-    Returns those that are up, or rose meanwhile (also if they were cleared since), once each, in
-    the order given; an empty list if the time is up. Nothing is cleared. It takes one descriptor
-    for this thread, however many events there are; each call costs a look at every event.
+    Returns those that were up at the call, or rose since (also if they were cleared meanwhile),
+    once each, in the order given; an empty list only if the time is up. Nothing is cleared. It
+    takes one descriptor for this thread, however many events there are; each call costs a look at
+    every event.
 
     Callable from any thread that runs no event loop. Lets other threads run meanwhile; Ctrl-C
     works. None and infinity wait for ever, a negative timeout is 0.
@@ -26,9 +27,10 @@ def wait_any(*events: _E, timeout: float | None = None) -> list[_E]:
         ClosedResourceError: one of them is closed, or is closed before any of them rises.
         OSError: there is no descriptor to be had for this thread.
     """
+    timeout = _wakefd.seconds(timeout)
     watch = _Watch(events)
     try:
-        _wakefd.wait_for_one(watch.events, timeout)
+        _wakefd.wait_for_one(watch.events, 0 if any(watch.up) else timeout)
     except ClosedResourceError:
         return watch.risen_before_close()
     return watch.risen()
@@ -38,9 +40,10 @@ async def any_notified(*events: _E) -> list[_E]:
     """Wait until one of the events is up, or rises, on the loop that runs here.
 
     A queue counts as up while a get_nowait() would not raise queue.Empty. No item is taken.
-    Returns those that are up, or rose meanwhile (also if they were cleared since), once each, in
-    the order given. Nothing is cleared. As `IoEvent.notified` it returns at once on asyncio if one
-    is up, and is always a checkpoint on trio. If the task is cancelled, nothing is lost.
+    Returns those that were up at the call, or rose since (also if they were cleared meanwhile),
+    once each, in the order given; never an empty list. Nothing is cleared. As `IoEvent.notified` it
+    returns at once on asyncio if one is up, and is always a checkpoint on trio. If the task is
+    cancelled, nothing is lost.
 
     Raises:
         ValueError: no event was given.
@@ -50,7 +53,7 @@ async def any_notified(*events: _E) -> list[_E]:
     """
     watch = _Watch(events)
     try:
-        wait = _loops.begin_any(watch.events)
+        wait = _loops.give_way() if any(watch.up) else _loops.begin_any(watch.events)
         if wait is not None:
             await wait
     except ClosedResourceError:
@@ -59,9 +62,12 @@ async def any_notified(*events: _E) -> list[_E]:
 
 
 class _Watch(Generic[_E]):
-    """Some events, and the generation of each when the wait began."""
+    """Some events, and how each of them was when the wait began: its generation, and if it was up.
 
-    __slots__ = ("_given", "_rises", "events")
+    An event that was up then is in the answer even if another consumer has cleared it since.
+    """
+
+    __slots__ = ("_given", "_rises", "events", "up")
 
     def __init__(self, given: Sequence[_E]) -> None:
         if not given:
@@ -71,12 +77,14 @@ class _Watch(Generic[_E]):
             one if isinstance(one, _wakefd.IoEvent) else one._readable() for one in self._given
         ]
         self._rises = [event._rises() for event in self.events]
+        # After the generations: an event that rises in between is up, or has another generation.
+        self.up = [event.is_set() for event in self.events]
         if any(event.closed for event in self.events):
             raise ClosedResourceError("one of these events is closed")
 
     def risen(self) -> list[_E]:
-        watched = zip(self._given, self.events, self._rises, strict=True)
-        return [one for one, event, rises in watched if event.is_set() or event._rises() != rises]
+        watched = zip(self._given, self.events, self._rises, self.up, strict=True)
+        return [one for one, event, rises, up in watched if up or event._rises() != rises]
 
     def risen_before_close(self) -> list[_E]:
         """The rise wins. To be called while ClosedResourceError is handled."""

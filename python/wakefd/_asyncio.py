@@ -2,27 +2,27 @@
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
 from weakref import ReferenceType, ref
 
 from wakefd import _wakefd
 from wakefd._errors import ClosedResourceError
-from wakefd._loops import IMMEDIATE
 from wakefd._selector_thread import Keeper
-from wakefd._wakefd import Hub, Reader, Waiter
+from wakefd._wakefd import Hub, Reader, Turn, Waiter
 
 
 class _Loop:
     """What we know of one event loop. Owns neither the loop nor the hub: see `_watch`."""
 
-    __slots__ = ("direct", "immediate", "loop", "owner")
+    __slots__ = ("direct", "loop", "owner", "turn")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         key = id(loop)
         self.loop = ref(loop, lambda _: _loops.pop(key, None))
         # Of the hub: what the loop calls, and alone owns.
         self.owner: ReferenceType[Reader | Keeper] | None = None
-        self.immediate = 0
+        self.turn = Turn(_mark_in(self.loop))
         self.direct = _resumes_directly(loop)
 
 
@@ -46,8 +46,7 @@ def begin(event: _wakefd.IoEvent, loop: asyncio.AbstractEventLoop) -> Awaitable[
     """Begin to wait for the event on the loop. None: the flag is up."""
     state = _state(loop)
     if event.is_set():
-        return _at_once(state)
-    state.immediate = 0
+        return give_way(loop)
     hub = _hub(loop, state)
     if state.direct:
         # Awaitable by the protocol of asyncio's futures, which no type describes.
@@ -61,17 +60,32 @@ def begin_any(
     """Begin to wait for the first of some events. None: one is up."""
     state = _state(loop)
     if any(event.is_set() for event in events):
-        return _at_once(state)
-    state.immediate = 0
+        return give_way(loop)
     hub = _hub(loop, state)
     if state.direct:
         return Waiter.begin_any(hub, loop, events)  # type: ignore[return-value] # as above
     return _future(hub, loop, events)
 
 
-def pause() -> Awaitable[None]:
+def give_way(loop: asyncio.AbstractEventLoop) -> Awaitable[None] | None:
+    """Let the others have their turn if this one is over. None: it is not."""
+    return None if _state(loop).turn.within() else pause()
+
+
+async def pause() -> None:
     """Let the others have their turn."""
-    return asyncio.sleep(0)
+    turn = _state(asyncio.get_running_loop()).turn
+    try:
+        turn.pauses()
+        await asyncio.sleep(0)
+    finally:
+        turn.resumed()
+
+
+def turn() -> Turn | None:
+    """Return the turn of the loop that runs here; None if none does."""
+    loop = asyncio._get_running_loop()
+    return None if loop is None else _state(loop).turn
 
 
 def hub(loop: asyncio.AbstractEventLoop) -> Hub:
@@ -86,12 +100,15 @@ def _state(loop: asyncio.AbstractEventLoop) -> _Loop:
     return state
 
 
-def _at_once(state: _Loop) -> Awaitable[None] | None:
-    state.immediate += 1
-    if state.immediate < IMMEDIATE:
-        return None
-    state.immediate = 0
-    return pause()
+def _mark_in(
+    reference: "ReferenceType[asyncio.AbstractEventLoop]",
+) -> Callable[[Callable[[], object]], None]:
+    def mark(marker: Callable[[], object]) -> None:
+        loop = reference()
+        if loop is not None:
+            loop.call_soon(marker, context=Context())  # not the context of whoever asks now
+
+    return mark
 
 
 def _hub(loop: asyncio.AbstractEventLoop, state: _Loop) -> Hub:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self, SupportsFloat, SupportsIndex
 from wakefd import _loops, _wakefd
 from wakefd._errors import QueueShutDown
 from wakefd._native import NativeHandle
-from wakefd._wakefd import Items, items, turn_ended
+from wakefd._wakefd import Items, items
 
 _Seconds = SupportsFloat | SupportsIndex | None
 
@@ -120,13 +120,11 @@ class ByteQueue(_wakefd.ByteQueue):
     async def _pause_or_wait(self) -> None:
         """After the first attempt, or instead of it: the others have their turn in any case."""
         if self._readable().is_set():
-            turn_ended()
             await _loops.pause()
         else:
             await self._wait()
 
     async def _wait(self) -> None:
-        turn_ended()
         wait = _loops.begin(self._readable())
         if wait is not None:
             await wait

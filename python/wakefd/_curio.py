@@ -26,6 +26,11 @@ def begin_any(events: Sequence[_wakefd.IoEvent], _: object) -> Awaitable[None]:
     return pause() if any(event.is_set() for event in events) else _notified(events)
 
 
+def give_way(_: object) -> Awaitable[None]:
+    """Let the others have their turn."""
+    return pause()
+
+
 async def pause() -> None:
     """Let the others have their turn."""
     await curio.sleep(0)

@@ -30,9 +30,10 @@ class IoEvent(_wakefd.IoEvent):
         """Wait until the flag is up, or rises (even if somebody clears it at once).
 
         Works on the loop that runs here: asyncio, uvloop and others with `add_reader`, trio, anyio
-        on either. On asyncio it returns at once if the flag is up (but now and then it yields a
-        turn, so that a consumer whose flag is always up does not starve its loop); on trio it is
-        always a checkpoint. If the task is cancelled, nothing is lost: the flag stays as it is.
+        on either. On asyncio it returns at once if the flag is up (but a consumer whose flag is
+        always up lets the rest of its loop have a turn after half a millisecond of work); on trio
+        it is always a checkpoint. If the task is cancelled, nothing is lost: the flag stays as it
+        is.
 
         Raises:
             ClosedResourceError: the event is closed, or is closed before the flag rises.

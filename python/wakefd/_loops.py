@@ -1,12 +1,13 @@
 """Which event loop runs here?
 
 A library is asked only if the program has imported it; wakefd imports none by itself. To add a
-loop: one adapter file with `begin`, `begin_any` and `pause`, and one line in `_TABLE`.
+loop: one adapter file with `begin`, `begin_any`, `give_way` and `pause`, and one line in `_TABLE`.
 
 `begin(event, here)` begins to wait for the event, and returns None if there is no need to, else an
-awaitable; `begin_any(events, here)` does so for the first of several; `pause()` is an awaitable
-that lets the others have their turn. `here` is what the library said when it was asked whether it
-runs. They hold no algorithm: that is in the compiled `Hub`.
+awaitable; `begin_any(events, here)` does so for the first of several; `give_way(here)` is for those
+who need not wait: None, or what `pause()` returns, an awaitable that lets the others have their
+turn. `here` is what the library said when it was asked whether it runs. They hold no algorithm:
+that is in the compiled `Hub` and `Turn`.
 """
 
 import sys
@@ -22,11 +23,7 @@ if TYPE_CHECKING:
 
 _Begin = Callable[[IoEvent, object], Awaitable[None] | None]
 _BeginAny = Callable[[Sequence[IoEvent], object], Awaitable[None] | None]
-
-
-# So many times in a row an adapter may find the flag up at once before it yields a turn of the
-# loop: a consumer whose flag is always up must not starve the others.
-IMMEDIATE = 64
+_GiveWay = Callable[[object], Awaitable[None] | None]
 
 
 class _Library:
@@ -41,6 +38,7 @@ class _Library:
         "at_once",
         "begin",
         "begin_any",
+        "give_way",
         "name",
         "pause",
         "portal",
@@ -60,6 +58,7 @@ class _Library:
         self.runs_here: Callable[[], object] | None = None
         self.begin: _Begin = self._import
         self.begin_any: _BeginAny = self._import_any
+        self.give_way: _GiveWay = self._import_give_way
 
     def look(self) -> Callable[[], object] | None:
         try:
@@ -75,6 +74,10 @@ class _Library:
     def _import_any(self, events: Sequence[IoEvent], here: object) -> Awaitable[None] | None:
         self.begin_any = import_module(self.adapter).begin_any
         return self.begin_any(events, here)
+
+    def _import_give_way(self, here: object) -> Awaitable[None] | None:
+        self.give_way = import_module(self.adapter).give_way
+        return self.give_way(here)
 
     def _import_pause(self) -> Awaitable[object]:
         self.pause = import_module(self.adapter).pause
@@ -94,7 +97,7 @@ _TABLE = (
         at_once=True,
         portal="wakefd._portal_asyncio",
     ),
-    _Library("curio", "meta.curio_running", "wakefd._curio", at_once=True),
+    _Library("curio", "meta.curio_running", "wakefd._curio", at_once=False),
 )
 _TRIO, _ASYNCIO = _TABLE[:2]
 
@@ -109,6 +112,12 @@ def begin_any(events: Sequence[IoEvent]) -> Awaitable[None] | None:
     """Begin to wait for the first of some events. None: no need to wait."""
     library, here = _running()
     return library.begin_any(events, here)
+
+
+def give_way() -> Awaitable[None] | None:
+    """Let the others have their turn, as the loop that runs here does. None: no need to."""
+    library, here = _running()
+    return library.give_way(here)
 
 
 def at_once() -> bool:

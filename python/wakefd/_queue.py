@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, SupportsFloat, SupportsInd
 from wakefd import _loops, _wakefd
 from wakefd._errors import QueueShutDown
 from wakefd._views import AsyncQueue, SyncQueue
-from wakefd._wakefd import Items, items, turn_ended
+from wakefd._wakefd import Items, items
 
 _T = TypeVar("_T")
 
@@ -83,6 +83,8 @@ class Queue(_wakefd.Queue, Generic[_T]):
             RuntimeError: no supported loop runs here; or it ran before a fork, in the parent.
             OSError: there is no descriptor to be had for this loop.
         """
+        if _loops.at_once() and (item := self._peek(_NOTHING)) is not _NOTHING:
+            return item  # type: ignore[no-any-return]
         place = self._place(False)
         return await _served(place, place.peek, _NOTHING, _NOTHING)  # type: ignore[no-any-return]
 
@@ -137,7 +139,7 @@ class Queue(_wakefd.Queue, Generic[_T]):
         """
         if not self.is_shutdown:
             raise RuntimeError("Waiting for non-closed queue")
-        await _pause()
+        await _loops.pause()
 
     async def aclose(self) -> None:
         """Close the queue, then wait_closed()."""
@@ -207,16 +209,11 @@ class PriorityQueue(Queue[_T]):
         return _wakefd.Queue.__new__(cls, maxsize, "priority")  # type: ignore[return-value]
 
 
-async def _pause() -> None:
-    turn_ended()
-    await _loops.pause()
-
-
 async def _served(
     place: _wakefd.Place, attempt: Callable[[Any], Any], argument: Any, nothing: Any
 ) -> Any:
     try:
-        await (_wait(place) if place.line_up() else _pause())
+        await (_wait(place) if place.line_up() else _loops.pause())
         while (got := attempt(argument)) is nothing:
             await _wait(place)
         return got
@@ -225,7 +222,6 @@ async def _served(
 
 
 async def _wait(place: _wakefd.Place) -> None:
-    turn_ended()
     wait = _loops.begin(place.event)
     if wait is not None:
         await wait

@@ -55,6 +55,11 @@ def begin_any(events: Sequence[_wakefd.IoEvent], _: object) -> Awaitable[None]:
     return _notified(events)
 
 
+def give_way(_: object) -> Awaitable[None]:
+    """Let the others have their turn. Always a checkpoint."""
+    return pause()
+
+
 async def pause() -> None:
     """Let the others have their turn."""
     await trio.lowlevel.checkpoint()

@@ -6,7 +6,7 @@ from _typeshed import SupportsGetItem
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
 from typing_extensions import disjoint_base
 
-__all__ = ["VERSION", "ByteQueue", "Hub", "Inbox", "IoEvent", "Items", "NativeHandle", "Place", "Portal", "Queue", "Reader", "Ready", "Receiver", "Waiter", "backend", "c_api", "exceptions", "install_fast_methods", "items", "seconds", "turn_ended", "wait_for_one"]
+__all__ = ["VERSION", "ByteQueue", "Hub", "Inbox", "IoEvent", "Items", "NativeHandle", "Place", "Portal", "Queue", "Reader", "Ready", "Receiver", "Turn", "Waiter", "backend", "c_api", "exceptions", "install_fast_methods", "items", "seconds", "wait_for_one"]
 
 VERSION: Final[str]
 """
@@ -457,6 +457,10 @@ class Queue:
         """
         Put the item if there is room and this turn's time is not used up. Return True if it is in.
         """
+    def _peek(self, /, default: Any) -> Any:
+        """
+        The same, but the item stays in.
+        """
     def _place(self, /, putter: bool) -> Place:
         """
         A place in the getters' line, or in the putters'.
@@ -701,6 +705,34 @@ class Receiver:
         """
 
 @final
+class Turn:
+    """
+    One loop's turn.
+    """
+    def __call__(self, /) -> None:
+        """
+        The marker: the loop has begun a turn. The next marker follows at once if this turn belongs to those who have paused.
+        """
+    def __new__(cls, /, mark: Any) -> Turn:
+        """
+        `mark(marker)` has the loop call the marker in its next turn.
+        """
+    def pauses(self, /) -> None:
+        """
+        The caller pauses: until resumed() the turn is over for everybody.
+        """
+    def resumed(self, /) -> None:
+        """
+        The caller is back from a pause, or has given it up.
+        """
+    def within(self, /) -> bool:
+        """
+        Return True if the turn has time for one more operation, False if the caller is to pause first.
+
+        Raise what the loop raises.
+        """
+
+@final
 class Waiter:
     """
     A task's wait for the first of some events. Awaitable once, by the task of the loop that it was made for.
@@ -773,11 +805,6 @@ def items(queue: Any, wait: Any) -> Items:
 def seconds(timeout: SupportsFloat | SupportsIndex | None = None) -> float | None:
     """
     Read a timeout as wait() does: seconds, at least 0, or None for ever. For adapters.
-    """
-
-def turn_ended() -> None:
-    """
-    Whoever asks suspends now: the next operation begins a new turn.
     """
 
 def wait_for_one(events: SupportsGetItem[int, IoEvent], timeout: SupportsFloat | SupportsIndex | None = None) -> bool:

@@ -1,13 +1,13 @@
 """Twisted: a Deferred that fires when the flag rises."""
 
+from collections.abc import Callable
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
 
 from wakefd import _wakefd
 from wakefd._errors import ClosedResourceError
-from wakefd._loops import IMMEDIATE
-from wakefd._wakefd import Hub
+from wakefd._wakefd import Hub, Turn
 
 try:
     from twisted.internet import defer
@@ -31,9 +31,9 @@ def notified(event: _wakefd.IoEvent, reactor: Any = None) -> "Deferred[None]":
     """Return a Deferred that fires with None once the flag is up, or rises.
 
     To be called in the reactor's thread; without a reactor given it is Twisted's own. If the flag
-    is up, the Deferred has fired already (but now and then it fires in the next turn, so that a
-    consumer whose flag is always up does not starve its reactor). Cancelling it loses nothing: the
-    flag stays as it is. All waits of a reactor share one descriptor, which the reactor watches only
+    is up, the Deferred has fired already (but for a consumer whose flag is always up it fires in
+    the reactor's next turn after half a millisecond of work). Cancelling it loses nothing: the flag
+    stays as it is. All waits of a reactor share one descriptor, which the reactor watches only
     while somebody waits. When the reactor stops, those who still wait are not fired any more.
 
     The Deferred fails with:
@@ -60,7 +60,7 @@ class _Reader:
         self._hub = Hub()
         self._number = self._hub.fileno()
         self._reactor = ref(reactor)
-        self._immediate = 0
+        self._turn = Turn(_mark_in(self._reactor))
         self._waiting: set[defer.Deferred[None]] = set()
         reactor.addSystemEventTrigger("after", "shutdown", self.connectionLost)
 
@@ -91,19 +91,24 @@ class _Reader:
         deferred: defer.Deferred[None] = defer.Deferred(cancel)
         ticket = self._hub.wait(event, released)
         if ticket is None:
-            return self._at_once()
-        self._immediate = 0
+            return self._give_way()
         self._waiting.add(deferred)
         self._add()
         return deferred
 
-    def _at_once(self) -> "Deferred[None]":
-        self._immediate += 1
+    def _give_way(self) -> "Deferred[None]":
         reactor = self._reactor()
-        if self._immediate < IMMEDIATE or reactor is None:
+        if reactor is None or self._turn.within():
             return defer.succeed(None)
-        self._immediate = 0
-        return deferLater(reactor, 0)
+
+        def resumed(result: Any) -> Any:
+            self._turn.resumed()
+            return result
+
+        self._turn.pauses()
+        pause: defer.Deferred[None] = deferLater(reactor, 0)
+        pause.addBoth(resumed)
+        return pause
 
     def _add(self) -> None:
         reactor = self._reactor()
@@ -145,6 +150,15 @@ class _Reader:
 
     def logPrefix(self) -> str:  # noqa: N802 - Twisted's name
         return "wakefd"
+
+
+def _mark_in(reference: "ref[Any]") -> Callable[[Callable[[], object]], None]:
+    def mark(marker: Callable[[], object]) -> None:
+        reactor = reference()
+        if reactor is not None:
+            reactor.callLater(0, marker)
+
+    return mark
 
 
 classImplements(_Reader, IReadDescriptor)

@@ -193,7 +193,7 @@ impl ByteQueue {
 
     /// Take a message if there is one, this turn's time is not used up, and the loop bears it (`at_once`).
     fn _take<'py>(&self, py: Python<'py>, at_once: bool) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        if at_once && turn::within(false) {
+        if at_once && turn::within(py, false)? {
             self.get_step(py)
         } else {
             Ok(None)
@@ -203,7 +203,7 @@ impl ByteQueue {
     /// The same for up to `max` messages.
     fn _take_many<'py>(&self, py: Python<'py>, max: i64, at_once: bool) -> PyResult<Option<Bound<'py, PyAny>>> {
         let max = at_least_one(max)?;
-        if at_once && turn::within(true) {
+        if at_once && turn::within(py, true)? {
             self.get_many_step(py, max)
         } else {
             Ok(None)

@@ -1,6 +1,6 @@
 //! One loop's end of a hub, and the callback that the loop owns.
 
-use super::{closed, context, event::IoEvent, os_error, waiter::Waiter};
+use super::{closed, context, event::IoEvent, os_error, turn, waiter::Waiter};
 use crate::{
     self_pipe::Descriptor,
     waiters::{self, Begun, Outcome},
@@ -136,6 +136,7 @@ fn unusable(table: &waiters::Hub<Py<PyAny>>) -> PyErr {
 /// Nobody is called while the table is borrowed: what is called may wait, cancel and close.
 /// `drained` gets the descriptor's number if it was replaced.
 fn dispatch(hub: &Bound<'_, Hub>, drained: impl FnOnce(Option<i64>) -> PyResult<()>) -> Vec<PyErr> {
+    turn::began(); // the loop has looked at its descriptors
     let py = hub.py();
     let mut released = Vec::new();
     // It is open meanwhile: its number is not given to another one while the loop still watches it.

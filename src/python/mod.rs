@@ -110,7 +110,7 @@ mod _wakefd {
         portal::{Inbox, Portal, Receiver},
         queue::Queue,
         task::{Items, Place, Ready},
-        turn::turn_ended,
+        turn::Turn,
         waiter::Waiter,
     };
     use pyo3::prelude::*;

@@ -8,7 +8,7 @@ use super::{
     ClosedResourceError, LoopClosedError, context, event,
     exclusive::Exclusive,
     hub::{Hub, Raise},
-    turn::Turn,
+    turn::Clock,
 };
 use crate::fork;
 use pyo3::{
@@ -341,7 +341,7 @@ pub(crate) struct Receiver {
     finished: AtomicBool,
     /// Empty.
     context: Exclusive<Option<Py<PyAny>>>,
-    rest_of_turn: Exclusive<Turn>,
+    rest_of_turn: Exclusive<Clock>,
 }
 
 #[pymethods]
@@ -364,7 +364,7 @@ impl Receiver {
             postponed: AtomicBool::new(false),
             finished: AtomicBool::new(false),
             context: Exclusive::new(None),
-            rest_of_turn: Exclusive::new(Turn::FRESH),
+            rest_of_turn: Exclusive::new(Clock::FRESH),
         })
     }
 
@@ -393,7 +393,7 @@ impl Receiver {
         let here = thread::current().id();
         this.inbox.get().state.with(|state| state.thread = here);
         let run = slf.getattr(intern!(py, "_run"))?;
-        this.rest_of_turn.with(|turn| *turn = Turn::FRESH);
+        this.rest_of_turn.with(|turn| *turn = Clock::FRESH);
         loop {
             let context = this.context.with(Option::take); // not there: a callback runs the loop inside the loop
             let context = context.map_or_else(|| context::empty(py), |context| Ok(context.into_bound(py)))?;
@@ -416,7 +416,7 @@ impl Receiver {
         let mut turn = this.rest_of_turn.with(|turn| *turn);
         let mut ended = 0; // calls that `busy` still counts: one or none
         let more = loop {
-            if !turn.within(false) {
+            if !turn.within() {
                 break Ok(Some(true));
             }
             if context.len()? > 0 {

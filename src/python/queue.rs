@@ -309,13 +309,22 @@ impl Queue {
 
     /// Put the item if there is room and this turn's time is not used up. Return True if it is in.
     fn _give(&self, py: Python<'_>, item: Py<PyAny>) -> PyResult<bool> {
-        Ok(turn::within(false) && self.put_step(py, None, &mut Some(item))?)
+        Ok(turn::within(py, false)? && self.put_step(py, None, &mut Some(item))?)
     }
 
     /// Take an item if there is one and this turn's time is not used up, else return `default`.
     fn _take(&self, py: Python<'_>, default: Py<PyAny>) -> PyResult<Py<PyAny>> {
-        if turn::within(false) {
+        if turn::within(py, false)? {
             Ok(self.get_step(py, None)?.unwrap_or(default))
+        } else {
+            Ok(default)
+        }
+    }
+
+    /// The same, but the item stays in.
+    fn _peek(&self, py: Python<'_>, default: Py<PyAny>) -> PyResult<Py<PyAny>> {
+        if turn::within(py, false)? {
+            Ok(self.peek_step(py, None)?.unwrap_or(default))
         } else {
             Ok(default)
         }
@@ -324,7 +333,7 @@ impl Queue {
     /// Take up to `max` items if there are some, this turn's time is not used up, and the loop bears it (`at_once`).
     fn _take_many<'py>(&self, py: Python<'py>, max: i64, at_once: bool) -> PyResult<Option<Bound<'py, PyAny>>> {
         let max = at_least_one(max)?;
-        if at_once && turn::within(true) {
+        if at_once && turn::within(py, true)? {
             self.get_many_step(py, None, max)
         } else {
             Ok(None)

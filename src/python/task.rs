@@ -165,10 +165,10 @@ impl Items {
 
     #[inline]
     fn at_once_for(&self, ready: Borrowed<'_, '_, Ready>) -> PyResult<Option<Py<PyAny>>> {
-        if !self.at_once() || !turn::within(false) {
+        let py = ready.py();
+        if !self.at_once() || !turn::within(py, false)? {
             return Ok(None);
         }
-        let py = ready.py();
         let item = match &self.source {
             Source::Queue(queue) => match fast::take(queue.get(), py) {
                 None => fast::attached(py, |py| or_again(py, queue.get().get_step(py, None)))?,

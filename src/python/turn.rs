@@ -1,81 +1,250 @@
-//! How long a consumer that never has to wait may keep its loop: the time budget of one turn.
+//! How long those who never have to wait may keep their loop: the time budget of one turn of the loop.
+//!
+//! The loop's `Turn` knows when its turn began: it puts itself into the loop as a marker, and the loop calls the marker in
+//! its next turn. A marker costs a pass over the loop's selector, so there is none until somebody has been at work for
+//! `LOOK`; from then on the turn lasts `BUDGET`. Whoever finds it over pauses: lets the loop have its next turn before the
+//! operation. Nobody who comes later overtakes those who pause, as the turn stays over until the first of them is back.
 
-use pyo3::prelude::*;
+use super::exclusive::Exclusive;
+use pyo3::{PyTraverseError, PyVisit, ffi, prelude::*, sync::PyOnceLock};
 use std::{
     cell::Cell,
+    mem,
     time::{Duration, Instant},
 };
 
-/// Then the others have their turn. A timer of asyncio's takes two turns of the loop; under a flood of one thread that holds
-/// the GIL for 5 ms at a time, 2 ms here made a 1 ms ticker three times as slow as in an idle loop, and this a tenth.
+/// How long a turn may last. A timer of asyncio's takes two turns of the loop; under a flood of one thread that holds the
+/// GIL for 5 ms at a time, 2 ms here made a 1 ms ticker three times as slow as in an idle loop, and this a tenth.
 const BUDGET: Duration = Duration::from_micros(500);
-/// The clock costs as much as an item: look at it so often in a turn that it makes about so much.
+/// Reading the clock costs as much as one item, so the clock is read about once per `LOOK` of work.
 const LOOK: Duration = Duration::from_micros(100);
 const MOST: u32 = 32;
 
+/// A clock that is not read for each operation.
 #[derive(Clone, Copy)]
-pub(super) struct Turn {
-    began: Option<Instant>,
+pub(super) struct Clock {
+    /// When the time is up. None until the clock is read for the first time.
+    until: Option<Instant>,
     looked: Option<Instant>,
-    /// So many more before the next look at the clock, of so many.
+    /// The number of operations before the next look at the clock, out of `step`.
     left: u32,
     step: u32,
 }
 
-impl Turn {
+impl Clock {
     pub(super) const FRESH: Self = Self {
-        began: None,
+        until: None,
         looked: None,
         left: 0,
         step: 0,
     };
 
-    /// May one more operation end at once? `batch`: it may be a long one.
+    /// The time for one more operation is there. `batch`: the operation may be a long one.
     #[inline]
-    pub(super) fn within(&mut self, batch: bool) -> bool {
+    fn ticks(&mut self, batch: bool, time: Duration) -> Result<(), Instant> {
         if self.left > 0 && !batch {
             self.left -= 1;
-            return true;
+            return Ok(());
         }
-        self.look()
+        self.look(time)
     }
 
-    fn look(&mut self) -> bool {
+    /// # Errors
+    /// The time is up: the time that it is now.
+    fn look(&mut self, time: Duration) -> Result<(), Instant> {
         let now = Instant::now();
-        let began = *self.began.get_or_insert(now);
-        if now - began >= BUDGET {
-            return false;
-        }
-        // What came since the last look tells how many make `LOOK`: slow bodies are looked at one by one.
+        // The time since the last look tells how many operations make `LOOK`: slow bodies are looked at one by one.
         let quick = self.looked.is_none_or(|looked| now - looked < LOOK);
         self.step = if quick { (2 * self.step).clamp(1, MOST) } else { 1 };
-        self.left = self.step - 1;
+        self.left = 0;
         self.looked = Some(now);
-        true
+        if now >= *self.until.get_or_insert(now + time) {
+            return Err(now);
+        }
+        self.left = self.step - 1;
+        Ok(())
+    }
+
+    /// A turn that is known to have begun at `Clock::FRESH` has time for one more operation.
+    pub(super) fn within(&mut self) -> bool {
+        self.ticks(false, BUDGET).is_ok()
     }
 }
 
 thread_local! {
-    // A thread runs one loop at a time.
-    static TURN: Cell<Turn> = const { Cell::new(Turn::FRESH) };
+    // A thread runs one loop at a time. Until this clock's time is up the loop's turn lasts, whichever loop it is.
+    static CLOCK: Cell<Clock> = const { Cell::new(Clock::FRESH) };
+    // Somebody pauses in a loop of this thread, so that the loop is to be asked.
+    static ASK: Cell<bool> = const { Cell::new(false) };
 }
 
-/// `Turn::within`, of this thread's turn.
+/// The loop of this thread has begun a turn.
+pub(super) fn began() {
+    if !ASK.get() {
+        CLOCK.set(Clock::FRESH);
+    }
+}
+
+/// The turn of the asyncio loop that runs here has time for one more operation. `batch`: the operation may be a long one.
+///
+/// # Errors
+/// What the loop raised, or a signal handler.
 #[inline]
-pub(super) fn within(batch: bool) -> bool {
-    let mut turn = TURN.get();
-    let within = turn.within(batch);
-    TURN.set(turn);
-    within
+pub(super) fn within(py: Python<'_>, batch: bool) -> PyResult<bool> {
+    match ticks(batch) {
+        Ok(()) => Ok(true),
+        Err(now) => super::fast::attached(py, |py| here(py, now)),
+    }
 }
 
-/// The consumer suspends: its next operation begins a new turn.
-pub(super) fn ended() {
-    TURN.set(Turn::FRESH);
+#[inline]
+fn ticks(batch: bool) -> Result<(), Instant> {
+    let mut clock = CLOCK.get();
+    let ticks = clock.ticks(batch, LOOK);
+    CLOCK.set(clock);
+    ticks
 }
 
-/// Whoever asks suspends now: the next operation begins a new turn.
-#[pyfunction]
-pub(super) fn turn_ended() {
-    ended();
+#[cold]
+fn here(py: Python<'_>, now: Instant) -> PyResult<bool> {
+    static TURN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let turn = TURN.get_or_try_init(py, || {
+        // SAFETY: this thread is attached; objects, or exceptions. (PyO3's own functions panic without memory for a name.)
+        unsafe {
+            let module = Bound::from_owned_ptr_or_err(py, ffi::PyImport_ImportModule(c"wakefd._asyncio".as_ptr()))?;
+            let turn = ffi::PyObject_GetAttrString(module.as_ptr(), c"turn".as_ptr());
+            Bound::from_owned_ptr_or_err(py, turn).map(Bound::unbind)
+        }
+    })?;
+    let turn = turn.bind(py).call0()?;
+    if turn.is_none() {
+        return Ok(false); // no loop runs here: an iterator that was begun in one is stepped by hand
+    }
+    Turn::lasts(turn.cast::<Turn>()?, now)
+}
+
+/// One loop's turn.
+#[pyclass(module = "wakefd._wakefd", frozen)]
+pub(crate) struct Turn {
+    state: Exclusive<State>,
+    /// Has the loop call its argument in the next turn.
+    mark: Py<PyAny>,
+}
+
+struct State {
+    /// The marker is in the loop. Otherwise nobody knows when the turn began.
+    marked: bool,
+    /// When the turn is over, if `marked`.
+    until: Instant,
+    /// Somebody pauses, and nobody is back yet.
+    over: bool,
+    /// How many have paused since the marker was called.
+    paused: u32,
+    /// How long each of those who are back from a pause may go on: they share the turn.
+    share: Duration,
+}
+
+#[pymethods]
+impl Turn {
+    /// `mark(marker)` has the loop call the marker in its next turn.
+    #[new]
+    fn new(mark: Py<PyAny>) -> Self {
+        Self {
+            state: Exclusive::new(State {
+                marked: false,
+                until: Instant::now(),
+                over: false,
+                paused: 0,
+                share: BUDGET,
+            }),
+            mark,
+        }
+    }
+
+    /// Return True if the turn has time for one more operation, False if the caller is to pause first.
+    ///
+    /// Raise what the loop raises.
+    fn within(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        ticks(false).map_or_else(|now| Self::lasts(slf, now), |()| Ok(true))
+    }
+
+    /// The caller pauses: until resumed() the turn is over for everybody.
+    fn pauses(&self) {
+        self.state.with(|state| {
+            state.over = true;
+            state.paused = state.paused.saturating_add(1);
+        });
+        ASK.set(true);
+        CLOCK.set(Clock {
+            until: Some(Instant::now()),
+            ..Clock::FRESH
+        });
+    }
+
+    /// The caller is back from a pause, or has given it up.
+    fn resumed(&self) {
+        let until = self.state.with(|state| {
+            state.over = false;
+            state.until = Instant::now() + state.share;
+            state.until
+        });
+        ASK.set(false);
+        CLOCK.set(Clock {
+            until: Some(until),
+            ..Clock::FRESH
+        });
+    }
+
+    /// The marker: the loop has begun a turn. The next marker follows at once if this turn belongs to those who have paused.
+    fn __call__(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let marked = slf.get().state.with(|state| {
+            let paused = mem::take(&mut state.paused);
+            state.marked = paused > 0;
+            state.over &= state.marked; // else somebody has paused who never came back
+            state.share = BUDGET / paused.max(1);
+            state.marked
+        });
+        if marked {
+            return Self::mark(slf);
+        }
+        began();
+        Ok(())
+    }
+
+    #[allow(clippy::needless_pass_by_value)] // PyO3's signature
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.mark)
+    }
+}
+
+impl Turn {
+    fn lasts(slf: &Bound<'_, Self>, now: Instant) -> PyResult<bool> {
+        let (lasts, until, marked) = slf.get().state.with(|state| {
+            let marked = mem::replace(&mut state.marked, true);
+            if !marked {
+                state.until = now + BUDGET;
+            }
+            (!state.over && now < state.until, state.until, marked)
+        });
+        if !marked {
+            Self::mark(slf)?;
+        }
+        if lasts {
+            ASK.set(false);
+            CLOCK.set(Clock {
+                until: Some(until),
+                ..CLOCK.get()
+            });
+        }
+        Ok(lasts)
+    }
+
+    fn mark(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let this = slf.get();
+        let marked = this.mark.call1(slf.py(), (slf,));
+        if marked.is_err() {
+            this.state.with(|state| state.marked = false);
+        }
+        marked.map(drop)
+    }
 }
