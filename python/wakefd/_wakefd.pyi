@@ -709,10 +709,6 @@ class Turn:
     """
     One loop's turn.
     """
-    def __call__(self, /) -> None:
-        """
-        The marker: the loop has begun a turn. The next marker follows at once if this turn belongs to those who have paused.
-        """
     def __new__(cls, /, mark: Any) -> Turn:
         """
         `mark(marker)` has the loop call the marker in its next turn.
@@ -724,6 +720,10 @@ class Turn:
     def resumed(self, /) -> None:
         """
         The caller is back from a pause, or has given it up.
+        """
+    def turned(self, /) -> None:
+        """
+        The marker: the loop has begun a turn. The next marker follows at once if this turn belongs to those who have paused.
         """
     def within(self, /) -> bool:
         """

@@ -6,7 +6,7 @@
 //! operation. Nobody who comes later overtakes those who pause, as the turn stays over until the first of them is back.
 
 use super::exclusive::Exclusive;
-use pyo3::{PyTraverseError, PyVisit, ffi, prelude::*, sync::PyOnceLock};
+use pyo3::{PyTraverseError, PyVisit, ffi, intern, prelude::*, sync::PyOnceLock};
 use std::{
     cell::Cell,
     mem,
@@ -196,7 +196,7 @@ impl Turn {
     }
 
     /// The marker: the loop has begun a turn. The next marker follows at once if this turn belongs to those who have paused.
-    fn __call__(slf: &Bound<'_, Self>) -> PyResult<()> {
+    fn turned(slf: &Bound<'_, Self>) -> PyResult<()> {
         let marked = slf.get().state.with(|state| {
             let paused = mem::take(&mut state.paused);
             state.marked = paused > 0;
@@ -241,7 +241,8 @@ impl Turn {
 
     fn mark(slf: &Bound<'_, Self>) -> PyResult<()> {
         let this = slf.get();
-        let marked = this.mark.call1(slf.py(), (slf,));
+        let marker = slf.getattr(intern!(slf.py(), "turned"));
+        let marked = marker.and_then(|marker| this.mark.call1(slf.py(), (marker,)));
         if marked.is_err() {
             this.state.with(|state| state.marked = false);
         }
