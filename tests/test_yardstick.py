@@ -46,9 +46,6 @@ LEFT_OUT = {
         "counts how often janus asks whether the loop is closed"
     ),
     "tests/culsans/test_asyncio.py::QueuePutTests::test_float_maxsize": INTEGERS,
-    "tests/culsans/test_asyncio.py::QueuePutTests::test_put_cancelled_race": (
-        "a put that lets others run first, as the turn's time is used up, may be overtaken by them"
-    ),
     "tests/culsans/test_queue.py::PyFailingQueueTest::test_failing_queue": NO_HOOKS,
     # And tests/test_benchmarks.py of janus as a whole: benches/ measures.
 }

@@ -46,7 +46,7 @@ def begin(event: _wakefd.IoEvent, loop: asyncio.AbstractEventLoop) -> Awaitable[
     """Begin to wait for the event on the loop. None: the flag is up."""
     state = _state(loop)
     if event.is_set():
-        return give_way(loop)
+        return _give_way(state)
     hub = _hub(loop, state)
     if state.direct:
         # Awaitable by the protocol of asyncio's futures, which no type describes.
@@ -60,7 +60,7 @@ def begin_any(
     """Begin to wait for the first of some events. None: one is up."""
     state = _state(loop)
     if any(event.is_set() for event in events):
-        return give_way(loop)
+        return _give_way(state)
     hub = _hub(loop, state)
     if state.direct:
         return Waiter.begin_any(hub, loop, events)  # type: ignore[return-value] # as above
@@ -69,7 +69,7 @@ def begin_any(
 
 def give_way(loop: asyncio.AbstractEventLoop) -> Awaitable[None] | None:
     """Let the others have their turn if this one is over. None: it is not."""
-    return None if _state(loop).turn.within() else pause()
+    return _give_way(_state(loop))
 
 
 async def pause() -> None:
@@ -91,6 +91,10 @@ def turn() -> Turn | None:
 def hub(loop: asyncio.AbstractEventLoop) -> Hub:
     """Return the loop's hub, made now if there is none."""
     return _hub(loop, _state(loop))
+
+
+def _give_way(state: _Loop) -> Awaitable[None] | None:
+    return None if state.turn.within() else pause()
 
 
 def _state(loop: asyncio.AbstractEventLoop) -> _Loop:
