@@ -241,8 +241,8 @@ impl Turn {
 
     fn mark(slf: &Bound<'_, Self>) -> PyResult<()> {
         let this = slf.get();
-        let marker = slf.getattr(intern!(slf.py(), "turned"));
-        let marked = marker.and_then(|marker| this.mark.call1(slf.py(), (marker,)));
+        let turned = slf.getattr(intern!(slf.py(), "turned"));
+        let marked = turned.and_then(|turned| this.mark.call1(slf.py(), (turned,)));
         if marked.is_err() {
             this.state.with(|state| state.marked = false);
         }
