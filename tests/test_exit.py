@@ -384,6 +384,11 @@ def test_a_loop_that_outlives_the_globals_goes_quietly(loop):
 
     loop = getattr(asyncio, "{loop}", ThreadedLoop)()
     loop.run_until_complete(main(wakefd.IoEvent()))
+    thread = getattr(wakefd._selector_thread, "_current", None)
+    if thread is not None:  # a daemon: it does not run any more when the interpreter empties modules
+        thread._left = True
+        thread._bell.ring()
+        thread._thread.join(20)
     empty(wakefd._selector_thread, wakefd._asyncio)
     loop.close()
     del loop

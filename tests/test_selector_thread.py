@@ -202,7 +202,7 @@ async def main():
     event.clear()
     thread.finish()
 
-def run():
+def run(main=main):
     loop = Loop()
     loop.run_until_complete(main())
     loop.close()
@@ -486,9 +486,14 @@ def test_a_loop_in_an_atexit_handler(first):
 import atexit
 
 def at_exit():
-    run()
-    run()
+    run(in_the_loop)
+    run(in_the_loop)
     os.write(1, b"ran")
+
+async def in_the_loop():  # from 3.12 on no thread can be started by now
+    asyncio.get_running_loop().call_later(0.01, event.notify)
+    await asyncio.wait_for(event.notified(), 20)
+    event.clear()
 
 atexit.register(at_exit)
 """
