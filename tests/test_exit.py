@@ -385,7 +385,7 @@ def test_a_loop_that_outlives_the_globals_goes_quietly(loop):
     loop = getattr(asyncio, "{loop}", ThreadedLoop)()
     loop.run_until_complete(main(wakefd.IoEvent()))
     thread = getattr(wakefd._selector_thread, "_current", None)
-    if thread is not None:  # a daemon: it does not run any more when the interpreter empties modules
+    if thread is not None:  # a daemon, which does not run any more when modules are emptied
         thread._left = True
         thread._bell.ring()
         thread._thread.join(20)
