@@ -346,7 +346,7 @@ def in_the_middle(name, begin, whole):
         pass
 
 
-# What CPython does to a module that something still refers to when the interpreter ends.
+# CPython empties a module that something still refers to when the interpreter ends.
 EMPTIED = """
     import asyncio, gc, sys
     import wakefd, wakefd._asyncio, wakefd._native, wakefd._selector_thread

@@ -144,7 +144,7 @@ code = '''if True:
 
 @pytest.mark.parametrize("kind", ["legacy", "isolated"])
 def test_a_second_interpreter_is_refused(kind):
-    """One that shares the GIL was let in, and worked by halves."""
+    """An interpreter that shares the GIL was let in, and worked by halves."""
     done = subprocess.run(
         [sys.executable, "-c", SECOND, kind],
         stdin=subprocess.DEVNULL,

@@ -41,6 +41,18 @@ class Nest:
         self.loop.run_until_complete(asyncio.wait_for(come(), PATIENCE))
 
 
+class NestBelow(Nest):
+    """nest_asyncio has patched asyncio's own class before: a subclass inherits that."""
+
+    def run(self, main):
+        import nest_asyncio
+
+        base = asyncio.SelectorEventLoop()
+        nest_asyncio.apply(base)
+        base.close()
+        return super().run(main)
+
+
 class Dialog:
     """A modal dialog: a QEventLoop in a callback."""
 
@@ -84,6 +96,7 @@ class Qasync(Dialog):
 KINDS = {
     "asyncio": Nest(asyncio.SelectorEventLoop),
     "selector-loop": Nest(wakefd.SelectorEventLoop),
+    "selector-loop-patched-below": NestBelow(wakefd.SelectorEventLoop),
     "future": Nest(UnknownLoop),
     "thread": Nest(ThreadedLoop),
     "qtasyncio": QtAsyncio(),
@@ -222,7 +235,7 @@ def test_a_flood_in_a_nested_loop_leaves_the_rest_its_turns(name):
 
 @in_child
 def test_a_portal_that_is_closed_in_a_nested_loop(name):
-    """Whoever waits for its end waits for the outer call, too, and does not spin meanwhile."""
+    """The end of a portal waits for the outer call, too, and does not spin meanwhile."""
     nested, seen, looks = KINDS[name].nested, [], []
 
     async def main():

@@ -299,7 +299,7 @@ FAULTS = ["ValueError", "RuntimeError", "OSError", "KeyboardInterrupt", "SystemE
 @pytest.mark.parametrize("fault", FAULTS)
 @in_child
 def test_a_loop_that_refuses_calls_harms_no_other(fault):
-    """One ValueError from call_soon_threadsafe silenced all such loops of the process."""
+    """A ValueError from one loop's call_soon_threadsafe silenced all such loops of the process."""
 
     class Refuses(ThreadedLoop):
         refusing = False

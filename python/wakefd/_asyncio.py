@@ -29,17 +29,20 @@ class _Loop:
 # By the loop's id: a WeakKeyDictionary takes five times as long.
 _loops: dict[int, _Loop] = {}
 
-
+# As they are here: nest_asyncio may replace them.
 _RUN_FOREVER = asyncio.BaseEventLoop.run_forever
+_RUN_UNTIL_COMPLETE = asyncio.BaseEventLoop.run_until_complete
 
 
 def _resumes_directly(loop: asyncio.AbstractEventLoop) -> bool:
     """Is the loop known to bear a task's step in a reader callback? Others get a future."""
-    known = [asyncio.BaseEventLoop]
-    # It may be half imported, by another thread.
-    if (uvloop_loop := getattr(sys.modules.get("uvloop"), "Loop", None)) is not None:
-        known.append(uvloop_loop)
-    return isinstance(loop, tuple(known))
+    known = (asyncio.BaseEventLoop, _uvloop_class())
+    return isinstance(loop, tuple(filter(None, known)))
+
+
+def _uvloop_class() -> type | None:
+    """Return uvloop's class of loops, or None if uvloop is not imported, or only by half."""
+    return getattr(sys.modules.get("uvloop"), "Loop", None)
 
 
 def begin(event: _wakefd.IoEvent, loop: asyncio.AbstractEventLoop) -> Awaitable[None] | None:
@@ -148,16 +151,21 @@ def _reader(loop: asyncio.AbstractEventLoop) -> Reader | None:
 
 
 def _flat(loop: asyncio.AbstractEventLoop) -> object:
-    """Return the `run_forever` of the loop's class, if it runs no loop inside the loop, else None.
+    """Return the `run_until_complete` of the loop's class, if it runs no loop inside the loop.
 
-    Those of asyncio and uvloop refuse to. nest_asyncio's, Qt's and those unknown do not.
+    Those of asyncio and uvloop refuse to. nest_asyncio's does not: it replaces that of a class, of
+    which the loop's class may be a subclass. Nor do loops with a `run_forever` of their own, such
+    as Qt's. For these the answer is None.
     """
-    run_forever = type(loop).run_forever
-    # They may be half imported, by another thread.
+    # A module may be half imported, by another thread.
     ours = getattr(sys.modules.get("wakefd._selector_loop"), "RUN_FOREVER", None)
-    uvloop_loop = getattr(sys.modules.get("uvloop"), "Loop", None)
-    known = (_RUN_FOREVER, ours, getattr(uvloop_loop, "run_forever", None))
-    return run_forever if run_forever in known else None
+    uvloop_loop = _uvloop_class()
+    forever = (_RUN_FOREVER, ours, getattr(uvloop_loop, "run_forever", None))
+    until_complete = (_RUN_UNTIL_COMPLETE, getattr(uvloop_loop, "run_until_complete", None))
+    mine = type(loop)
+    if mine.run_forever in forever and mine.run_until_complete in until_complete:
+        return mine.run_until_complete
+    return None
 
 
 async def _future(

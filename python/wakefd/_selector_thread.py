@@ -192,7 +192,7 @@ class _Thread:
 
 
 class _Bell:
-    """What wakes the thread: a pair of descriptors.
+    """A pair of descriptors that wakes the thread.
 
     Somebody may close their numbers, or open other files in their place: it looks before it uses
     them, and never closes what is not its own.

@@ -626,7 +626,7 @@ class Reader:
     """
     def __new__(cls, /, hub: Hub, event_loop: Any, flat: Any | None = None) -> Reader:
         """
-        `flat` is the `run_forever` of the loop's class, if that is known to run no loop inside the loop.
+        `flat` is the `run_until_complete` of the loop's class, if that is known to run no loop inside the loop.
         """
     def dispatch(self, /) -> None:
         """
@@ -707,7 +707,7 @@ class Receiver:
 @final
 class Turn:
     """
-    One loop's turn.
+    The turn of one loop.
     """
     def __new__(cls, /, mark: Any) -> Turn:
         """

@@ -139,7 +139,7 @@ fn dispatch(hub: &Bound<'_, Hub>, drained: impl FnOnce(Option<i64>) -> PyResult<
     turn::began(); // the loop has looked at its descriptors
     let py = hub.py();
     let mut released = Vec::new();
-    // It is open meanwhile: its number is not given to another one while the loop still watches it.
+    // A replaced descriptor stays open meanwhile: its number is not given to another one while the loop still watches it.
     let replaced = hub.borrow_mut().table.dispatch(&mut released);
     let mut errors = Vec::new();
     errors.extend(drained(replaced.as_ref().map(number)).err());
@@ -163,13 +163,13 @@ pub(crate) struct Reader {
     hub: Py<Hub>,
     /// A weak reference.
     event_loop: Py<PyAny>,
-    /// The loop's `run_forever`, if it is known to run no loop inside the loop.
+    /// The `run_until_complete` of the loop's class, if it is known to run no loop inside the loop.
     flat: Option<Py<PyAny>>,
 }
 
 #[pymethods]
 impl Reader {
-    /// `flat` is the `run_forever` of the loop's class, if that is known to run no loop inside the loop.
+    /// `flat` is the `run_until_complete` of the loop's class, if that is known to run no loop inside the loop.
     #[new]
     #[pyo3(signature = (hub, event_loop, flat=None))]
     fn new(hub: Py<Hub>, event_loop: &Bound<'_, PyAny>, flat: Option<Py<PyAny>>) -> PyResult<Self> {
@@ -232,7 +232,10 @@ impl Reader {
     fn is_flat(&self, py: Python<'_>) -> PyResult<bool> {
         let Some(flat) = &self.flat else { return Ok(false) };
         let event_loop = self.event_loop.call0(py)?;
-        let now = event_loop.bind(py).get_type().getattr(intern!(py, "run_forever"))?;
+        let now = event_loop
+            .bind(py)
+            .get_type()
+            .getattr(intern!(py, "run_until_complete"))?;
         Ok(now.is(flat))
     }
 }

@@ -74,7 +74,7 @@ impl Clock {
 thread_local! {
     // A thread runs one loop at a time. Until this clock's time is up the loop's turn lasts, whichever loop it is.
     static CLOCK: Cell<Clock> = const { Cell::new(Clock::FRESH) };
-    // Somebody pauses in a loop of this thread, so that the loop is to be asked.
+    // A task pauses in a loop of this thread, so that the loop is to be asked.
     static ASK: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -88,7 +88,7 @@ pub(super) fn began() {
 /// The turn of the asyncio loop that runs here has time for one more operation. `batch`: the operation may be a long one.
 ///
 /// # Errors
-/// What the loop raised, or a signal handler.
+/// The exception that the loop or a signal handler has raised.
 #[inline]
 pub(super) fn within(py: Python<'_>, batch: bool) -> PyResult<bool> {
     match ticks(batch) {
@@ -123,7 +123,7 @@ fn here(py: Python<'_>, now: Instant) -> PyResult<bool> {
     Turn::lasts(turn.cast::<Turn>()?, now)
 }
 
-/// One loop's turn.
+/// The turn of one loop.
 #[pyclass(module = "wakefd._wakefd", frozen)]
 pub(crate) struct Turn {
     state: Exclusive<State>,
@@ -136,7 +136,7 @@ struct State {
     marked: bool,
     /// When the turn is over, if `marked`.
     until: Instant,
-    /// Somebody pauses, and nobody is back yet.
+    /// A task pauses, and none is back yet.
     over: bool,
     /// How many have paused since the marker was called.
     paused: u32,
