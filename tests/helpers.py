@@ -65,6 +65,21 @@ def until(condition, what="it", patience=PATIENCE):
         real(time, "sleep")(0.001)
 
 
+def replace_file(file, number):
+    """Call os.dup2(); again on EBUSY: another thread's open() is about to get that number."""
+
+    def replaced():
+        try:
+            os.dup2(file, number)
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            return False
+        return True
+
+    until(replaced, f"the number {number}")
+
+
 def new_turn():
     """The turn of the asyncio loop that runs here, if one does, begins anew."""
     turn = _asyncio.turn()

@@ -23,6 +23,7 @@ from helpers import (
     errno_of,
     fds,
     numbers,
+    replace_file,
     run_child,
     stress,
     waiting,
@@ -442,7 +443,7 @@ def closed_under_us(name):
         assert errno_of(event.notify) == errno.EBADF
         assert event.is_set()
         assert errno_of(event.notify) in (errno.EBADF, None)  # None: it has been replaced meanwhile
-        os.dup2(log, hub)  # and now it is another's
+        replace_file(log, hub)  # and now it is another's
         os.write(hub, b"log\n")
         taken.append(hub)
         if name == "gevent":  # what its loops leave behind goes when the next one is made

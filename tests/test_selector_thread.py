@@ -14,7 +14,18 @@ import time
 
 import pytest
 
-from helpers import PATIENCE, Thread, fds, forked, in_child, later, program, until, waiting
+from helpers import (
+    PATIENCE,
+    Thread,
+    fds,
+    forked,
+    in_child,
+    later,
+    program,
+    replace_file,
+    until,
+    waiting,
+)
 from kits import ThreadedLoop, UnknownThreadedLoop
 from wakefd import IoEvent, _selector_thread, any_notified
 
@@ -380,7 +391,7 @@ def taken(numbers, flags=os.O_RDWR):
     """Other files have these numbers now."""
     file = os.open("/dev/zero" if flags == os.O_RDWR else os.devnull, flags)
     for number in numbers:
-        os.dup2(file, number)
+        replace_file(file, number)
     os.close(file)
 
 
@@ -409,6 +420,24 @@ def test_somebody_closes_what_wakes_the_thread(how):
     time.sleep(0.3)
     assert time.process_time() - used < 0.3  # nobody spins
     assert len(ours()) <= 3  # an old one may sleep on what was closed under it
+
+
+@in_child
+def test_the_thread_does_not_spin_if_its_numbers_are_taken_while_it_is_made():
+    def pipe(real=os.pipe):
+        os.pipe = real
+        ends = real()
+        taken(ends)
+        return ends
+
+    os.pipe = pipe
+    assert _selector_thread._current is None
+    used = time.process_time()
+    for _ in range(3):
+        round_trip()
+    time.sleep(0.3)
+    assert time.process_time() - used < 0.3
+    assert os.pipe is not pipe
 
 
 @in_child

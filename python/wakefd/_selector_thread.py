@@ -15,6 +15,7 @@ import logging
 import os
 import select
 import socket
+import stat
 import sys
 import threading
 import time
@@ -113,9 +114,9 @@ def _dispatch(owned: "ReferenceType[Keeper]") -> None:
 
 
 class _Thread:
-    """The thread, and those for whom it watches. `left`: what another one has left to it."""
+    """The thread, and those for whom it watches."""
 
-    def __init__(self, left: "_Thread | None") -> None:
+    def __init__(self) -> None:
         # Reentrant: the collector may run a `__del__` anywhere.
         self._lock = threading.RLock()
         self._watched: dict[int, ReferenceType[Keeper]] = {}
@@ -128,8 +129,6 @@ class _Thread:
         except BaseException:
             self._bell.close()
             raise
-        if left is not None:
-            left.leave_to(self)
 
     def is_whole(self) -> bool:
         """Whether the thread runs, and hears of what it is told."""
@@ -144,6 +143,7 @@ class _Thread:
             self._watched.clear()
             self._due.clear()
         self.close()
+        other.look_again()
 
     def close(self) -> None:
         self._bell.close()
@@ -152,8 +152,12 @@ class _Thread:
         """Call `keeper.post()` once, when the descriptor is readable. Does not own the keeper."""
         with self._lock:
             self._watched[number] = ref(keeper)
+        self.look_again()
+
+    def look_again(self) -> None:
+        """Have the thread call poll() anew: one that has begun knows of no later descriptor."""
         try:
-            self._bell.ring()  # poll() looks at what it was given when it began
+            self._bell.ring()
         except OSError:
             _replace(self)
 
@@ -229,7 +233,9 @@ class _Bell:
             self._files = [_file(end) for end in self._ends]
 
         def is_whole(self) -> bool:
-            return self._files == [_file(end) for end in self._ends]
+            files = [_file(end) for end in self._ends]
+            # None from the beginning: somebody took the number while the pipe was being made.
+            return None not in files and files == self._files
 
         def _write(self) -> None:
             os.write(self._ends[1], b"\0")
@@ -239,7 +245,7 @@ class _Bell:
 
         def close(self) -> None:
             for end, file in zip(self._ends, self._files, strict=True):
-                if _file(end) == file:
+                if file is not None and _file(end) == file:
                     os.close(end)
 
     def ring(self) -> None:
@@ -260,12 +266,12 @@ class _Bell:
 
 
 def _file(number: int) -> tuple[int, int] | None:
-    """Return what tells the file behind a number from others, or None if there is none."""
+    """Return what tells the pipe behind a number from others, or None if there is no pipe."""
     try:
         status = os.fstat(number)
     except OSError:
         return None
-    return status.st_dev, status.st_ino
+    return (status.st_dev, status.st_ino) if stat.S_ISFIFO(status.st_mode) else None
 
 
 def _readable(numbers: list[int], seconds: float | None) -> Iterable[int]:
@@ -302,7 +308,9 @@ def _replace(thread: _Thread | None) -> _Thread:
     global _current  # noqa: PLW0603 - one per process
     with _starting:
         if _current is None or _current is thread:
-            _current = _Thread(thread)
+            _current = _Thread()
+            if thread is not None:
+                thread.leave_to(_current)
         return _current
 
 
