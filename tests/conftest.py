@@ -122,7 +122,7 @@ def no_gc():
 
 # Packages that the tests use and wakefd does not need; a Python may be too new for their wheels.
 OPTIONAL = {
-    "anyio", "cffi", "curio", "Cython", "gevent", "maturin", "pynng", "PySide6", "rloop",
+    "anyio", "cffi", "Cython", "gevent", "maturin", "pynng", "PySide6", "rloop",
     "shiboken6", "tkinter", "tornado", "trio", "twisted", "uvloop", "zmq",
 }  # fmt: skip
 

@@ -9,7 +9,6 @@ import asyncio
 import importlib.util
 import os
 import shutil
-import sys
 import threading
 import time
 import weakref
@@ -174,46 +173,6 @@ class Trio(Life):
 
     def cancel(self, wait):
         wait.scope.cancel()
-
-
-class Curio(Life):
-    module = "curio"
-
-    def prepare(self):
-        import wakefd._curio  # noqa: F401
-
-    def run(self, scene, *args):
-        import curio
-
-        self._curio, self._to_do = curio, []
-        curio.run(self._play, scene, args)
-
-    async def _play(self, scene, args):
-        for what in scene(self, *args):
-            for begin, wait in self._to_do:
-                await begin(wait)
-            self._to_do.clear()
-            if isinstance(what, Wait):
-                await self._curio.timeout_after(PATIENCE, what.task.wait)
-                assert what.over
-                continue
-            deadline = time.monotonic() + PATIENCE
-            while not what():
-                assert time.monotonic() < deadline, "in vain"
-                await self._curio.sleep(TICK)
-
-    def wait(self, event):
-        wait, notified = Wait(), event.notified
-        del event
-
-        async def begin(wait):
-            wait.task = await self._curio.spawn(self._waited, notified(), wait, daemon=True)
-
-        self._to_do.append((begin, wait))
-        return wait
-
-    def cancel(self, wait):
-        self._to_do.append((lambda wait: wait.task.cancel(), wait))
 
 
 class Gevent(Life):
@@ -495,7 +454,6 @@ LIVES = {
     "uvloop": Uvloop,
     "selector thread": SelectorThread,
     "trio": Trio,
-    "curio": Curio,
     "gevent": Gevent,
     "twisted": Twisted,
     "qt": Qt,
@@ -511,8 +469,6 @@ NEEDS = {
 def missing(name):
     """Why there is no such loop here."""
     module = NEEDS.get(name)
-    if name == "curio" and sys.version_info >= (3, 12):
-        return "curio 1.6 does not import on 3.12"
     if module is not None and importlib.util.find_spec(module) is None:
         return f"{module} is not installed"
     if name == "tk" and "DISPLAY" not in os.environ and shutil.which("Xvfb") is None:

@@ -54,8 +54,6 @@ def test_a_block_of_a_document(path, line, code, output, tmp_path):
 
 @pytest.mark.parametrize("path", LOOPS, ids=lambda path: path.stem)
 def test_an_example_of_a_loop(path):
-    if path.stem == "on_curio" and sys.version_info >= (3, 12):
-        pytest.skip("curio 1.6 does not import on 3.12")
     assert complaints(path) == []
 
 

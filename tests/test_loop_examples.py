@@ -20,8 +20,6 @@ def test_example(path):
     for name in re.findall(r"^(?:import|from) (\w+)", path.read_text("utf-8"), re.MULTILINE):
         if importlib.util.find_spec(name) is None:
             pytest.skip(f"{name} is not installed")
-    if path.stem == "on_curio" and sys.version_info >= (3, 12):
-        pytest.skip("curio 1.6 does not import on 3.12")
     with screen() if path.stem == "on_tk" else nullcontext("") as display:
         arguments = [["asyncio"], ["trio"]] if path.stem == "on_anyio" else [[]]
         for more in arguments:

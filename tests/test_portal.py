@@ -8,7 +8,6 @@ import gc
 import logging
 import os
 import signal
-import sys
 import threading
 import time
 import weakref
@@ -717,18 +716,6 @@ def test_async_with_in_another_loop_ends_with_the_portals(loop_kit):
     else:
         thread = loop_kit.run(main)
     thread.finish()
-
-
-def test_there_is_no_portal_into_curio():
-    if sys.version_info >= (3, 12):
-        pytest.skip("curio 1.6 does not import there")
-    curio = pytest.importorskip("curio")
-
-    async def main():
-        with pytest.raises(RuntimeError, match="no portal into curio: asyncio and trio"):
-            Portal()
-
-    curio.run(main)
 
 
 def test_the_end_of_the_loop_is_told_in_its_close(loop_kit, no_gc, caplog):

@@ -47,7 +47,7 @@ class _Library:
     )
 
     def __init__(
-        self, name: str, question: str, adapter: str, *, at_once: bool, portal: str | None = None
+        self, name: str, question: str, adapter: str, *, at_once: bool, portal: str
     ) -> None:
         self.name = name  # as sniffio calls it, and its module
         self.question = question  # what in it tells: a true value is handed to the adapter
@@ -97,9 +97,8 @@ _TABLE = (
         at_once=True,
         portal="wakefd._portal_asyncio",
     ),
-    _Library("curio", "meta.curio_running", "wakefd._curio", at_once=False),
 )
-_TRIO, _ASYNCIO = _TABLE[:2]
+_TRIO, _ASYNCIO = _TABLE
 
 
 def begin(event: IoEvent) -> Awaitable[None] | None:
@@ -137,8 +136,6 @@ def pause() -> Awaitable[object]:
 def open_portal() -> "Runner":
     """Begin to serve a portal in the loop that runs here."""
     library, here = _running()
-    if library.portal is None:
-        raise RuntimeError(f"there is no portal into {library.name}: asyncio and trio have one")
     runner: Runner = import_module(library.portal).open_portal(here)
     return runner
 
@@ -156,7 +153,7 @@ def _running() -> tuple[_Library, object]:
             running, here = library, what
     if running is None:
         msg = (
-            "no event loop that wakefd knows runs here (asyncio, uvloop, trio, curio): use"
+            "no event loop that wakefd knows runs here (asyncio, uvloop, trio): use"
             " event.wait() in a plain thread, wakefd.gevent, wakefd.twisted, wakefd.qt or wakefd.tk"
             " under those, or event.fileno() with a selector of your own (and in the child of a"
             " fork the parent's loop does not run: start a new one)"
