@@ -1,6 +1,7 @@
 """The end of a run: asynchronous generators are finalized there, and their waits work as ever."""
 
 import asyncio
+import gc
 import threading
 
 import pytest
@@ -185,3 +186,99 @@ def test_runs_in_many_threads_leave_no_descriptor():
     together()
     assert fds() <= before
     assert threading.active_count() < 50
+
+
+async def waits_for_one():
+    await IoEvent().notified()
+
+
+async def waits_for_any():
+    await any_notified(IoEvent(), IoEvent())
+
+
+async def gets():
+    await Queue().async_get()
+
+
+async def puts():
+    queue = Queue(1)
+    queue.put(1)
+    await queue.async_put(2)
+
+
+async def joins():
+    queue = Queue()
+    queue.put(1)
+    await queue.async_join()
+
+
+async def gets_bytes():
+    await ByteQueue(1024, 64).async_get()
+
+
+async def loops_over_an_event():
+    async for _ in IoEvent():
+        pass
+
+
+async def loops_over_a_queue():
+    async for _ in Queue():
+        pass
+
+
+async def loops_over_bytes():
+    async for _ in ByteQueue(1024, 64):
+        pass
+
+
+async def loops_over_a_generator():
+    async def generate():
+        async for item in Queue():
+            yield item
+
+    async for _ in generate():
+        pass
+
+
+SLEEPS = [
+    waits_for_one,
+    waits_for_any,
+    gets,
+    puts,
+    joins,
+    gets_bytes,
+    loops_over_an_event,
+    loops_over_a_queue,
+    loops_over_bytes,
+    loops_over_a_generator,
+]
+
+
+@pytest.mark.parametrize("name", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("sleeps", SLEEPS)
+def test_a_task_that_outlives_its_loop_gets_generator_exit(sleeps, name):
+    """It got "coroutine already executing" if what it awaits is older than the task."""
+    if name == "uvloop":
+        loop = pytest.importorskip("uvloop").new_event_loop()
+    else:
+        loop = asyncio.SelectorEventLoop()
+    got = []
+
+    async def outer(inner):
+        try:
+            await inner
+        except BaseException as error:
+            got.append(type(error))
+            raise
+
+    async def inner_of_its_own():
+        await sleeps()
+
+    for inner in (sleeps(), inner_of_its_own()):
+        task = loop.create_task(outer(inner))
+        task._log_destroy_pending = False
+    loop.run_until_complete(asyncio.sleep(0.001))
+    loop.close()
+    del loop, task, inner
+    gc.collect()
+    assert got == [GeneratorExit] * 2

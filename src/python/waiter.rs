@@ -125,15 +125,14 @@ impl Waiter {
 
     /// The coroutine that awaits it ends without it.
     fn close(slf: &Bound<'_, Self>) {
-        let wakeup = {
+        {
             let mut this = slf.borrow_mut();
             if this.state == State::Pending {
                 this.state = State::Cancelled;
             }
-            this.wakeup.take()
-        };
+        }
+        // The wake-up stays: it may have the last reference to the task, which would close the coroutine that is just closing.
         Self::leave(slf);
-        drop(wakeup);
     }
 
     fn __await__(slf: Py<Self>) -> Py<Self> {
