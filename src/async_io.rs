@@ -1,7 +1,7 @@
 //! `IoEvent::notified().await` on the async-io reactor, as smol's IoEvent had it.
 //!
-//! One hub for all tasks of the process, leader and followers: the first task that waits polls the hub's descriptor; when
-//! it has been released, or is dropped, it wakes another one to do so.
+//! One hub for all tasks of the process. A waker of our own dispatches, in the thread in which async-io finds the hub's
+//! descriptor readable: no wait depends on another one's being polled.
 
 use crate::{
     IoEvent, fork,
@@ -13,20 +13,31 @@ use async_io::Async;
 use std::{
     future::Future,
     io,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll, Waker},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Wake, Waker},
 };
 
-/// One task's wait. Locked after the reactor, if both are.
-struct Sleeper(Mutex<(Option<Outcome>, Option<Waker>)>);
+/// How a wait ended. The error is one for all who waited.
+type End = Result<Outcome, Arc<io::Error>>;
+
+/// One task's wait: its end, and the task's waker until then.
+struct Sleeper(Mutex<(Option<End>, Option<Waker>)>);
 
 struct Reactor {
     hub: Hub<Arc<Sleeper>>,
     source: Async<Descriptor>,
-    leader: Option<Ticket>,
+    pump: Arc<Pump>,
 }
 
+/// What async-io wakes when the hub's descriptor is readable; it tells one reactor from the next.
+struct Pump {
+    epoch: u32,
+}
+
+/// Locked without any other lock; no waker is cloned, woken or dropped under it, nor under a sleeper's: that runs code of
+/// others, which may wait, be dropped, and panic.
 static REACTOR: Mutex<Option<Reactor>> = Mutex::new(None);
 
 impl IoEvent {
@@ -53,11 +64,10 @@ impl IoEvent {
     /// ```
     pub async fn notified(&self) -> io::Result<()> {
         let sleeper = Arc::new(Sleeper(Mutex::new((None, None))));
-        let begun = with_reactor(|reactor| reactor.hub.wait(&self.event, sleeper.clone()))?;
-        match begun {
-            Begun::Up => Ok(()),
-            Begun::Closed => Err(closed()),
-            Begun::Waiting(ticket) => match (Notified { ticket, sleeper }).await? {
+        match begin(self, &sleeper)? {
+            (Begun::Up, _) => Ok(()),
+            (Begun::Closed, _) => Err(closed()),
+            (Begun::Waiting(ticket), pump) => match (Notified { ticket, sleeper, pump }).await? {
                 Outcome::Rose => Ok(()),
                 Outcome::Closed => Err(closed()),
             },
@@ -65,100 +75,117 @@ impl IoEvent {
     }
 }
 
-fn with_reactor<R>(f: impl FnOnce(&mut Reactor) -> R) -> io::Result<R> {
+fn reactor() -> MutexGuard<'static, Option<Reactor>> {
+    REACTOR.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn begin(event: &IoEvent, sleeper: &Arc<Sleeper>) -> io::Result<(Begun, Arc<Pump>)> {
     fork::ready();
-    let mut slot = REACTOR.lock().unwrap_or_else(PoisonError::into_inner);
-    if !slot.as_ref().is_some_and(|reactor| reactor.hub.is_usable()) {
+    let _old; // dropped last, with the wakers in it
+    let mut slot = reactor();
+    _old = match &*slot {
+        Some(reactor) if reactor.hub.is_usable() => None,
+        _ => slot.replace(Reactor::new()?),
+    };
+    let reactor = slot.as_mut().ok_or(io::ErrorKind::NotFound)?;
+    Ok((reactor.hub.wait(&event.event, sleeper.clone()), reactor.pump.clone()))
+}
+
+impl Reactor {
+    fn new() -> io::Result<Self> {
         let hub = Hub::new(false)?;
         let source = Async::new(hub.descriptor().ok_or(io::ErrorKind::NotFound)?)?;
-        *slot = Some(Reactor {
-            hub,
-            source,
-            leader: None,
-        });
+        let pump = Arc::new(Pump { epoch: fork::epoch() });
+        let mut reactor = Self { hub, source, pump };
+        reactor.turn(&mut Vec::new())?;
+        Ok(reactor)
     }
-    let reactor = slot.as_mut().ok_or(io::ErrorKind::NotFound)?;
-    Ok(f(reactor))
+
+    /// Dispatches while the descriptor is readable, and has the pump woken when it is so again.
+    fn turn(&mut self, released: &mut Vec<(Arc<Sleeper>, Outcome)>) -> io::Result<()> {
+        let waker = self.pump.clone().into();
+        let mut context = Context::from_waker(&waker);
+        while self.source.poll_readable(&mut context)?.is_ready() {
+            if self.hub.dispatch(released).is_some() {
+                // It was dead. The old source holds it open until the new one is watched.
+                self.source = Async::new(self.hub.descriptor().ok_or(io::ErrorKind::NotFound)?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Wake for Pump {
+    fn wake(self: Arc<Self>) {
+        let mut slot = reactor();
+        let Some(reactor) = slot.as_mut().filter(|reactor| Arc::ptr_eq(&reactor.pump, &self)) else {
+            return;
+        };
+        let mut released = Vec::new();
+        let error = reactor.turn(&mut released).err().map(Arc::new);
+        // Nothing would wake the pump again: all who wait are told, and the next wait makes another reactor.
+        let broken = if error.is_some() { slot.take() } else { None };
+        drop(slot);
+        for (sleeper, outcome) in released {
+            sleeper.end(Ok(outcome));
+        }
+        if let (Some(mut broken), Some(error)) = (broken, error) {
+            for sleeper in broken.hub.close() {
+                sleeper.end(Err(error.clone()));
+            }
+        }
+    }
 }
 
 struct Notified {
     ticket: Ticket,
     sleeper: Arc<Sleeper>,
+    pump: Arc<Pump>,
 }
 
 impl Future for Notified {
     type Output = io::Result<Outcome>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut wakers = Vec::new();
-        let result =
-            with_reactor(|reactor| self.advance(reactor, context, &mut wakers)).unwrap_or_else(|e| Poll::Ready(Err(e)));
-        wakers.into_iter().for_each(Waker::wake); // with the lock open: an executor may poll at once
-        result
-    }
-}
-
-impl Notified {
-    fn advance(
-        &self,
-        reactor: &mut Reactor,
-        context: &mut Context<'_>,
-        wakers: &mut Vec<Waker>,
-    ) -> Poll<io::Result<Outcome>> {
-        loop {
-            {
-                let mut state = self.sleeper.lock();
-                if let Some(outcome) = state.0 {
-                    drop(state);
-                    self.hand_over(reactor, wakers);
-                    return Poll::Ready(Ok(outcome));
-                }
-                state.1 = Some(context.waker().clone());
-            }
-            if *reactor.leader.get_or_insert(self.ticket) != self.ticket {
-                return Poll::Pending;
-            }
-            match reactor.source.poll_readable(context) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Err(e)) => return Poll::Ready(Err(e)),
-                Poll::Ready(Ok(())) => {}
-            }
-            let mut released = Vec::new();
-            if reactor.hub.dispatch(&mut released).is_some() {
-                // It was dead. The old source holds it open until the new one is watched.
-                reactor.source = Async::new(reactor.hub.descriptor().ok_or(io::ErrorKind::NotFound)?)?;
-            }
-            for (sleeper, outcome) in released {
-                let mut state = sleeper.lock();
-                state.0 = Some(outcome);
-                wakers.extend(state.1.take());
-            }
+        if self.pump.epoch != fork::epoch() {
+            let why = "IoEvent::notified: this wait began before the fork, in the parent process: begin a new one";
+            return Poll::Ready(Err(io::Error::other(why)));
         }
-    }
-
-    /// If we lead, somebody else does now. If nobody does, whoever was asked to may be gone, as we are: ask again.
-    fn hand_over(&self, reactor: &mut Reactor, wakers: &mut Vec<Waker>) {
-        if reactor.leader.is_none_or(|leader| leader == self.ticket) {
-            reactor.leader = None;
-            // One that has not been polled yet will see for itself that nobody leads.
-            wakers.extend(reactor.hub.iter().find_map(|sleeper| sleeper.lock().1.take()));
+        let waker = context.waker().clone();
+        let mut state = self.sleeper.lock();
+        if let Some(end) = &state.0 {
+            return Poll::Ready(end.clone().map_err(|error| io::Error::new(error.kind(), error)));
         }
+        let old = state.1.replace(waker);
+        drop(state);
+        drop(old);
+        Poll::Pending
     }
 }
 
 impl Drop for Notified {
     fn drop(&mut self) {
-        let mut wakers = Vec::new();
-        let _ = with_reactor(|reactor| {
-            reactor.hub.cancel(self.ticket);
-            self.hand_over(reactor, &mut wakers);
-        });
-        wakers.into_iter().for_each(Waker::wake);
+        let mut slot = reactor();
+        if let Some(reactor) = slot.as_mut().filter(|reactor| Arc::ptr_eq(&reactor.pump, &self.pump)) {
+            reactor.hub.cancel(self.ticket); // not the last reference to the sleeper: we have one
+        }
     }
 }
 
 impl Sleeper {
-    fn lock(&self) -> std::sync::MutexGuard<'_, (Option<Outcome>, Option<Waker>)> {
+    fn lock(&self) -> MutexGuard<'_, (Option<End>, Option<Waker>)> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end(&self, end: End) {
+        let waker = {
+            let mut state = self.lock();
+            state.0 = Some(end);
+            state.1.take()
+        };
+        if let Some(waker) = waker {
+            // As in async-io's own reactor: one task's panic is not the end of the others.
+            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+        }
     }
 }
