@@ -270,6 +270,11 @@ impl<T, E> Queue<T, E> {
         self.unfinished
     }
 
+    #[cfg(feature = "python")]
+    pub(crate) fn is_stack(&self) -> bool {
+        self.stack
+    }
+
     pub(crate) fn maxsize(&self) -> i64 {
         self.maxsize
     }

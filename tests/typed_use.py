@@ -22,3 +22,45 @@ def the_standard_librarys_name(jobs: wakefd.Queue[str]) -> bool:
     except queue.Full as full:
         return isinstance(full, wakefd.QueueFull) and full.accepted == 0
     return True
+
+
+class Jobs(wakefd.Queue[str]):
+    def __init__(self, name: str, maxsize: int = 0) -> None:
+        super().__init__(maxsize)
+        self.name = name
+
+
+class Bell(wakefd.IoEvent):
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+
+class Lines(wakefd.ByteQueue):
+    def __init__(self, name: str) -> None:
+        super().__init__(1 << 20, 4096)
+        self.name = name
+
+
+class Calls(wakefd.Portal):
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+
+def subclasses_have_parameters_of_their_own() -> None:
+    assert_type(Jobs("x", maxsize=3), Jobs)
+    assert_type(Jobs("x").get(), str)
+    assert_type(Bell("x"), Bell)
+    assert_type(Lines("x"), Lines)
+    assert_type(Calls("x"), Calls)
+    assert_type(wakefd.Queue[int](3), wakefd.Queue[int])
+    assert_type(wakefd.LifoQueue[int](maxsize=3), wakefd.LifoQueue[int])
+    assert_type(wakefd.IoEvent(), wakefd.IoEvent)
+    assert_type(wakefd.IoEvent().native(), wakefd.NativeHandle)
+
+
+def our_own_classes_have_ours() -> None:
+    wakefd.Queue[int](1, 2)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+    wakefd.IoEvent(1)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+    wakefd.Portal(1)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]

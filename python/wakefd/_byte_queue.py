@@ -32,7 +32,8 @@ class ByteQueue(_wakefd.ByteQueue):
 
     if TYPE_CHECKING:  # the stub of the compiled half does not know Self, nor the type of items
 
-        def __new__(cls, max_bytes: SupportsIndex, max_message: SupportsIndex) -> Self: ...
+        def __new__(cls, *args: Any, **kwargs: Any) -> Self: ...
+        def __init__(self, max_bytes: SupportsIndex, max_message: SupportsIndex) -> None: ...
         def get_many(self, max: SupportsIndex, timeout: _Seconds = None) -> list[bytes]: ...  # noqa: A002
         def get_many_nowait(self, max: SupportsIndex) -> list[bytes]: ...  # noqa: A002
         def _get_many(self, max: SupportsIndex) -> list[bytes] | None: ...  # noqa: A002
@@ -111,7 +112,7 @@ class ByteQueue(_wakefd.ByteQueue):
 
     async def _next(self, items: Items) -> bytes:
         """For `Items`: the next is not there yet, or the loop must have its turn first."""
-        items.at_once = _loops.at_once()
+        items.at_once = _loops.at_once() and type(self).async_get is ByteQueue.async_get
         try:
             return await self.async_get()
         except QueueShutDown:

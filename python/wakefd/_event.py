@@ -1,7 +1,7 @@
 """`IoEvent`: the compiled one, and what needs an event loop."""
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from wakefd import _loops, _wakefd
 from wakefd._errors import ClosedResourceError
@@ -24,7 +24,8 @@ class IoEvent(_wakefd.IoEvent):
 
     if TYPE_CHECKING:  # the stub of the compiled half says IoEvent where it means Self
 
-        def __new__(cls) -> Self: ...
+        def __new__(cls, *args: Any, **kwargs: Any) -> Self: ...
+        def __init__(self) -> None: ...
 
     async def notified(self) -> None:
         """Wait until the flag is up, or rises (even if somebody clears it at once).

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from wakefd import _wakefd
 
@@ -27,7 +27,8 @@ class NativeHandle(_wakefd.NativeHandle):
 
     if TYPE_CHECKING:  # the stub of the compiled half says NativeHandle where it means Self
 
-        def __new__(cls, source: _wakefd.IoEvent | _wakefd.ByteQueue) -> Self: ...
+        def __new__(cls, *args: Any, **kwargs: Any) -> Self: ...
+        def __init__(self, source: _wakefd.IoEvent | _wakefd.ByteQueue) -> None: ...
 
     def __enter__(self) -> Self:
         """Return the handle itself."""

@@ -10,7 +10,7 @@ from inspect import isawaitable
 from types import CoroutineType, TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, TypeVarTuple, cast, overload
 
-from wakefd import _loops, _wakefd
+from wakefd import _wakefd
 from wakefd._errors import LoopClosedError
 from wakefd._event import IoEvent
 
@@ -196,18 +196,12 @@ class Portal(_wakefd.Portal):
         OSError: there is no descriptor to be had for this loop.
     """
 
-    __slots__ = ("_runner",)
-    _runner: Runner
+    __slots__ = ()
 
-    def __new__(cls) -> Self:
-        """Make one."""
-        runner = _loops.open_portal()
-        self = super().__new__(cls, runner.inbox)
-        self._runner = runner  # type: ignore[attr-defined] # the stub says the base class
-        return self  # type: ignore[return-value]
+    if TYPE_CHECKING:  # the compiled half knows neither Self nor the types of the arguments
 
-    if TYPE_CHECKING:  # the compiled half does not know the types of the arguments
-
+        def __new__(cls, *args: Any, **kwargs: Any) -> Self: ...
+        def __init__(self) -> None: ...
         def call_soon(self, function: Callable[[*_Ts], object], /, *args: *_Ts) -> None: ...
 
     @overload
@@ -305,7 +299,7 @@ class Portal(_wakefd.Portal):
         not. What was given to call_soon() runs.
         """
         self.close()
-        runner = self._runner
+        runner: Runner = self._runner
         if exc is not None:
             runner.cancel_all()
         try:

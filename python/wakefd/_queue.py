@@ -34,7 +34,8 @@ class Queue(_wakefd.Queue, Generic[_T]):
 
     if TYPE_CHECKING:  # the compiled half does not know the type of the items
 
-        def __new__(cls, maxsize: int = 0) -> Self: ...
+        def __new__(cls, *args: Any, **kwargs: Any) -> Self: ...
+        def __init__(self, maxsize: SupportsIndex = 0) -> None: ...
         def put(self, item: _T, block: bool = True, timeout: _Seconds = None) -> None: ...
         def put_nowait(self, item: _T) -> None: ...
         def put_many(self, items: Iterable[_T], timeout: _Seconds = None) -> None: ...
@@ -166,7 +167,8 @@ class Queue(_wakefd.Queue, Generic[_T]):
 
     async def _next(self, items: Items) -> _T:
         """For `Items`: the next one is not there yet, or the loop must have its turn first."""
-        items.at_once = _loops.at_once()
+        ours: type[Queue[Any]] = Queue
+        items.at_once = _loops.at_once() and type(self).async_get is ours.async_get
         try:
             return await self.async_get()
         except QueueShutDown:
@@ -191,9 +193,7 @@ class LifoQueue(Queue[_T]):
 
     __slots__ = ()
 
-    def __new__(cls, maxsize: int = 0) -> Self:
-        """Make one."""
-        return _wakefd.Queue.__new__(cls, maxsize, "lifo")  # type: ignore[return-value]
+    _wakefd_order = "lifo"  # type: ignore[misc] # read when one is made
 
 
 class PriorityQueue(Queue[_T]):
@@ -204,9 +204,7 @@ class PriorityQueue(Queue[_T]):
 
     __slots__ = ()
 
-    def __new__(cls, maxsize: int = 0) -> Self:
-        """Make one."""
-        return _wakefd.Queue.__new__(cls, maxsize, "priority")  # type: ignore[return-value]
+    _wakefd_order = "priority"  # type: ignore[misc] # read when one is made
 
 
 async def _served(

@@ -22,7 +22,8 @@ class ByteQueue:
     """
     def __copy__(self, /) -> None: ...
     def __deepcopy__(self, /, _memo: Any) -> None: ...
-    def __new__(cls, /, max_bytes: SupportsIndex, max_message: SupportsIndex) -> ByteQueue:
+    def __init__(self, /, *args: "object", **kwargs: "object") -> None: ...
+    def __new__(cls, /, *args: "object", **kwargs: "object") -> ByteQueue:
         """
         Raise ValueError if a message of `max_message` bytes does not fit in `max_bytes`; MemoryError if there is no memory.
         """
@@ -66,7 +67,7 @@ class ByteQueue:
 
         Raise OSError if no descriptor is to be had.
         """
-    def get(self, /, block: bool = ..., timeout: SupportsFloat | SupportsIndex | None = None) -> bytes:
+    def get(self, /, block: "bool" = True, timeout: SupportsFloat | SupportsIndex | None = None) -> bytes:
         """
         Take the next message and return it; wait for one, at most `timeout` seconds, and not at all unless `block`.
 
@@ -76,7 +77,7 @@ class ByteQueue:
         Raise queue.Empty if there was none in time, QueueShutDown if the queue is shut down and empty; ValueError if the timeout
         is negative.
         """
-    def get_into(self, /, buffer: Any, block: bool = ..., timeout: SupportsFloat | SupportsIndex | None = None) -> int:
+    def get_into(self, /, buffer: Any, block: "bool" = False, timeout: SupportsFloat | SupportsIndex | None = None) -> int:
         """
         Take the next message, copy it to the beginning of a writable buffer (a bytearray, an array, a memoryview), and return its
         length. Makes no object of it.
@@ -123,7 +124,7 @@ class ByteQueue:
         """
         Return how many messages are in there, for this instant; also those that are only just being pushed.
         """
-    def shutdown(self, /, immediate: bool = ...) -> None:
+    def shutdown(self, /, immediate: "bool" = False) -> None:
         """
         Take no more messages: from now on a push answers -EPIPE, and get() raises QueueShutDown once the queue is empty.
 
@@ -242,7 +243,7 @@ class IoEvent:
     """
     def __copy__(self, /) -> None: ...
     def __deepcopy__(self, /, _memo: Any) -> None: ...
-    def __new__(cls, /) -> IoEvent: ...
+    def __new__(cls, /, *args: "object", **kwargs: "object") -> IoEvent: ...
     def __reduce__(self, /) -> str: ...
     def __repr__(self, /) -> str: ...
     def _listeners(self, /) -> int:
@@ -335,7 +336,8 @@ class NativeHandle:
     """
     A C function and its argument. The base class of `wakefd.NativeHandle`.
     """
-    def __new__(cls, /, source: IoEvent | ByteQueue) -> NativeHandle:
+    def __init__(self, /, *args: "object", **kwargs: "object") -> None: ...
+    def __new__(cls, /, *args: "object", **kwargs: "object") -> NativeHandle:
         """
         Raise OSError if there are no more slots: some sixteen million handles are open.
         """
@@ -406,11 +408,16 @@ class Portal:
     """
     def __copy__(self, /) -> None: ...
     def __deepcopy__(self, /, _memo: Any) -> None: ...
-    def __new__(cls, /, inbox: Inbox) -> Portal: ...
+    def __new__(cls, /, *args: "object", **kwargs: "object") -> Portal: ...
     def __reduce__(self, /) -> str: ...
     def __repr__(self, /) -> str: ...
     @property
     def _inbox(self, /) -> Inbox: ...
+    @property
+    def _runner(self, /) -> Any:
+        """
+        The receiver's.
+        """
     def call_soon(self, function: Any, /, *args: "object") -> None:
         """
         Have `function(*args)` called in the loop's thread, in a copy of this thread's context.
@@ -441,12 +448,14 @@ class Queue:
 
     The base class of `wakefd.Queue`, which adds what needs an event loop.
     """
+    _wakefd_order: Final[Any]
+    """
+    None, "lifo" or "priority": how the items come out.
+    """
     def __copy__(self, /) -> None: ...
     def __deepcopy__(self, /, _memo: Any) -> None: ...
-    def __new__(cls, /, maxsize: SupportsIndex = 0, kind: str = "fifo") -> Queue:
-        """
-        `kind`: "fifo", "lifo" or "priority".
-        """
+    def __init__(self, /, *args: "object", **kwargs: "object") -> None: ...
+    def __new__(cls, /, *args: "object", **kwargs: "object") -> Queue: ...
     def __reduce__(self, /) -> str: ...
     def __repr__(self, /) -> str: ...
     def _finished(self, /) -> IoEvent:
@@ -502,7 +511,7 @@ class Queue:
         """
         Return True if there is no room, for this instant.
         """
-    def get(self, /, block: bool = ..., timeout: SupportsFloat | SupportsIndex | None = None) -> Any:
+    def get(self, /, block: "bool" = True, timeout: SupportsFloat | SupportsIndex | None = None) -> Any:
         """
         Take the next item and return it; wait for one, at most `timeout` seconds, and not at all unless `block`.
 
@@ -552,8 +561,8 @@ class Queue:
         How many items there may be; 0 and less: any number. Can be set at any time.
         """
     @maxsize.setter
-    def maxsize(self, /, maxsize: SupportsIndex) -> None: ...
-    def peek(self, /, block: bool = ..., timeout: SupportsFloat | SupportsIndex | None = None) -> Any:
+    def maxsize(self, /, maxsize: Any) -> None: ...
+    def peek(self, /, block: "bool" = True, timeout: SupportsFloat | SupportsIndex | None = None) -> Any:
         """
         Return the item that get() would take, and leave it in; wait for one as get() does. The next get() of another thread or
         task may take it.
@@ -566,7 +575,7 @@ class Queue:
 
         Raise what get_nowait() raises.
         """
-    def put(self, /, item: Any, block: bool = ..., timeout: SupportsFloat | SupportsIndex | None = None) -> None:
+    def put(self, /, item: Any, block: "bool" = True, timeout: SupportsFloat | SupportsIndex | None = None) -> None:
         """
         Put an item; wait for room if the queue is full, at most `timeout` seconds, and not at all unless `block`.
 
@@ -599,7 +608,7 @@ class Queue:
         """
         Return how many items are in there, for this instant.
         """
-    def shutdown(self, /, immediate: bool = ...) -> None:
+    def shutdown(self, /, immediate: "bool" = False) -> None:
         """
         Take no more items: from now on, and for those who wait, put() raises QueueShutDown, and get() does once it is empty.
 

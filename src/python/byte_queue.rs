@@ -1,8 +1,9 @@
 //! The byte queue's Python class: its consumers, as those of the queue.
 
 use super::{
+    arguments::{initialised_before, integer, made_by_new, parameters, required, truth},
     event::{self, IoEvent},
-    queue::{Truth, at_least_one, deadline},
+    queue::{at_least_one, deadline},
     steps::{empty, new_list, report, shut},
     turn,
 };
@@ -12,15 +13,18 @@ use crate::{
     ring::{Nothing, Take},
 };
 use pyo3::{
-    exceptions::{PyMemoryError, PyTypeError, PyValueError},
+    exceptions::{PyMemoryError, PyRuntimeError, PyTypeError, PyValueError},
     ffi,
     prelude::*,
-    types::PyBytes,
+    types::{PyBytes, PyDict, PyTuple, PyType},
 };
 use std::{
     mem::MaybeUninit,
     ptr,
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Instant,
 };
 
@@ -29,35 +33,42 @@ use std::{
 /// The base class of `wakefd.ByteQueue`, which adds what needs an event loop.
 #[pyclass(module = "wakefd._wakefd", frozen, subclass, weakref)]
 pub(crate) struct ByteQueue {
+    /// From `__init__`: a subclass may have parameters of its own.
+    made: OnceLock<Made>,
+    /// That a wake-up was refused.
+    reported: AtomicBool,
+}
+
+pub(super) struct Made {
     pub(super) inner: crate::ByteQueue,
     /// The ring's. Only the queue may clear it.
     event: Py<IoEvent>,
-    /// That a wake-up was refused.
-    reported: AtomicBool,
 }
 
 #[pymethods]
 #[allow(clippy::unused_self)] // the data model's signatures
 impl ByteQueue {
     /// Raise ValueError if a message of `max_message` bytes does not fit in `max_bytes`; MemoryError if there is no memory.
+    #[classmethod]
     #[new]
-    fn new(py: Python<'_>, max_bytes: i64, max_message: i64) -> PyResult<Self> {
-        let (Ok(bytes), Ok(message)) = (usize::try_from(max_bytes), usize::try_from(max_message)) else {
-            return Err(PyValueError::new_err("max_bytes and max_message must not be negative"));
-        };
-        let inner = crate::ByteQueue::new(bytes, message).map_err(|error| match error {
-            ByteQueueError::Impossible => PyValueError::new_err(format!(
-                "a message of max_message={message} bytes takes {} of max_bytes={bytes}, of which there may be 16 GiB",
-                message.saturating_add(7) / 8 * 8 + 8
-            )),
-            _ => PyMemoryError::new_err("no memory for max_bytes"),
-        })?;
-        let event = Py::new(py, IoEvent { inner: inner.event() })?;
-        Ok(Self {
-            inner,
-            event,
+    #[pyo3(signature = (*args: "object", **kwargs: "object"), text_signature = "(max_bytes, max_message)")]
+    fn new(cls: &Bound<'_, PyType>, args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        let new = Self {
+            made: OnceLock::new(),
             reported: AtomicBool::new(false),
-        })
+        };
+        if made_by_new::<Self>(cls) {
+            new.make(args, kwargs)?;
+        }
+        Ok(new)
+    }
+
+    #[pyo3(signature = (*args: "object", **kwargs: "object"))]
+    fn __init__(slf: &Bound<'_, Self>, args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
+        if made_by_new::<Self>(&slf.get_type()) {
+            return Ok(());
+        }
+        slf.get().make(args, kwargs)
     }
 
     /// Take the next message and return it; wait for one, at most `timeout` seconds, and not at all unless `block`.
@@ -67,10 +78,15 @@ impl ByteQueue {
     ///
     /// Raise queue.Empty if there was none in time, QueueShutDown if the queue is shut down and empty; ValueError if the timeout
     /// is negative.
-    #[pyo3(signature = (block=Truth(true), timeout=None))]
-    fn get<'py>(&self, py: Python<'py>, block: Truth, timeout: Option<f64>) -> PyResult<Bound<'py, PyBytes>> {
-        let deadline = if block.0 { deadline(timeout)? } else { None };
-        self.block(py, block.0, deadline, || self.get_step(py))
+    #[pyo3(signature = (block: "bool" = true, timeout=None))]
+    fn get<'py>(
+        &self,
+        py: Python<'py>,
+        #[pyo3(from_py_with = truth)] block: bool,
+        timeout: Option<f64>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let deadline = if block { deadline(timeout)? } else { None };
+        self.block(py, block, deadline, || self.get_step(py))
     }
 
     /// Take the next message and return it, at once. Callable from any thread and signal handlers.
@@ -107,61 +123,62 @@ impl ByteQueue {
     ///
     /// Raise what get() raises; ValueError if the message is longer than the buffer: it stays, and is the next one again;
     /// TypeError or BufferError if it is no buffer, or cannot be written to.
-    #[pyo3(signature = (buffer, block=Truth(false), timeout=None))]
+    #[pyo3(signature = (buffer, block: "bool" = false, timeout=None))]
     fn get_into(
         &self,
         py: Python<'_>,
         buffer: &Bound<'_, PyAny>,
-        block: Truth,
+        #[pyo3(from_py_with = truth)] block: bool,
         timeout: Option<f64>,
     ) -> PyResult<usize> {
-        let block = block.0 || timeout.is_some();
+        let block = block || timeout.is_some();
         let deadline = deadline(timeout)?;
         let buffer = Writable::new(buffer)?;
         self.block(py, block, deadline, || self.get_into_step(py, &buffer))
     }
 
     /// Return how many messages are in there, for this instant; also those that are only just being pushed.
-    fn qsize(&self) -> usize {
-        self.inner.len()
+    fn qsize(&self) -> PyResult<usize> {
+        Ok(self.made()?.inner.len())
     }
 
     /// Return True if nothing is in there, for this instant.
-    fn empty(&self) -> bool {
-        self.inner.is_empty()
+    fn empty(&self) -> PyResult<bool> {
+        Ok(self.made()?.inner.is_empty())
     }
 
     /// The room for messages. Each takes its length, padded to a multiple of 8, and 8 bytes more.
     #[getter]
-    fn max_bytes(&self) -> usize {
-        self.inner.max_bytes()
+    fn max_bytes(&self) -> PyResult<usize> {
+        Ok(self.made()?.inner.max_bytes())
     }
 
     /// The length of the longest message that there may be.
     #[getter]
-    fn max_message(&self) -> usize {
-        self.inner.max_message()
+    fn max_message(&self) -> PyResult<usize> {
+        Ok(self.made()?.inner.max_message())
     }
 
     /// True once shutdown() or close() was called.
     #[getter]
-    fn is_shutdown(&self) -> bool {
-        self.inner.is_shutdown()
+    fn is_shutdown(&self) -> PyResult<bool> {
+        Ok(self.made()?.inner.is_shutdown())
     }
 
     /// Take no more messages: from now on a push answers -EPIPE, and get() raises QueueShutDown once the queue is empty.
     ///
     /// `immediate`: what is in there is thrown away. Callable from any thread; again does no harm.
-    #[pyo3(signature = (immediate=Truth(false)))]
-    fn shutdown(&self, py: Python<'_>, immediate: Truth) {
-        if let Err(error) = self.inner.ring.shut(immediate.0) {
+    #[pyo3(signature = (immediate: "bool" = false))]
+    fn shutdown(&self, py: Python<'_>, #[pyo3(from_py_with = truth)] immediate: bool) -> PyResult<()> {
+        if let Err(error) = self.made()?.inner.ring.shut(immediate) {
             self.report(py, error);
         }
+        Ok(())
     }
 
     /// The same as `shutdown(immediate=True)`.
-    fn close(&self, py: Python<'_>) {
-        self.shutdown(py, Truth(true));
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        self.shutdown(py, true)
     }
 
     /// Return a descriptor that is readable while a get_nowait() would not raise queue.Empty, for a poller of your own; now and
@@ -172,13 +189,13 @@ impl ByteQueue {
     ///
     /// Raise OSError if no descriptor is to be had.
     fn fileno(&self) -> PyResult<i64> {
-        self.event.get().fileno()
+        self.made()?.event.get().fileno()
     }
 
     /// The event that is up while there is something to get, or the queue is shut down. Only the queue may clear it.
     #[pyo3(name = "_readable")]
-    fn readable(&self, py: Python<'_>) -> Py<IoEvent> {
-        self.event.clone_ref(py)
+    fn readable(&self, py: Python<'_>) -> PyResult<Py<IoEvent>> {
+        Ok(self.made()?.event.clone_ref(py))
     }
 
     /// Take a message if there is one. Return None if there is none.
@@ -211,12 +228,14 @@ impl ByteQueue {
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
-        let inner = &slf.get().inner;
         let name = slf.get_type().name()?;
+        let Some(Made { inner, event }) = slf.get().made.get() else {
+            return Ok(format!("<wakefd.{name} not initialised at {:p}>", slf.as_ptr()));
+        };
         let (size, max_bytes) = (inner.len(), inner.max_bytes());
         let messages = if size == 1 { "message" } else { "messages" };
         let shut = if inner.is_shutdown() { ", shut down" } else { "" };
-        let waiting = slf.get().event.get().inner.event.waiting.load(Relaxed);
+        let waiting = event.get().inner.event.waiting.load(Relaxed);
         Ok(format!(
             "<wakefd.{name} {size} {messages} in {max_bytes} bytes, {waiting} waiting{shut} at {:p}>",
             slf.as_ptr()
@@ -239,11 +258,47 @@ impl ByteQueue {
 impl Drop for ByteQueue {
     /// Nobody can take any more: producers hear of it.
     fn drop(&mut self) {
-        self.inner.close();
+        if let Some(made) = self.made.get() {
+            made.inner.close();
+        }
     }
 }
 
 impl ByteQueue {
+    fn make(&self, args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
+        const NAMES: [&str; 2] = ["max_bytes", "max_message"];
+        let function = "ByteQueue()";
+        let given = parameters(function, NAMES, args, kwargs)?;
+        let size = |at: usize| {
+            let size = required(given[at].as_ref(), function, NAMES[at])?;
+            integer(size, function, NAMES[at])
+        };
+        let (Ok(bytes), Ok(message)) = (usize::try_from(size(0)?), usize::try_from(size(1)?)) else {
+            return Err(PyValueError::new_err("max_bytes and max_message must not be negative"));
+        };
+        let inner = crate::ByteQueue::new(bytes, message).map_err(|error| match error {
+            ByteQueueError::Impossible => PyValueError::new_err(format!(
+                "a message of max_message={message} bytes takes {} of max_bytes={bytes}, of which there may be 16 GiB",
+                message.saturating_add(7) / 8 * 8 + 8
+            )),
+            _ => PyMemoryError::new_err("no memory for max_bytes"),
+        })?;
+        let event = Py::new(args.py(), IoEvent { inner: inner.event() })?;
+        self.made
+            .set(Made { inner, event })
+            .map_err(|_| initialised_before(function))
+    }
+
+    #[inline]
+    pub(super) fn made(&self) -> PyResult<&Made> {
+        self.made.get().ok_or_else(|| {
+            PyRuntimeError::new_err(
+                "this ByteQueue was not initialised: its subclass has to call \
+                 super().__init__(max_bytes, max_message) in __init__ first",
+            )
+        })
+    }
+
     /// Tries; and sleeps in between, if it may, until it is done or the time is up.
     fn block<T>(
         &self,
@@ -252,6 +307,7 @@ impl ByteQueue {
         deadline: Option<Instant>,
         attempt: impl Fn() -> PyResult<Option<T>>,
     ) -> PyResult<T> {
+        let ring = &self.made()?.inner.ring;
         let mut more = block;
         loop {
             if let Some(done) = attempt()? {
@@ -260,14 +316,14 @@ impl ByteQueue {
             if !more {
                 return Err(empty());
             }
-            more = event::wait_in_line(py, self.inner.ring.event.clone(), deadline)?;
+            more = event::wait_in_line(py, ring.event.clone(), deadline)?;
         }
     }
 
     /// One attempt. `None` from `act`: nothing is there. No Python code runs in there.
     #[inline]
     fn step<T>(&self, py: Python<'_>, act: impl FnOnce(&mut Take<'_>) -> Option<T>) -> PyResult<Option<T>> {
-        let mut take = self.inner.ring.take();
+        let mut take = self.made()?.inner.ring.take();
         let taken = act(&mut take);
         let nothing = if taken.is_none() { take.nothing() } else { Nothing::Yet };
         if let Err(error) = take.end() {
@@ -292,7 +348,7 @@ impl ByteQueue {
 
     fn get_many_step<'py>(&self, py: Python<'py>, most: usize) -> PyResult<Option<Bound<'py, PyAny>>> {
         // The list is made first: that may run the garbage collector, and so Python code.
-        let count = self.inner.len().min(most);
+        let count = self.made()?.inner.len().min(most);
         let list = new_list(py, count)?;
         let mut filled: usize = 0;
         let mut failed = None;

@@ -1,6 +1,6 @@
 //! `IoEvent` but for what needs a loop.
 
-use super::{closed, os_error};
+use super::{arguments::no_arguments, closed, os_error};
 use crate::{
     blocking::{Started, Wait},
     fork,
@@ -10,6 +10,7 @@ use crate::{
 use pyo3::{
     exceptions::{PyOverflowError, PyTypeError, PyValueError},
     prelude::*,
+    types::{PyDict, PyTuple, PyType},
 };
 use std::{
     io,
@@ -28,11 +29,13 @@ pub(crate) struct IoEvent {
 #[pymethods]
 #[allow(clippy::unused_self)] // the data model's signatures
 impl IoEvent {
+    #[classmethod]
     #[new]
-    fn new() -> Self {
-        Self {
-            inner: crate::IoEvent::new(),
-        }
+    #[pyo3(signature = (*args: "object", **kwargs: "object"), text_signature = "()")]
+    fn new(cls: &Bound<'_, PyType>, args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        no_arguments(cls, args, kwargs)?;
+        let inner = crate::IoEvent::new();
+        Ok(Self { inner })
     }
 
     /// Raise the flag and wake everybody who waits.
@@ -165,7 +168,8 @@ impl IoEvent {
     }
 
     pub(super) fn fresh(py: Python<'_>) -> PyResult<Py<Self>> {
-        Py::new(py, Self::new())
+        let inner = crate::IoEvent::new();
+        Py::new(py, Self { inner })
     }
 }
 

@@ -1,5 +1,6 @@
 //! The Python extension `wakefd._wakefd`: classes around the core. No algorithm lives here.
 
+mod arguments;
 mod byte_queue;
 mod context;
 mod event;

@@ -1,8 +1,19 @@
 //! What native code gets through Python.
 
-use super::{byte_queue::ByteQueue, closed_handle, event::IoEvent, exclusive::Exclusive, os_error};
+use super::{
+    arguments::{initialised_before, made_by_new, mismatch, parameters, required},
+    byte_queue::ByteQueue,
+    closed_handle,
+    event::IoEvent,
+    exclusive::Exclusive,
+    os_error,
+};
 use crate::capi;
-use pyo3::{ffi::c_str, prelude::*, types::PyCapsule};
+use pyo3::{
+    ffi::c_str,
+    prelude::*,
+    types::{PyCapsule, PyDict, PyTuple, PyType},
+};
 use std::ptr::NonNull;
 
 /// A C function and its argument. The base class of `wakefd.NativeHandle`.
@@ -14,24 +25,33 @@ pub(crate) struct NativeHandle {
 
 /// What native code may hold.
 #[derive(FromPyObject)]
-pub(crate) enum Source<'py> {
-    Event(PyRef<'py, IoEvent>),
-    Bytes(PyRef<'py, ByteQueue>),
+enum Source<'py> {
+    Event(Bound<'py, IoEvent>),
+    Bytes(Bound<'py, ByteQueue>),
 }
 
 #[pymethods]
 impl NativeHandle {
     /// Raise OSError if there are no more slots: some sixteen million handles are open.
+    #[classmethod]
     #[new]
-    fn new(source: Source<'_>) -> PyResult<Self> {
-        let handle = match source {
-            Source::Event(event) => event.inner.native(),
-            Source::Bytes(queue) => queue.inner.native(),
+    #[pyo3(signature = (*args: "object", **kwargs: "object"), text_signature = "(source)")]
+    fn new(cls: &Bound<'_, PyType>, args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        let new = Self {
+            handle: Exclusive::new(None),
+        };
+        if made_by_new::<Self>(cls) {
+            new.open(args, kwargs)?;
         }
-        .map_err(os_error)?;
-        Ok(Self {
-            handle: Exclusive::new(Some(handle)),
-        })
+        Ok(new)
+    }
+
+    #[pyo3(signature = (*args: "object", **kwargs: "object"))]
+    fn __init__(slf: &Bound<'_, Self>, args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
+        if made_by_new::<Self>(&slf.get_type()) {
+            return Ok(());
+        }
+        slf.get().open(args, kwargs)
     }
 
     /// The address of a C function `void (*)(void *)`. Called with `argument`, from any thread and in signal handlers, it
@@ -69,6 +89,26 @@ impl NativeHandle {
 }
 
 impl NativeHandle {
+    fn open(&self, args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
+        let function = "NativeHandle()";
+        let [source] = parameters(function, ["source"], args, kwargs)?;
+        let source = required(source, function, "source")?;
+        let handle = match source.extract() {
+            Ok(Source::Event(event)) => event.get().inner.native(),
+            Ok(Source::Bytes(queue)) => queue.get().made()?.inner.native(),
+            Err(_) => return Err(mismatch(function, "source", "an IoEvent or a ByteQueue", &source)),
+        }
+        .map_err(os_error)?;
+        let refused = self.handle.with(|mine| match mine {
+            Some(_) => Some(handle),
+            None => mine.replace(handle),
+        });
+        match refused {
+            Some(_) => Err(initialised_before(function)),
+            None => Ok(()),
+        }
+    }
+
     fn look<R>(&self, f: impl FnOnce(&crate::NativeHandle) -> R) -> PyResult<R> {
         self.handle
             .with(|handle| handle.as_ref().map(f))

@@ -5,7 +5,9 @@
 //! first call of a batch wakes the loop. Calls go in and out under `Exclusive`, and nothing of Python runs there.
 
 use super::{
-    ClosedResourceError, LoopClosedError, context, event,
+    ClosedResourceError, LoopClosedError,
+    arguments::no_arguments,
+    context, event,
     exclusive::Exclusive,
     hub::{Hub, Raise},
     turn::Clock,
@@ -16,7 +18,7 @@ use pyo3::{
     exceptions::{PyKeyboardInterrupt, PySystemExit, PyTypeError},
     intern,
     prelude::*,
-    types::{PyList, PyTuple, PyWeakrefReference},
+    types::{PyDict, PyList, PyTuple, PyType, PyWeakrefReference},
 };
 use std::{
     collections::VecDeque,
@@ -220,14 +222,25 @@ impl Inbox {
 pub(crate) struct Portal {
     #[pyo3(get, name = "_inbox")]
     inbox: Py<Inbox>,
+    /// The receiver's.
+    #[pyo3(get, name = "_runner")]
+    runner: Py<PyAny>,
 }
 
 #[pymethods]
 #[allow(clippy::unused_self)] // the data model's signatures
 impl Portal {
+    #[classmethod]
     #[new]
-    fn new(inbox: Py<Inbox>) -> Self {
-        Self { inbox }
+    #[pyo3(signature = (*args: "object", **kwargs: "object"), text_signature = "()")]
+    fn new(cls: &Bound<'_, PyType>, args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        no_arguments(cls, args, kwargs)?;
+        let py = cls.py();
+        let runner = py.import("wakefd._loops")?.call_method0("open_portal")?;
+        Ok(Self {
+            inbox: runner.getattr("inbox")?.extract()?,
+            runner: runner.unbind(),
+        })
     }
 
     /// Have `function(*args)` called in the loop's thread, in a copy of this thread's context.
@@ -292,7 +305,8 @@ impl Portal {
 
     #[allow(clippy::needless_pass_by_value)] // PyO3's signature
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.inbox)
+        visit.call(&self.inbox)?;
+        visit.call(&self.runner)
     }
 }
 

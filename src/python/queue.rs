@@ -1,6 +1,7 @@
 //! The queue's Python classes: what they offer. How it is done is in `steps`.
 
 use super::{
+    arguments::{integer, made_by_new, parameters, truth},
     event::{self, IoEvent},
     exclusive::Exclusive,
     heap::Peace,
@@ -10,30 +11,17 @@ use super::{
 };
 use crate::queue::Side;
 use pyo3::{
-    Borrowed, PyTraverseError, PyVisit,
+    PyTraverseError, PyVisit,
     exceptions::{PyTypeError, PyValueError},
+    intern,
     prelude::*,
+    types::{PyDict, PyTuple, PyType},
 };
 use std::{collections::VecDeque, mem, time::Instant};
 
 pyo3::import_exception!(queue, Empty);
 pyo3::import_exception!(wakefd._errors, QueueFull);
 pyo3::import_exception!(wakefd._errors, QueueShutDown);
-
-/// Whatever Python takes for a condition, as the standard library's queues do.
-#[derive(Clone, Copy)]
-pub(super) struct Truth(pub(super) bool);
-
-impl FromPyObject<'_, '_> for Truth {
-    type Error = PyErr;
-
-    #[cfg(feature = "stubs")]
-    const INPUT_TYPE: pyo3::inspect::PyStaticExpr = <bool as FromPyObject<'_, '_>>::INPUT_TYPE;
-
-    fn extract(it: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
-        it.is_truthy().map(Self)
-    }
-}
 
 /// What moves items between threads and tasks.
 ///
@@ -49,15 +37,44 @@ pub(crate) struct Queue {
 #[pymethods]
 #[allow(clippy::unused_self)] // the data model's signatures
 impl Queue {
-    /// `kind`: "fifo", "lifo" or "priority".
+    #[classmethod]
     #[new]
-    #[pyo3(signature = (maxsize=0, kind="fifo"))]
-    fn new(maxsize: i64, kind: &str) -> Self {
-        Self {
-            state: Exclusive::new(State::new(maxsize, kind != "fifo")),
-            heap: kind == "priority",
+    #[pyo3(signature = (*args: "object", **kwargs: "object"), text_signature = "(maxsize=0)")]
+    fn new(cls: &Bound<'_, PyType>, args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        let py = cls.py();
+        let order = cls.getattr(intern!(py, "_wakefd_order"))?;
+        let (heap, stack) = match () {
+            () if order.is_none() => (false, false),
+            () if order.eq("lifo")? => (false, true),
+            () => (true, true),
+        };
+        let new = Self {
+            state: Exclusive::new(State::new(0, stack)),
+            heap,
             peace: Peace::new(),
+        };
+        if (!args.is_empty() || kwargs.is_some()) && made_by_new::<Self>(cls) {
+            let maxsize = new.limit(args, kwargs)?;
+            new.state.with(|state| state.queue.set_maxsize(maxsize));
         }
+        Ok(new)
+    }
+
+    #[pyo3(signature = (*args: "object", **kwargs: "object"))]
+    fn __init__(slf: &Bound<'_, Self>, args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
+        let this = slf.get();
+        let nothing = args.is_empty() && kwargs.is_none();
+        if (nothing && this.maxsize() == 0) || made_by_new::<Self>(&slf.get_type()) {
+            return Ok(());
+        }
+        this.set_limit(slf.py(), this.limit(args, kwargs)?);
+        Ok(())
+    }
+
+    /// None, "lifo" or "priority": how the items come out.
+    #[classattr]
+    fn _wakefd_order(py: Python<'_>) -> Py<PyAny> {
+        py.None()
     }
 
     /// Put an item; wait for room if the queue is full, at most `timeout` seconds, and not at all unless `block`.
@@ -67,14 +84,20 @@ impl Queue {
     ///
     /// Raise QueueFull (a queue.Full) if there was no room in time, QueueShutDown if the queue is shut down, or is meanwhile;
     /// ValueError if the timeout is negative. Never because a wake-up was refused: the item is in, and the refusal is logged.
-    #[pyo3(signature = (item, block=Truth(true), timeout=None))]
-    fn put(&self, py: Python<'_>, item: Py<PyAny>, block: Truth, timeout: Option<f64>) -> PyResult<()> {
-        let deadline = if block.0 { deadline(timeout)? } else { None };
+    #[pyo3(signature = (item, block: "bool" = true, timeout=None))]
+    fn put(
+        &self,
+        py: Python<'_>,
+        item: Py<PyAny>,
+        #[pyo3(from_py_with = truth)] block: bool,
+        timeout: Option<f64>,
+    ) -> PyResult<()> {
+        let deadline = if block { deadline(timeout)? } else { None };
         let mut item = Some(item);
         if self.put_step(py, None, &mut item)? {
             return Ok(());
         }
-        if !block.0 {
+        if !block {
             return Err(full(py));
         }
         self.block(py, Side::Put, deadline, |spot| {
@@ -124,13 +147,18 @@ impl Queue {
     ///
     /// Raise queue.Empty if there was none in time, QueueShutDown if the queue is shut down and empty; ValueError if the timeout
     /// is negative.
-    #[pyo3(signature = (block=Truth(true), timeout=None))]
-    fn get(&self, py: Python<'_>, block: Truth, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
-        let deadline = if block.0 { deadline(timeout)? } else { None };
+    #[pyo3(signature = (block: "bool" = true, timeout=None))]
+    fn get(
+        &self,
+        py: Python<'_>,
+        #[pyo3(from_py_with = truth)] block: bool,
+        timeout: Option<f64>,
+    ) -> PyResult<Py<PyAny>> {
+        let deadline = if block { deadline(timeout)? } else { None };
         if let Some(item) = self.get_step(py, None)? {
             return Ok(item);
         }
-        if !block.0 {
+        if !block {
             return Err(empty());
         }
         self.block(py, Side::Get, deadline, |spot| self.get_step(py, spot))?
@@ -169,9 +197,14 @@ impl Queue {
     /// task may take it.
     ///
     /// Raise what get() raises.
-    #[pyo3(signature = (block=Truth(true), timeout=None))]
-    fn peek(&self, py: Python<'_>, block: Truth, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
-        if !block.0 {
+    #[pyo3(signature = (block: "bool" = true, timeout=None))]
+    fn peek(
+        &self,
+        py: Python<'_>,
+        #[pyo3(from_py_with = truth)] block: bool,
+        timeout: Option<f64>,
+    ) -> PyResult<Py<PyAny>> {
+        if !block {
             return self.peek_nowait(py);
         }
         let deadline = deadline(timeout)?;
@@ -227,9 +260,9 @@ impl Queue {
     }
 
     #[setter]
-    fn set_maxsize(&self, py: Python<'_>, maxsize: i64) {
-        let woken = self.change(py, |queue| queue.set_maxsize(maxsize));
-        self.wake(py, Side::Put, woken);
+    fn set_maxsize(&self, py: Python<'_>, maxsize: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.set_limit(py, integer(maxsize, "the queue's", "maxsize")?);
+        Ok(())
     }
 
     /// How many items were put for which task_done() was not called yet.
@@ -267,16 +300,16 @@ impl Queue {
     /// Take no more items: from now on, and for those who wait, put() raises QueueShutDown, and get() does once it is empty.
     ///
     /// `immediate`: what is in there is thrown away, and counts as done. Callable from any thread; again does no harm.
-    #[pyo3(signature = (immediate=Truth(false)))]
-    fn shutdown(&self, py: Python<'_>, immediate: Truth) {
-        let (woken, gone) = self.change(py, |queue| queue.shut(immediate.0));
+    #[pyo3(signature = (immediate: "bool" = false))]
+    fn shutdown(&self, py: Python<'_>, #[pyo3(from_py_with = truth)] immediate: bool) {
+        let (woken, gone) = self.change(py, |queue| queue.shut(immediate));
         self.wake(py, Side::Get, woken);
         drop(gone); // may run Python code
     }
 
     /// The same as `shutdown(immediate=True)`.
     fn close(&self, py: Python<'_>) {
-        self.shutdown(py, Truth(true));
+        self.shutdown(py, true);
     }
 
     /// Return a descriptor that is readable while a get_nowait() would not raise queue.Empty, for a poller of your own.
@@ -381,6 +414,24 @@ impl Queue {
     fn __clear__(&self) {
         let items = self.state.with(|state| mem::take(state.queue.items_mut()));
         drop(items); // may run Python code
+    }
+}
+
+impl Queue {
+    fn set_limit(&self, py: Python<'_>, maxsize: i64) {
+        let woken = self.change(py, |queue| queue.set_maxsize(maxsize));
+        self.wake(py, Side::Put, woken);
+    }
+
+    /// The constructor's `maxsize`.
+    fn limit(&self, args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<i64> {
+        let function = match () {
+            () if self.heap => "PriorityQueue()",
+            () if self.look(Core::is_stack) => "LifoQueue()",
+            () => "Queue()",
+        };
+        let [maxsize] = parameters(function, ["maxsize"], args, kwargs)?;
+        maxsize.map_or(Ok(0), |maxsize| integer(&maxsize, function, "maxsize"))
     }
 }
 

@@ -1,0 +1,122 @@
+//! What Python hands to us, and what we say where it does not suit.
+//!
+//! PyO3 converts an argument before the method is called, and its messages do not know which one that is. So these types
+//! convert nothing by themselves: the method does, with its name.
+
+use pyo3::{
+    exceptions::{PyOverflowError, PyRuntimeError, PyTypeError},
+    ffi,
+    prelude::*,
+    types::{PyDict, PyTuple, PyType},
+};
+use std::{
+    array,
+    ffi::{c_int, c_void},
+};
+
+/// Whatever Python takes for a condition, as the standard library's queues do: for `from_py_with`.
+pub(super) fn truth(it: &Bound<'_, PyAny>) -> PyResult<bool> {
+    it.is_truthy()
+}
+
+/// An integer, of any size: what is beyond an i64 is the nearest one.
+pub(super) fn integer(it: &Bound<'_, PyAny>, function: &str, name: &str) -> PyResult<i64> {
+    // SAFETY: an object, and this thread is attached.
+    if unsafe { ffi::PyIndex_Check(it.as_ptr()) } == 0 {
+        return Err(mismatch(function, name, "an int", it));
+    }
+    // SAFETY: as above; a new reference, or null with an exception set.
+    let it = unsafe { Bound::from_owned_ptr_or_err(it.py(), ffi::PyNumber_Index(it.as_ptr())) }?;
+    match it.extract::<i64>() {
+        Err(error) if error.is_instance_of::<PyOverflowError>(it.py()) => {
+            Ok(if it.lt(0)? { i64::MIN } else { i64::MAX })
+        }
+        result => result,
+    }
+}
+
+#[cold]
+pub(super) fn mismatch(function: &str, name: &str, wanted: &str, it: &Bound<'_, PyAny>) -> PyErr {
+    match it.get_type().name() {
+        Ok(given) => PyTypeError::new_err(format!("{function} {name} must be {wanted}, not '{given}'")),
+        Err(error) => error,
+    }
+}
+
+/// What a constructor was called with, one for each parameter; `None`: it was not given.
+pub(super) fn parameters<'py, const N: usize>(
+    function: &str,
+    names: [&str; N],
+    args: &Bound<'py, PyTuple>,
+    keywords: Option<&Bound<'py, PyDict>>,
+) -> PyResult<[Option<Bound<'py, PyAny>>; N]> {
+    let given = args.len();
+    if given > N {
+        let s = if N == 1 { "" } else { "s" };
+        return Err(PyTypeError::new_err(format!(
+            "{function} takes at most {N} argument{s} ({given} given)"
+        )));
+    }
+    let mut found = array::from_fn(|at| (at < given).then(|| args.get_item(at)).and_then(Result::ok));
+    for (name, value) in keywords.into_iter().flatten() {
+        let name: String = name.extract()?;
+        match names.iter().position(|known| *known == name) {
+            None => {
+                return Err(PyTypeError::new_err(format!(
+                    "{function} got an unexpected keyword argument '{name}'"
+                )));
+            }
+            Some(at) if found[at].is_some() => {
+                return Err(PyTypeError::new_err(format!(
+                    "{function} got multiple values for argument '{name}'"
+                )));
+            }
+            Some(at) => found[at] = Some(value),
+        }
+    }
+    Ok(found)
+}
+
+/// A parameter without a default.
+pub(super) fn required<T>(it: Option<T>, function: &str, name: &str) -> PyResult<T> {
+    it.ok_or_else(|| PyTypeError::new_err(format!("{function} missing required argument: '{name}'")))
+}
+
+/// A constructor that makes what cannot be made anew was called again.
+#[cold]
+pub(super) fn initialised_before(function: &str) -> PyErr {
+    PyRuntimeError::new_err(format!("{function} was initialised before: make another one"))
+}
+
+/// For the `__new__` of a class that has no `__init__`: whoever has one knows what the arguments are for.
+///
+/// # Errors
+/// There are some, and nobody knows.
+#[inline]
+pub(super) fn no_arguments(
+    class: &Bound<'_, PyType>,
+    args: &Bound<'_, PyTuple>,
+    keywords: Option<&Bound<'_, PyDict>>,
+) -> PyResult<()> {
+    if args.is_empty() && keywords.is_none() {
+        return Ok(());
+    }
+    let object = class.py().get_type::<PyAny>();
+    if slot(class, ffi::Py_tp_init) != slot(&object, ffi::Py_tp_init) {
+        return Ok(());
+    }
+    Err(PyTypeError::new_err(format!("{}() takes no arguments", class.name()?)))
+}
+
+/// An object of `class` gets its arguments from `Base.__new__`: the class has a `__new__` of its own, which has called it, but
+/// no `__init__`. All others get them from `Base.__init__`. It is the rule by which `object` takes no arguments.
+pub(super) fn made_by_new<Base: pyo3::PyTypeInfo>(class: &Bound<'_, PyType>) -> bool {
+    let base = class.py().get_type::<Base>();
+    slot(class, ffi::Py_tp_init) == slot(&base, ffi::Py_tp_init)
+        && slot(class, ffi::Py_tp_new) != slot(&base, ffi::Py_tp_new)
+}
+
+fn slot(class: &Bound<'_, PyType>, number: c_int) -> *mut c_void {
+    // SAFETY: a class, and this thread is attached.
+    unsafe { ffi::PyType_GetSlot(class.as_type_ptr(), number) }
+}
