@@ -154,8 +154,8 @@ impl ByteQueue {
     /// The next message; waits for one.
     ///
     /// # Errors
-    /// [`ShutDown`](ByteQueueError::ShutDown); or there is no descriptor to be had for this thread
-    /// ([`Io`](ByteQueueError::Io)).
+    /// [`ShutDown`](ByteQueueError::ShutDown); or there is no descriptor to be had for this thread, or no memory, and then the
+    /// message stays ([`Io`](ByteQueueError::Io)).
     pub fn get(&self) -> Result<Vec<u8>> {
         loop {
             match self.try_get() {
@@ -188,7 +188,8 @@ impl ByteQueue {
     /// The next message, if it is there.
     ///
     /// # Errors
-    /// [`Empty`](ByteQueueError::Empty), [`ShutDown`](ByteQueueError::ShutDown).
+    /// [`Empty`](ByteQueueError::Empty), [`ShutDown`](ByteQueueError::ShutDown); or there is no memory, and the message stays
+    /// ([`Io`](ByteQueueError::Io)).
     pub fn try_get(&self) -> Result<Vec<u8>> {
         let mut take = self.ring.take();
         let message = take_one(&mut take);
@@ -205,6 +206,10 @@ impl ByteQueue {
         let mut take = self.ring.take();
         let mut nothing = None;
         while to.len() - before < max {
+            if to.try_reserve(1).is_err() {
+                nothing = Some(io::Error::from(io::ErrorKind::OutOfMemory).into());
+                break;
+            }
             match take_one(&mut take) {
                 Ok(message) => to.push(message),
                 Err(error) => {
@@ -302,7 +307,10 @@ impl ByteQueue {
 
 fn take_one(take: &mut Take<'_>) -> Result<Vec<u8>> {
     let message = take.next().ok_or_else(|| take.nothing())?;
-    let mut bytes = Vec::with_capacity(message.length);
+    let mut bytes = Vec::new();
+    bytes
+        .try_reserve_exact(message.length)
+        .map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
     // SAFETY: at the head; there is room, and then so many bytes are set.
     unsafe {
         take.copy(message, bytes.as_mut_ptr());

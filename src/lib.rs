@@ -77,6 +77,8 @@ mod python;
 #[cfg(any(all(feature = "python", not(any(loom, wakefd_steps))), all(loom, test)))]
 #[cfg_attr(loom, allow(dead_code))] // the models need not all of it
 mod queue;
+#[cfg(any(all(feature = "python", not(any(loom, wakefd_steps))), all(test, not(wakefd_steps))))]
+mod room;
 
 #[cfg(not(any(loom, wakefd_steps)))]
 pub use byte_queue::{ByteQueue, ByteQueueError};

@@ -12,10 +12,12 @@
 //! So while a getter is in line, as many have been woken as there are items: nobody sleeps beside an item that nobody is
 //! about to take. To wake one too many is always right: he finds nothing, and goes back to his place.
 //!
-//! The methods return the events of those to be woken. Notify them when the queue is free again: a late notify finds its
-//! event in use by somebody else at worst, and wakes one too many.
+//! The methods return the event of the one to be woken, or how many are: then `baton` has one after the other. Notify them when
+//! the queue is free again: a late notify finds its event in use by somebody else at worst, and wakes one too many.
+//!
+//! Room for an item, or for a place in line, is reserved before anything changes; without memory nothing does.
 
-use crate::fork;
+use crate::{fork, room};
 use std::{collections::VecDeque, mem};
 
 pub(crate) struct Queue<T, E> {
@@ -49,6 +51,8 @@ pub(crate) enum Refusal {
     Shut,
     /// It is not any more what the caller has looked at.
     Changed,
+    /// There is no memory for it.
+    NoMemory,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,12 +61,23 @@ pub(crate) enum Side {
     Put,
 }
 
+impl Side {
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::Get => Self::Put,
+            Self::Put => Self::Get,
+        }
+    }
+}
+
 /// The number of a place in line: who comes later has a greater one.
 pub(crate) type Number = u64;
 
+pub(crate) type Places<E> = VecDeque<(Number, E)>;
+
 /// Those who wait on one side, in the order in which they came.
 struct Line<E> {
-    places: VecDeque<(Number, E)>,
+    places: Places<E>,
     next: Number,
     epoch: u32,
 }
@@ -90,21 +105,36 @@ impl<E> Line<E> {
             return None;
         }
         self.forget_the_parents();
-        self.places.pop_front().map(|(_, event)| event)
+        let first = self.places.pop_front().map(|(_, event)| event);
+        room::shed(&mut self.places);
+        first
     }
 
-    fn enlist(&mut self, number: Number, event: E) {
+    fn enlist(&mut self, number: Number, event: E) -> Result<(), E> {
         self.forget_the_parents();
+        if self.places.try_reserve(1).is_err() {
+            return Err(event);
+        }
         let at = self.places.partition_point(|(other, _)| *other < number);
         self.places.insert(at, (number, event));
+        Ok(())
     }
 
     /// False: he is not in line, because he has been woken, or never was.
     fn remove(&mut self, number: Number) -> bool {
         match self.places.binary_search_by_key(&number, |(other, _)| *other) {
-            Ok(at) => self.places.remove(at).is_some(),
+            Ok(at) => {
+                let there = self.places.remove(at).is_some();
+                room::shed(&mut self.places);
+                there
+            }
             Err(_) => false,
         }
+    }
+
+    fn all(&mut self) -> Places<E> {
+        self.forget_the_parents();
+        mem::take(&mut self.places)
     }
 }
 
@@ -130,7 +160,7 @@ impl<T, E> Queue<T, E> {
     /// The answer is the getter to wake.
     ///
     /// # Errors
-    /// Full or shut; the item comes back.
+    /// Full or shut, or no memory; the item comes back.
     #[inline]
     pub(crate) fn put(&mut self, item: T) -> Result<Option<E>, (Refusal, T)> {
         if self.shut {
@@ -139,17 +169,25 @@ impl<T, E> Queue<T, E> {
         if self.room() == 0 {
             return Err((Refusal::NotNow, item));
         }
+        if self.items.len() == self.items.capacity() && !self.grow() {
+            return Err((Refusal::NoMemory, item));
+        }
         self.items.push_back(item);
         self.unfinished += 1;
         self.changes = self.changes.wrapping_add(1);
         Ok(self.getters.first())
     }
 
-    /// As many as there is room for, from the front of `items`; the getters to wake.
+    #[cold]
+    fn grow(&mut self) -> bool {
+        self.items.try_reserve(1).is_ok()
+    }
+
+    /// As many as there is room for, from the front of `items`; how many, and so many getters are to be woken.
     ///
     /// # Errors
-    /// Full or shut: none.
-    pub(crate) fn put_many(&mut self, items: &mut VecDeque<T>) -> Result<Vec<E>, Refusal> {
+    /// Full or shut, or no memory: none.
+    pub(crate) fn put_many(&mut self, items: &mut VecDeque<T>) -> Result<usize, Refusal> {
         if self.shut {
             return Err(Refusal::Shut);
         }
@@ -157,9 +195,10 @@ impl<T, E> Queue<T, E> {
         if count == 0 && !items.is_empty() {
             return Err(Refusal::NotNow);
         }
+        self.items.try_reserve(count).map_err(|_| Refusal::NoMemory)?;
         self.items_mut().extend(items.drain(..count));
         self.unfinished += count;
-        Ok((0..count).map_while(|_| self.getters.first()).collect())
+        Ok(count)
     }
 
     /// An item, and the putter to wake.
@@ -175,14 +214,15 @@ impl<T, E> Queue<T, E> {
         } {
             Some(item) => {
                 self.changes = self.changes.wrapping_add(1);
+                room::shed(&mut self.items);
                 Ok((item, self.baton(Side::Put)))
             }
             None => Err(self.nothing()),
         }
     }
 
-    /// Up to `most` items, one after the other to `each`; the putters to wake.
-    pub(crate) fn get_many(&mut self, most: usize, each: impl FnMut(T)) -> Vec<E> {
+    /// Up to `most` items, one after the other to `each`; how many, and so many putters are to be woken.
+    pub(crate) fn get_many(&mut self, most: usize, each: impl FnMut(T)) -> usize {
         let count = most.min(self.items.len());
         self.changes = self.changes.wrapping_add(1);
         if self.stack {
@@ -191,17 +231,23 @@ impl<T, E> Queue<T, E> {
         } else {
             self.items.drain(..count).for_each(each);
         }
-        (0..count).map_while(|_| self.putters.first()).collect()
+        room::shed(&mut self.items);
+        count
     }
 
     /// An item that was taken and never arrived goes back where it was; the getter to wake.
     ///
     /// # Errors
-    /// What was in there has been thrown away meanwhile: so is this item, and counts as done.
-    pub(crate) fn give_back(&mut self, item: T) -> Result<Option<E>, T> {
-        if self.closed {
+    /// What was in there has been thrown away meanwhile, or there is no memory: so is this item, and counts as done.
+    pub(crate) fn give_back(&mut self, item: T) -> Result<Option<E>, (Refusal, T)> {
+        let refusal = if self.closed {
+            Some(Refusal::Shut)
+        } else {
+            self.items.try_reserve(1).err().map(|_| Refusal::NoMemory)
+        };
+        if let Some(refusal) = refusal {
             self.unfinished = self.unfinished.saturating_sub(1);
-            return Err(item);
+            return Err((refusal, item));
         }
         self.changes = self.changes.wrapping_add(1);
         if self.stack {
@@ -235,12 +281,11 @@ impl<T, E> Queue<T, E> {
         }
     }
 
-    /// What is in there goes, and counts as done: the putters to wake, and the items that went.
-    pub(crate) fn clear(&mut self) -> (Vec<E>, VecDeque<T>) {
+    /// What is in there goes, and counts as done: how many putters are to be woken, and the items that went.
+    pub(crate) fn clear(&mut self) -> (usize, VecDeque<T>) {
         let gone = mem::take(self.items_mut());
         self.unfinished = self.unfinished.saturating_sub(gone.len());
-        let woken = (0..self.room()).map_while(|_| self.putters.first()).collect();
-        (woken, gone)
+        (self.room(), gone)
     }
 
     /// In a stack, the next one to be taken is the last.
@@ -279,17 +324,17 @@ impl<T, E> Queue<T, E> {
         self.maxsize
     }
 
-    /// The putters to wake.
-    pub(crate) fn set_maxsize(&mut self, maxsize: i64) -> Vec<E> {
+    /// How many putters are to be woken.
+    pub(crate) fn set_maxsize(&mut self, maxsize: i64) -> usize {
         self.maxsize = maxsize;
-        (0..self.room()).map_while(|_| self.putters.first()).collect()
+        self.room()
     }
 
     // -----------------------------------------------------------------------------------------------------------------
     // The end
 
     /// No more puts. `now`: what is in there goes, too. Those to wake, and the items that went.
-    pub(crate) fn shut(&mut self, now: bool) -> (Vec<E>, VecDeque<T>) {
+    pub(crate) fn shut(&mut self, now: bool) -> ([Places<E>; 2], VecDeque<T>) {
         self.shut = true;
         self.closed |= now;
         let gone = if now {
@@ -298,12 +343,7 @@ impl<T, E> Queue<T, E> {
             VecDeque::new()
         };
         self.unfinished = self.unfinished.saturating_sub(gone.len());
-        let mut woken = Vec::new();
-        for line in [&mut self.getters, &mut self.putters] {
-            line.forget_the_parents();
-            woken.extend(line.places.drain(..).map(|(_, event)| event));
-        }
-        (woken, gone)
+        ([self.getters.all(), self.putters.all()], gone)
     }
 
     pub(crate) fn is_shut(&self) -> bool {
@@ -334,9 +374,12 @@ impl<T, E> Queue<T, E> {
     }
 
     /// He waits, with an event that is down. Only if there is nothing for him.
-    pub(crate) fn enlist(&mut self, side: Side, number: Number, event: E) {
+    ///
+    /// # Errors
+    /// No memory: he is not in line.
+    pub(crate) fn enlist(&mut self, side: Side, number: Number, event: E) -> Result<(), E> {
         debug_assert!(!self.can(side));
-        self.line(side).enlist(number, event);
+        self.line(side).enlist(number, event)
     }
 
     /// He has come to look again. Woken or not: if he finds nothing, he enlists again, with the same number.
@@ -351,7 +394,7 @@ impl<T, E> Queue<T, E> {
 
     /// Nobody uses it any more.
     pub(crate) fn spared(&mut self, event: E) -> Option<E> {
-        if self.spare.len() < SPARE {
+        if self.spare.len() < SPARE && self.spare.try_reserve(1).is_ok() {
             self.spare.push(event);
             None
         } else {

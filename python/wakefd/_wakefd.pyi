@@ -427,7 +427,7 @@ class Portal:
         logged. If the loop is closed before the call has run, that is logged.
 
         Raise LoopClosedError if the loop is closed, ClosedResourceError if the portal is; TypeError if the function is not
-        callable. Never because a wake-up was refused: the call is in, and the refusal is logged.
+        callable; MemoryError if there is no memory for the call, which is not in then. Never because a wake-up was refused: the call is in, and the refusal is logged.
         """
     def close(self, /) -> None:
         """
@@ -583,15 +583,16 @@ class Queue:
         event loop, if there is a maxsize: `await queue.async_put(item)` there.
 
         Raise QueueFull (a queue.Full) if there was no room in time, QueueShutDown if the queue is shut down, or is meanwhile;
-        ValueError if the timeout is negative. Never because a wake-up was refused: the item is in, and the refusal is logged.
+        ValueError if the timeout is negative; MemoryError if there is no memory for the item, which is not in then. Never because
+        a wake-up was refused: the item is in, and the refusal is logged.
         """
     def put_many(self, /, items: Any, timeout: SupportsFloat | SupportsIndex | None = None) -> None:
         """
         Put all items of an iterable, which is read to its end first; wait for room item by item, at most `timeout` seconds in
         all.
 
-        Raise what put() raises. The attribute `accepted` of a QueueFull or QueueShutDown is the number of items that went in: the
-        first of those given.
+        Raise what put() raises. The attribute `accepted` of a QueueFull, QueueShutDown or MemoryError is the number of items that
+        went in: the first of those given.
         """
     def put_nowait(self, /, item: Any) -> None:
         """

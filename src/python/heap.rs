@@ -15,8 +15,30 @@ use std::{
 /// The way of one item through the heap.
 pub(super) struct Plan {
     changes: u64,
-    /// From where it starts to where it ends up: each step takes the one that is there to where it was before.
-    way: Vec<usize>,
+    way: Way,
+}
+
+/// From where an item starts to where it ends up: each step takes the one that is there to where it was before.
+struct Way {
+    /// A heap is less deep than this, even with its last item before the first: to plan takes no memory.
+    steps: [usize; usize::BITS as usize],
+    length: usize,
+}
+
+impl Way {
+    const EMPTY: Self = Self {
+        steps: [0; usize::BITS as usize],
+        length: 0,
+    };
+
+    fn push(&mut self, at: usize) {
+        self.steps[self.length] = at;
+        self.length += 1;
+    }
+
+    fn steps(&self) -> &[usize] {
+        &self.steps[..self.length]
+    }
 }
 
 impl Plan {
@@ -26,7 +48,8 @@ impl Plan {
     /// A comparison's.
     pub(super) fn push(queue: &Queue, py: Python<'_>, item: &Py<PyAny>) -> PyResult<Option<Self>> {
         let (changes, mut at) = queue.look(|queue| (queue.changes(), queue.items().len()));
-        let mut way = vec![at];
+        let mut way = Way::EMPTY;
+        way.push(at);
         while at > 0 {
             let parent = (at - 1) / 2;
             let Some(other) = get(queue, py, changes, parent) else {
@@ -49,10 +72,12 @@ impl Plan {
     pub(super) fn pop(queue: &Queue, py: Python<'_>) -> PyResult<Option<Self>> {
         let (changes, len) = queue.look(|queue| (queue.changes(), queue.items().len()));
         let Some(last) = len.checked_sub(1) else {
-            let way = Vec::new();
+            let way = Way::EMPTY;
             return Ok(Some(Self { changes, way }));
         };
-        let mut way = vec![last, 0];
+        let mut way = Way::EMPTY;
+        way.push(last);
+        way.push(0);
         let mut at = 0;
         while 2 * at + 1 < last {
             at = 2 * at + 1;
@@ -69,14 +94,14 @@ impl Plan {
         let Some(it) = get(queue, py, changes, last) else {
             return Ok(None);
         };
-        while way.len() > 2 {
-            let Some(other) = get(queue, py, changes, way[way.len() - 1]) else {
+        while way.length > 2 {
+            let Some(other) = get(queue, py, changes, way.steps[way.length - 1]) else {
                 return Ok(None);
             };
             if !it.bind(py).lt(other)? {
                 break;
             }
-            way.pop();
+            way.length -= 1;
         }
         Ok(Some(Self { changes, way }))
     }
@@ -93,9 +118,9 @@ impl Plan {
 
     /// The item stands at the end: to its place.
     pub(super) fn pushed(&self, queue: &mut Core) {
-        if self.way.len() > 1 {
+        if self.way.length > 1 {
             let items = queue.items_mut();
-            for pair in self.way.windows(2) {
+            for pair in self.way.steps().windows(2) {
                 items.swap(pair[0], pair[1]);
             }
         }

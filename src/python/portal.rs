@@ -10,9 +10,10 @@ use super::{
     context, event,
     exclusive::Exclusive,
     hub::{Hub, Raise},
+    steps::no_memory,
     turn::Clock,
 };
-use crate::fork;
+use crate::{fork, room};
 use pyo3::{
     PyTraverseError, PyVisit,
     exceptions::{PyKeyboardInterrupt, PySystemExit, PyTypeError},
@@ -26,9 +27,6 @@ use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     thread::{self, ThreadId},
 };
-
-/// Room for so many calls is kept when a flood is over.
-const ROOM: usize = 1024;
 
 enum Call {
     /// `call_soon`. The copy of the caller's context, if there is anything in it.
@@ -99,8 +97,9 @@ impl Inbox {
     }
 
     /// The same of a call that was accepted before: also after close(), and in silence once the loop is gone.
-    fn push_again(&self, py: Python<'_>, call: Py<PyAny>) {
-        let _ = self.put(py, Call::Step(call), true);
+    fn push_again(&self, py: Python<'_>, call: Py<PyAny>) -> PyResult<()> {
+        let put = self.put(py, Call::Step(call), true);
+        put.or_else(|error| if self.gone() { Ok(()) } else { Err(error) })
     }
 
     /// Have the receiver look.
@@ -186,17 +185,19 @@ impl Inbox {
             ));
         }
         let mut call = Some(call);
-        let life = self.state.with(|state| {
-            if state.life == Life::Open || (again && state.life == Life::Closed) {
+        let (life, room) = self.state.with(|state| {
+            let room = state.calls.try_reserve(1).is_ok();
+            if room && (state.life == Life::Open || (again && state.life == Life::Closed)) {
                 state.calls.extend(call.take());
             }
-            state.life
+            (state.life, room)
         });
         if call.is_none() {
             self.notify(py);
             return Ok(());
         }
         Err(match life {
+            _ if !room => no_memory(py),
             Life::Gone => LoopClosedError::new_err("the portal's event loop is closed"),
             _ => ClosedResourceError::new_err("this portal is closed"),
         })
@@ -250,7 +251,7 @@ impl Portal {
     /// logged. If the loop is closed before the call has run, that is logged.
     ///
     /// Raise LoopClosedError if the loop is closed, ClosedResourceError if the portal is; TypeError if the function is not
-    /// callable. Never because a wake-up was refused: the call is in, and the refusal is logged.
+    /// callable; MemoryError if there is no memory for the call, which is not in then. Never because a wake-up was refused: the call is in, and the refusal is logged.
     #[pyo3(signature = (function, /, *args: "object"))]
     fn call_soon(&self, py: Python<'_>, function: &Bound<'_, PyAny>, args: &Bound<'_, PyTuple>) -> PyResult<()> {
         if !function.is_callable() {
@@ -440,6 +441,7 @@ impl Receiver {
                 state.busy -= mem::take(&mut ended);
                 let nested = state.busy > 0;
                 let call = state.calls.pop_front();
+                room::shed(&mut state.calls);
                 state.busy += usize::from(call.is_some());
                 (call, state.calls.is_empty(), nested)
             });
@@ -452,12 +454,9 @@ impl Receiver {
                 continue;
             }
             let _ = event.clear(); // no descriptor, nothing to fail
-            let (empty, life, dropped) = inbox.state.with(|state| {
-                if state.calls.capacity() > ROOM {
-                    state.calls.shrink_to(ROOM);
-                }
-                (state.calls.is_empty(), state.life, state.dropped)
-            });
+            let (empty, life, dropped) = inbox
+                .state
+                .with(|state| (state.calls.is_empty(), state.life, state.dropped));
             if empty {
                 // In a nested turn, the outer one's call has not ended.
                 if life == Life::Closed && !nested {
@@ -498,7 +497,7 @@ impl Receiver {
             Call::Soon { function, .. } => function,
             Call::Step(call) => call,
         });
-        let calls = PyList::new(py, calls.collect::<Vec<_>>())?;
+        let calls = PyList::new(py, calls)?;
         self.runner.call_method1(py, intern!(py, "gone"), (calls,)).map(drop)
     }
 

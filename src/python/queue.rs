@@ -5,14 +5,14 @@ use super::{
     event::{self, IoEvent},
     exclusive::Exclusive,
     heap::Peace,
-    steps::{Core, State, empty, full, new_list},
+    steps::{Core, State, empty, full, new_list, no_memory},
     task::Place,
     turn,
 };
 use crate::queue::Side;
 use pyo3::{
     PyTraverseError, PyVisit,
-    exceptions::{PyTypeError, PyValueError},
+    exceptions::{PyMemoryError, PyTypeError, PyValueError},
     intern,
     prelude::*,
     types::{PyDict, PyTuple, PyType},
@@ -83,7 +83,8 @@ impl Queue {
     /// event loop, if there is a maxsize: `await queue.async_put(item)` there.
     ///
     /// Raise QueueFull (a queue.Full) if there was no room in time, QueueShutDown if the queue is shut down, or is meanwhile;
-    /// ValueError if the timeout is negative. Never because a wake-up was refused: the item is in, and the refusal is logged.
+    /// ValueError if the timeout is negative; MemoryError if there is no memory for the item, which is not in then. Never because
+    /// a wake-up was refused: the item is in, and the refusal is logged.
     #[pyo3(signature = (item, block: "bool" = true, timeout=None))]
     fn put(
         &self,
@@ -120,21 +121,21 @@ impl Queue {
     /// Put all items of an iterable, which is read to its end first; wait for room item by item, at most `timeout` seconds in
     /// all.
     ///
-    /// Raise what put() raises. The attribute `accepted` of a QueueFull or QueueShutDown is the number of items that went in: the
-    /// first of those given.
+    /// Raise what put() raises. The attribute `accepted` of a QueueFull, QueueShutDown or MemoryError is the number of items that
+    /// went in: the first of those given.
     #[pyo3(signature = (items, timeout=None))]
     fn put_many(&self, py: Python<'_>, items: &Bound<'_, PyAny>, timeout: Option<f64>) -> PyResult<()> {
-        let mut items: VecDeque<Py<PyAny>> = items
-            .try_iter()?
-            .map(|item| Ok(item?.unbind()))
-            .collect::<PyResult<_>>()?;
+        let mut items = all_of(items)?;
         let all = items.len();
         let deadline = deadline(timeout)?;
         let result = self
             .block(py, Side::Put, deadline, |spot| self.put_many_step(py, spot, &mut items))
             .and_then(|done| done.ok_or_else(|| full(py)));
         result.inspect_err(|error| {
-            if error.is_instance_of::<QueueFull>(py) || error.is_instance_of::<QueueShutDown>(py) {
+            if error.is_instance_of::<QueueFull>(py)
+                || error.is_instance_of::<QueueShutDown>(py)
+                || error.is_instance_of::<PyMemoryError>(py)
+            {
                 let _ = error.value(py).setattr("accepted", all - items.len());
             }
         })
@@ -221,8 +222,8 @@ impl Queue {
 
     /// Throw away what is in there; it counts as done. Callable from any thread.
     fn clear(&self, py: Python<'_>) {
-        let (woken, gone) = self.change(py, Core::clear);
-        self.wake(py, Side::Put, woken);
+        let (room, gone) = self.change(py, Core::clear);
+        self.wake_many(py, Side::Put, room);
         drop(gone); // may run Python code
     }
 
@@ -303,7 +304,8 @@ impl Queue {
     #[pyo3(signature = (immediate: "bool" = false))]
     fn shutdown(&self, py: Python<'_>, #[pyo3(from_py_with = truth)] immediate: bool) {
         let (woken, gone) = self.change(py, |queue| queue.shut(immediate));
-        self.wake(py, Side::Get, woken);
+        let woken = woken.into_iter().flatten();
+        self.wake(py, Side::Get, woken.map(|(_, event)| event));
         drop(gone); // may run Python code
     }
 
@@ -419,8 +421,8 @@ impl Queue {
 
 impl Queue {
     fn set_limit(&self, py: Python<'_>, maxsize: i64) {
-        let woken = self.change(py, |queue| queue.set_maxsize(maxsize));
-        self.wake(py, Side::Put, woken);
+        let room = self.change(py, |queue| queue.set_maxsize(maxsize));
+        self.wake_many(py, Side::Put, room);
     }
 
     /// The constructor's `maxsize`.
@@ -440,6 +442,16 @@ pub(super) fn at_least_one(max: i64) -> PyResult<usize> {
         Ok(max @ 1..) => Ok(max),
         _ => Err(PyValueError::new_err(format!("max must be at least 1, not {max}"))),
     }
+}
+
+fn all_of(items: &Bound<'_, PyAny>) -> PyResult<VecDeque<Py<PyAny>>> {
+    let mut all = VecDeque::new();
+    for item in items.try_iter()? {
+        let item = item?.unbind();
+        all.try_reserve(1).map_err(|_| no_memory(items.py()))?;
+        all.push_back(item);
+    }
+    Ok(all)
 }
 
 #[inline]

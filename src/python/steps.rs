@@ -95,10 +95,14 @@ impl Spot {
         }
     }
 
-    fn enlist(&mut self, py: Python<'_>, queue: &mut Core) {
+    /// # Errors
+    /// No memory: not in line, and woken if it was.
+    fn enlist(&mut self, py: Python<'_>, queue: &mut Core) -> Result<(), Refusal> {
+        let listed = queue.enlist(self.side, self.number, self.event.clone_ref(py));
+        listed.map_err(|_| Refusal::NoMemory)?;
         self.enlisted = true;
         self.woken = false;
-        queue.enlist(self.side, self.number, self.event.clone_ref(py));
+        Ok(())
     }
 }
 
@@ -127,18 +131,18 @@ impl Queue {
 
     /// One attempt. Wakes whom it concerns.
     #[inline]
-    fn step<T, W: IntoIterator<Item = Py<IoEvent>>>(
+    fn step<T>(
         &self,
         py: Python<'_>,
         side: Side,
         mut spot: Option<&mut Spot>,
-        attempt: impl FnOnce(&mut Core) -> Result<(T, W), Refusal>,
+        attempt: impl FnOnce(&mut Core) -> Result<(T, Option<Py<IoEvent>>), Refusal>,
     ) -> PyResult<Step<T>> {
         let (result, trouble) = self.state.with(|state| {
             if let Some(spot) = spot.as_deref_mut() {
                 spot.is_back(&mut state.queue);
             }
-            let result = attempt(&mut state.queue);
+            let mut result = attempt(&mut state.queue);
             match (&result, spot) {
                 (Ok(_), spot) => {
                     state.settle();
@@ -146,7 +150,11 @@ impl Queue {
                         spot.woken = false;
                     }
                 }
-                (Err(Refusal::NotNow), Some(spot)) => spot.enlist(py, &mut state.queue),
+                (Err(Refusal::NotNow), Some(spot)) => {
+                    if let Err(refusal) = spot.enlist(py, &mut state.queue) {
+                        result = Err(refusal);
+                    }
+                }
                 _ => {}
             }
             (result, state.trouble())
@@ -156,16 +164,15 @@ impl Queue {
         }
         match result {
             Ok((value, woken)) => {
-                let other = match side {
-                    Side::Get => Side::Put,
-                    Side::Put => Side::Get,
-                };
-                self.wake(py, other, woken);
+                if let Some(event) = woken {
+                    self.wake_one(py, side.other(), event);
+                }
                 Ok(Step::Done(value))
             }
             Err(Refusal::NotNow) => Ok(Step::NotNow),
             Err(Refusal::Changed) => Ok(Step::Changed),
             Err(Refusal::Shut) => Err(shut(py, side)),
+            Err(Refusal::NoMemory) => Err(no_memory(py)),
         }
     }
 
@@ -227,12 +234,15 @@ impl Queue {
         loop {
             // What goes in wakes getters even if more is to come: a step of its own.
             let step = self.step(py, Side::Put, spot.as_deref_mut(), |queue| {
-                queue.put_many(items).map(|woken| ((), woken))
+                queue.put_many(items).map(|count| (count, None))
             })?;
             match step {
-                Step::Done(()) if items.is_empty() => return Ok(Some(())),
+                Step::Done(count) => self.wake_many(py, Side::Get, count),
                 Step::NotNow => return Ok(None),
-                _ => {}
+                Step::Changed => {}
+            }
+            if items.is_empty() {
+                return Ok(Some(()));
             }
         }
     }
@@ -272,12 +282,14 @@ impl Queue {
                 spot.is_back(queue);
             }
             let next = if self.heap { queue.items().front() } else { queue.next() };
-            let result = match next {
+            let mut result = match next {
                 Some(item) => Ok(item.clone_ref(py)),
                 None => Err(queue.nothing()),
             };
             if let (Err(Refusal::NotNow), Some(spot)) = (&result, spot) {
-                spot.enlist(py, queue);
+                if let Err(refusal) = spot.enlist(py, queue) {
+                    result = Err(refusal);
+                }
             }
             (result, state.trouble())
         });
@@ -287,7 +299,8 @@ impl Queue {
         match result {
             Ok(item) => Ok(Some(item)),
             Err(Refusal::Shut) => Err(shut(py, Side::Get)),
-            Err(_) => Ok(None),
+            Err(Refusal::NoMemory) => Err(no_memory(py)),
+            Err(Refusal::NotNow | Refusal::Changed) => Ok(None),
         }
     }
 
@@ -311,15 +324,18 @@ impl Queue {
                     _ => {}
                 }
                 let mut filled = 0;
-                let woken = queue.get_many(count, |item| {
+                queue.get_many(count, |item| {
                     // SAFETY: it is ours alone, `filled` is less than its length, and it takes the reference over.
                     unsafe { ffi::PyList_SetItem(list.as_ptr(), filled, item.into_ptr()) };
                     filled += 1;
                 });
-                Ok(((), woken))
+                Ok(((), None))
             })?;
             match step {
-                Step::Done(()) => return Ok(Some(list.into_any())),
+                Step::Done(()) => {
+                    self.wake_many(py, Side::Put, count);
+                    return Ok(Some(list.into_any()));
+                }
                 Step::NotNow => return Ok(None),
                 Step::Changed => {}
             }
@@ -400,16 +416,17 @@ impl Queue {
     }
 
     /// In line, as there is nothing to do but to wait. False: make an attempt.
-    pub(super) fn line_up(&self, py: Python<'_>, spot: &mut Spot) -> bool {
-        self.state.with(|state| {
+    pub(super) fn line_up(&self, py: Python<'_>, spot: &mut Spot) -> PyResult<bool> {
+        let lined_up = self.state.with(|state| {
             let queue = &mut state.queue;
             spot.is_back(queue);
             let wait = !queue.is_shut() && !queue.can(spot.side);
             if wait {
-                spot.enlist(py, queue);
+                spot.enlist(py, queue)?;
             }
-            wait
-        })
+            Ok::<_, Refusal>(wait)
+        });
+        lined_up.map_err(|_| no_memory(py))
     }
 
     pub(super) fn leave(&self, py: Python<'_>, mut spot: Spot) {
@@ -431,6 +448,17 @@ impl Queue {
         }
     }
 
+    /// Notifies up to `most` of those who wait on that side, one after the other: a list of them might find no memory. Who comes
+    /// meanwhile, and takes what they were to have, leaves the others in line.
+    pub(super) fn wake_many(&self, py: Python<'_>, side: Side, most: usize) {
+        for _ in 0..most {
+            let Some(event) = self.state.with(|state| state.queue.baton(side)) else {
+                return;
+            };
+            self.wake_one(py, side, event);
+        }
+    }
+
     fn wake_one(&self, py: Python<'_>, side: Side, event: Py<IoEvent>) {
         let mut next = Some(event);
         while let Some(event) = next.take() {
@@ -445,7 +473,9 @@ impl Queue {
             };
             if let Err(error) = notified {
                 self.state.with(|state| {
-                    state.refused.push(event);
+                    if state.refused.try_reserve(1).is_ok() {
+                        state.refused.push(event);
+                    }
                     state.error = Some(error);
                 });
                 self.report(py);
@@ -499,7 +529,7 @@ impl Queue {
     }
 
     /// # Errors
-    /// What a comparison raised that does not come again. The item is in nevertheless.
+    /// What a comparison raised that does not come again: the item is in nevertheless. MemoryError: it is not.
     fn give_back(&self, py: Python<'_>, item: Py<PyAny>) -> PyResult<()> {
         let mut item = Some(item);
         let mut interrupted = Ok(());
@@ -535,7 +565,12 @@ impl Queue {
             });
             match given {
                 Ok(Ok(woken)) => self.wake(py, Side::Get, woken),
-                Ok(Err(gone)) => drop(gone), // may run Python code
+                Ok(Err((refusal, gone))) => {
+                    drop(gone); // may run Python code
+                    if refusal == Refusal::NoMemory {
+                        return Err(no_memory(py));
+                    }
+                }
                 Err(again) => item = again,
             }
         }
@@ -583,6 +618,14 @@ pub(super) fn shut(py: Python<'_>, side: Side) -> PyErr {
         Side::Put => "the queue is shut down",
     };
     refusal::<QueueShutDown>(py, (why,))
+}
+
+/// MemoryError, without asking for memory.
+#[cold]
+pub(super) fn no_memory(py: Python<'_>) -> PyErr {
+    // SAFETY: this thread is attached. It sets the exception, and returns null.
+    unsafe { ffi::PyErr_NoMemory() };
+    PyErr::fetch(py)
 }
 
 pub(super) fn full(py: Python<'_>) -> PyErr {

@@ -40,7 +40,7 @@ impl Place {
     /// Stand in line, if there is nothing to do but to wait. Return False if an attempt is to be made instead.
     fn line_up(&mut self, py: Python<'_>) -> PyResult<bool> {
         let spot = self.spot.as_mut().ok_or_else(left)?;
-        Ok(self.queue.get().line_up(py, spot))
+        self.queue.get().line_up(py, spot)
     }
 
     /// Put the item. Return False if there is no room.

@@ -68,10 +68,10 @@ impl Desk {
     }
 
     /// `None`: enlisted, if there is a place.
-    fn step<R, W: IntoIterator<Item = Arc<Bell>>>(
+    fn step<R>(
         &self,
         mut spot: Option<&mut Spot>,
-        attempt: impl FnOnce(&mut Core) -> Result<(R, W), Refusal>,
+        attempt: impl FnOnce(&mut Core) -> Result<(R, Option<Arc<Bell>>), Refusal>,
     ) -> Result<Option<R>, Refusal> {
         let result = self.with(|queue| {
             if let Some(spot) = spot.as_deref_mut() {
@@ -83,7 +83,7 @@ impl Desk {
                 (Err(Refusal::NotNow), Some(spot)) => {
                     spot.enlisted = true;
                     spot.woken = false;
-                    queue.enlist(spot.side, spot.number, spot.bell.clone());
+                    assert!(queue.enlist(spot.side, spot.number, spot.bell.clone()).is_ok());
                 }
                 _ => {}
             }
@@ -113,14 +113,27 @@ impl Desk {
     }
 
     fn get_many_step(&self, spot: Option<&mut Spot>, most: usize) -> Result<Option<Vec<u32>>, Refusal> {
-        self.step(spot, |queue| {
+        let done = self.step(spot, |queue| {
             if queue.items().is_empty() {
                 return Err(queue.nothing());
             }
             let mut items = Vec::new();
-            let woken = queue.get_many(most, |item| items.push(item));
-            Ok((items, woken))
-        })
+            let count = queue.get_many(most, |item| items.push(item));
+            Ok(((items, count), None))
+        })?;
+        Ok(done.map(|(items, count)| {
+            self.wake_many(Side::Put, count);
+            items
+        }))
+    }
+
+    fn wake_many(&self, side: Side, most: usize) {
+        for _ in 0..most {
+            let Some(bell) = self.with(|queue| queue.baton(side)) else {
+                return;
+            };
+            bell.ring();
+        }
     }
 
     fn enter(&self, side: Side) -> Spot {
@@ -236,8 +249,8 @@ fn a_batch_wakes_as_many_getters_as_it_has_items() {
             || *two = desk.get(second).unwrap(),
             || {
                 let mut items = VecDeque::from([1, 2]);
-                let put = desk.step(None, |queue| queue.put_many(&mut items).map(|woken| ((), woken)));
-                assert_eq!(put, Ok(Some(())));
+                let put = desk.step(None, |queue| queue.put_many(&mut items).map(|count| (count, None)));
+                desk.wake_many(Side::Get, put.unwrap().unwrap());
             },
         );
         assert_eq!(sorted(got), [1, 2], "LOST ITEM");
@@ -398,8 +411,8 @@ fn more_room_lets_putters_in() {
         let desk = Desk::new(1, &[0]);
         let (first, second) = (desk.putter(1), desk.putter(2));
         together!(|| desk.put(first, 1).unwrap(), || desk.put(second, 2).unwrap(), || {
-            let woken = desk.with(|queue| queue.set_maxsize(3));
-            woken.into_iter().for_each(|bell| bell.ring());
+            let room = desk.with(|queue| queue.set_maxsize(3));
+            desk.wake_many(Side::Put, room);
         });
         desk.with(|queue| assert_eq!(queue.items().len(), 3, "LOST ITEM"));
     });
@@ -471,6 +484,6 @@ fn a_put_races_with_the_shutdown() {
 
 fn shut(desk: &Desk) {
     let (woken, gone) = desk.with(|queue| queue.shut(false));
-    woken.into_iter().for_each(|bell| bell.ring());
+    woken.into_iter().flatten().for_each(|(_, bell)| bell.ring());
     assert!(gone.is_empty());
 }

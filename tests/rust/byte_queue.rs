@@ -140,3 +140,53 @@ fn an_argument_keeps_the_memory_and_becomes_stale() -> Result<(), Error> {
 fn libc_einval() -> i32 {
     rustix::io::Errno::INVAL.raw_os_error()
 }
+
+/// What is copied out of the queue finds no memory: the message stays.
+#[test]
+#[cfg(target_os = "linux")]
+fn out_of_memory_is_an_error_and_the_message_stays() -> std::io::Result<()> {
+    let status = std::process::Command::new(std::env::current_exe()?)
+        .args(["--exact", "without_memory", "--ignored", "--quiet"])
+        .status()?;
+    assert!(status.success(), "{status}");
+    Ok(())
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+#[ignore = "run by the other one, in a process of its own"]
+fn without_memory() -> Result<(), Error> {
+    const LENGTH: usize = 64 << 20;
+    let queue = ByteQueue::new(2 * LENGTH, LENGTH)?;
+    let message = vec![7; LENGTH];
+    queue.push(&message)?;
+    // SAFETY: a question.
+    let page = u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap();
+    let used = || -> u64 {
+        let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+        pages.split(' ').next().unwrap().parse::<u64>().unwrap() * page
+    };
+    let limit = |bytes| {
+        let limit = libc::rlimit {
+            rlim_cur: bytes,
+            rlim_max: libc::RLIM_INFINITY,
+        };
+        // SAFETY: a limit.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const limit) }, 0);
+    };
+    let is_out_of_memory =
+        |error: &Error| matches!(error, Error::Io(error) if error.kind() == std::io::ErrorKind::OutOfMemory);
+    limit(used() + LENGTH as u64 / 2);
+    assert!(queue.try_get().is_err_and(|error| is_out_of_memory(&error)));
+    assert!(queue.get().is_err_and(|error| is_out_of_memory(&error)));
+    assert!(
+        queue
+            .try_get_many(3, &mut vec![])
+            .is_err_and(|error| is_out_of_memory(&error))
+    );
+    assert!(ByteQueue::new(LENGTH, 8).is_err_and(|error| is_out_of_memory(&error)));
+    assert_eq!(queue.len(), 1);
+    limit(libc::RLIM_INFINITY);
+    assert!(queue.get()? == message);
+    Ok(())
+}
