@@ -1,4 +1,4 @@
-//! How a thread without a loop waits: it sleeps in poll(2) on a hub of its own.
+//! How a thread without a loop waits: it sleeps on a hub of its own.
 
 use crate::{
     fork,
@@ -78,7 +78,7 @@ impl Wait {
     /// Sleeps until the wait has ended (`Some`) or the time is up (`None`).
     ///
     /// # Errors
-    /// `Interrupted`: a signal came; sleep again. Anything else: poll(2) was refused.
+    /// `Interrupted`: a signal came; sleep again. Anything else: the system refused.
     pub(crate) fn sleep(&mut self, deadline: Option<Instant>) -> io::Result<Option<Outcome>> {
         loop {
             // A wait that was begun in the middle of this one may have dispatched for us.
@@ -94,7 +94,7 @@ impl Wait {
                 }
             }
             let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-            if !poll(&self.descriptor, left)? {
+            if !self.descriptor.notifier().wait(left)? {
                 return Ok(self.outcome.get().copied());
             }
             self.dispatch()?;
@@ -144,38 +144,4 @@ impl Drop for Wait {
 #[cfg(loom)]
 pub(crate) fn thread_ends() {
     drop(HUB.with(|slot| slot.borrow_mut().take()));
-}
-
-/// Sleeps until it is readable; false if the time is up.
-#[cfg(not(loom))]
-fn poll(descriptor: &Descriptor, left: Option<Duration>) -> io::Result<bool> {
-    use rustix::{
-        event::{PollFd, PollFlags, poll},
-        io::Errno,
-    };
-
-    match poll(
-        &mut [PollFd::new(descriptor, PollFlags::IN)],
-        left.map(timespec).as_ref(),
-    ) {
-        Ok(ready) => Ok(ready > 0),
-        Err(Errno::INTR) => Err(io::ErrorKind::Interrupted.into()),
-        Err(e) => Err(e.into()),
-    }
-}
-
-/// No time passes in a model: it is up at once, or never.
-#[cfg(loom)]
-#[allow(clippy::unnecessary_wraps)] // as above
-fn poll(descriptor: &Descriptor, left: Option<Duration>) -> io::Result<bool> {
-    Ok(descriptor.notifier().poll(left.is_none()))
-}
-
-#[cfg(not(loom))]
-#[allow(clippy::cast_possible_wrap, clippy::cast_lossless)] // below 10^9; the type differs between systems
-fn timespec(duration: Duration) -> rustix::event::Timespec {
-    rustix::event::Timespec {
-        tv_sec: duration.as_secs().try_into().unwrap_or(i64::MAX),
-        tv_nsec: duration.subsec_nanos() as _,
-    }
 }

@@ -7,6 +7,8 @@
 //!   or frees, leaves errno alone: it runs in signal handlers.
 //! - `drain`: takes all tokens and says how many there were. Never blocks. An error means that this notifier is dead (its
 //!   descriptor closed under it, its pair at its end or reset): it would be readable for ever, replace it.
+//! - `wait`: puts this thread to sleep until there is a token (`true`; now and then there is none, look again), or for the
+//!   time that is given (`false`). Takes nothing. `ErrorKind::Interrupted`: a signal handler has run, whatever its flags.
 //!
 //! Linux has eventfd, and a Unix stream pair where that is refused; other Unixes have the stream pair; Windows has a
 //! TCP pair on the loopback. `--cfg wakefd_notifier="socketpair"` (or `"tcp"`) forces one, so that it is tested on Linux.
@@ -26,6 +28,7 @@ mod os {
     #[cfg_attr(any(windows, wakefd_notifier = "tcp"), path = "tcp.rs")]
     #[cfg_attr(not(any(windows, wakefd_notifier = "tcp")), path = "socketpair.rs")]
     mod pair;
+    mod poll;
     mod stream;
     pub(crate) use stream::may_die;
 
@@ -64,6 +67,8 @@ mod tests {
         fs::File,
         io::{self, Write as _},
         os::fd::{AsRawFd as _, FromRawFd as _, IntoRawFd as _},
+        thread,
+        time::{Duration, Instant},
     };
 
     fn readable(notifier: &Notifier) -> bool {
@@ -117,6 +122,29 @@ mod tests {
             assert_eq!(sent, 0);
             assert!(it.signal()?, "there is room again");
         }
+        Ok(())
+    }
+
+    #[test]
+    fn a_wait_ends_with_a_token_or_with_the_time() -> io::Result<()> {
+        let it = Notifier::new()?;
+        let pause = Duration::from_millis(20);
+        let began = Instant::now();
+        assert!(!it.wait(Some(pause))? && !it.wait(Some(Duration::ZERO))?);
+        assert!(began.elapsed() >= pause);
+        for left in [None, Some(Duration::from_secs(60))] {
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    thread::sleep(pause);
+                    it.signal()
+                });
+                while !it.wait(left)? || it.drain()? == 0 {}
+                Ok::<_, io::Error>(())
+            })?;
+        }
+        it.signal()?;
+        assert!(it.wait(None)? && it.wait(Some(Duration::ZERO))?, "a wait takes nothing");
+        assert!(began.elapsed() < Duration::from_secs(30));
         Ok(())
     }
 

@@ -28,7 +28,7 @@ struct State {
     refuse: usize,
     /// How many fit; more is "would block".
     room: Option<u64>,
-    /// Does a thread sleep in `poll`?
+    /// Does a thread sleep in `wait`?
     #[cfg(loom)]
     polled: bool,
     dead: bool,
@@ -152,17 +152,19 @@ impl Notifier {
         self.state.lock().unwrap().refuse = writes;
     }
 
-    /// poll(2), by one thread. Asleep for ever is a deadlock to loom.
+    /// By one thread. Asleep for ever is a deadlock to loom, and no time passes in a model: whoever has a deadline does not
+    /// sleep.
     #[cfg(loom)]
-    pub(crate) fn poll(&self, forever: bool) -> bool {
+    #[allow(clippy::unnecessary_wraps)] // the contract's
+    pub(crate) fn wait(&self, left: Option<std::time::Duration>) -> io::Result<bool> {
         self.life.with(|_| ());
         let mut s = self.state.lock().unwrap();
-        while forever && s.tokens == 0 && !s.dead {
+        while left.is_none() && s.tokens == 0 && !s.dead {
             s.polled = true;
             s = self.changed.wait(s).unwrap();
             s.polled = false;
         }
-        s.tokens > 0 || s.dead
+        Ok(s.tokens > 0 || s.dead)
     }
 
     #[cfg(loom)]

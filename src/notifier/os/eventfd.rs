@@ -8,6 +8,7 @@ use rustix::{
 use std::{
     io,
     os::fd::{AsFd as _, BorrowedFd},
+    time::Duration,
 };
 
 pub(crate) struct EventFd(Owned);
@@ -49,6 +50,10 @@ impl EventFd {
             }
         }
         Err(Errno::BADF.into())
+    }
+
+    pub(crate) fn wait(&self, left: Option<Duration>) -> io::Result<bool> {
+        super::poll::wait(self.as_fd(), left)
     }
 
     pub(crate) fn renew(&mut self, in_place: bool) -> io::Result<()> {

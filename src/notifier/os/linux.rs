@@ -4,6 +4,7 @@ use super::{eventfd::EventFd, stream::Stream};
 use std::{
     io::{self, ErrorKind},
     os::fd::BorrowedFd,
+    time::Duration,
 };
 
 pub(crate) enum Notifier {
@@ -43,6 +44,13 @@ impl Notifier {
         match self {
             Self::EventFd(it) => it.drain(),
             Self::Stream(it) => it.drain(),
+        }
+    }
+
+    pub(crate) fn wait(&self, left: Option<Duration>) -> io::Result<bool> {
+        match self {
+            Self::EventFd(it) => it.wait(left),
+            Self::Stream(it) => it.wait(left),
         }
     }
 

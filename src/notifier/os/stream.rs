@@ -7,6 +7,7 @@ use rustix::{
 use std::{
     io,
     sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::Duration,
 };
 
 #[cfg(unix)]
@@ -86,6 +87,10 @@ impl Stream {
                 Err(e) => return Err(e.into()),
             }
         }
+    }
+
+    pub(crate) fn wait(&self, left: Option<Duration>) -> io::Result<bool> {
+        super::poll::wait(self.as_fd(), left)
     }
 
     #[allow(clippy::unused_self)]
