@@ -35,7 +35,7 @@
 use crate::{
     counted::{Count, Counted, Last},
     fork,
-    notifier::Notifier,
+    notifier::{self, Notifier},
     self_pipe::{Descriptor, Raised, SelfPipe, Word},
     sync::{AtomicPtr, AtomicU32, AtomicUsize, Mutex, MutexGuard, UnsafeCell, fence, global},
 };
@@ -544,7 +544,7 @@ impl HubCore {
     /// No descriptor to be had.
     pub(crate) fn acquire(blocking: bool) -> io::Result<&'static Self> {
         let mut registry = lock();
-        let fresh = Notifier::new()?;
+        let fresh = Self::notifier(blocking)?;
         let idle = registry.pool.iter().position(|hub| hub.refs.load(Acquire) == 0);
         let hub = if let Some(index) = idle {
             registry.pool.swap_remove(index)
@@ -565,6 +565,14 @@ impl HubCore {
         hub.expose_anew(fresh);
         hub.blocking.store(blocking.into(), Relaxed);
         Ok(hub)
+    }
+
+    fn notifier(blocking: bool) -> io::Result<Notifier> {
+        if blocking {
+            notifier::for_a_thread()
+        } else {
+            Notifier::new()
+        }
     }
 
     fn wake(&self) -> io::Result<()> {
@@ -657,7 +665,7 @@ impl HubCore {
         if let Some(old) = &old {
             let _ = old.notifier().is_ours(); // asked now: the new one may get its number
         }
-        if let Ok(fresh) = Notifier::new() {
+        if let Ok(fresh) = Self::notifier(self.blocking.load(Relaxed) == 1) {
             self.pipe.retire();
             self.expose_anew(fresh);
             old

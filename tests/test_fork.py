@@ -14,13 +14,13 @@ from helpers import (
     fds,
     forked,
     in_child,
-    numbers,
     readable,
     stress,
     until,
     waiting,
 )
 from wakefd import IoEvent
+from wakefd._wakefd import Hub
 
 
 def released_by(event, notify=None):
@@ -397,10 +397,8 @@ def test_a_number_that_became_a_log_file_before_the_fork_is_left_alone():
 
 @in_child
 def test_a_hubs_number_that_became_a_log_file_before_the_fork_is_left_alone():
-    log, event = _log(), IoEvent()
-    before = numbers()
-    event.wait(0)
-    fd = min(numbers() - before)
+    log, event, hub = _log(), IoEvent(), Hub()
+    fd = hub.fileno()
     takes_the_number(fd, log)
 
     def child():
@@ -427,8 +425,8 @@ def test_a_number_that_was_closed_before_the_fork_is_not_taken_back():
 @in_child
 def test_a_double_fork_with_closerange_between():
     # The daemon recipe: fork, setsid, close everything, open a log, fork again.
-    log, event, other = _log(), IoEvent(), IoEvent()
-    fd = event.fileno()
+    log, event, other, hub = _log(), IoEvent(), IoEvent(), Hub()
+    fd = max(event.fileno(), hub.fileno())
     other.wait(0)
 
     def first():
@@ -472,7 +470,7 @@ def test_out_of_descriptors_at_the_fork():
 
     def child():
         fill()  # a hub has let go of its own
-        for refused in (event.fileno, lambda: event.wait(0)):
+        for refused in (event.fileno, Hub):
             try:
                 refused()
             except OSError:
@@ -633,6 +631,8 @@ def test_a_raw_clone_neither_wakes_the_parent_nor_robs_it():
     parents = Thread(event.wait, PATIENCE)
     until(lambda: waiting(event) == 1)
     assert not event.wait(0)  # and this thread's hub
+    hub = Hub()
+    assert not readable(hub)
 
     def child():
         event.notify()
@@ -690,8 +690,8 @@ async def _short_wait(event):
 @in_child
 def test_a_raw_clone_that_closed_everything_and_opened_a_log_keeps_its_log():
     # fork, closerange, open(log), notify turned the log file into an eventfd.
-    log, event = _log(), IoEvent()
-    fd = event.fileno()
+    log, event, hub = _log(), IoEvent(), Hub()
+    fd = max(event.fileno(), hub.fileno())
     event.wait(0)
 
     def child():

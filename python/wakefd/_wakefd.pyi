@@ -782,9 +782,10 @@ class Waiter:
     def get_loop(self, /) -> Any: ...
     def result(self, /) -> None: ...
 
-def backend() -> str:
+def backend(thread: bool = False) -> str:
     """
-    Which notifier the operating system gives us: "eventfd", "socketpair" or "tcp".
+    Which notifier the operating system gives us for a loop: "eventfd", "socketpair" or "tcp". `thread`: for a thread that
+    blocks, which is one of these or "futex".
 
     Raises OSError if it gives none.
     """

@@ -1,8 +1,9 @@
-//! The operating system's part: something that turns readable when it is signalled.
+//! The operating system's part: something that turns readable when it is signalled, or wakes the thread that sleeps on it.
 //!
 //! The contract that every back-end meets:
 //! - `new`: a fresh one: not readable, non-blocking, closed on exec.
-//! - `as_fd`: the descriptor to watch for reading.
+//! - `for_a_thread`: one that a thread will `wait` for, and nobody watch. Where it can be it has no descriptor.
+//! - `as_fd`: the descriptor to watch for reading; not of one that is for a thread.
 //! - `signal`: adds one token. `Ok(true)`: added; `Ok(false)`: no room, so it is readable already. Never blocks, allocates
 //!   or frees, leaves errno alone: it runs in signal handlers.
 //! - `drain`: takes all tokens and says how many there were. Never blocks. An error means that this notifier is dead (its
@@ -10,16 +11,24 @@
 //! - `wait`: puts this thread to sleep until there is a token (`true`; now and then there is none, look again), or for the
 //!   time that is given (`false`). Takes nothing. `ErrorKind::Interrupted`: a signal handler has run, whatever its flags.
 //!
-//! Linux has eventfd, and a Unix stream pair where that is refused; other Unixes have the stream pair; Windows has a
-//! TCP pair on the loopback. `--cfg wakefd_notifier="socketpair"` (or `"tcp"`) forces one, so that it is tested on Linux.
+//! Linux has eventfd, and a Unix stream pair where that is refused, and a futex for threads; other Unixes have the stream
+//! pair; Windows has a TCP pair on the loopback. `--cfg wakefd_notifier="socketpair"` (or `"tcp"`) forces one, so that it is tested on Linux.
 
+#[cfg(any(
+    loom,
+    all(
+        any(target_os = "linux", target_os = "android"),
+        not(any(wakefd_notifier = "socketpair", wakefd_notifier = "tcp", wakefd_steps))
+    )
+))]
+mod futex;
 #[cfg(any(loom, wakefd_steps))]
 mod sim;
 #[cfg(any(loom, wakefd_steps))]
-pub(crate) use sim::{Notifier, may_die};
+pub(crate) use sim::{Notifier, for_a_thread, may_die};
 
 #[cfg(not(any(loom, wakefd_steps)))]
-pub(crate) use os::{Notifier, may_die};
+pub(crate) use os::{Notifier, for_a_thread, may_die};
 
 #[cfg(not(any(loom, wakefd_steps)))]
 mod os {
@@ -42,7 +51,7 @@ mod os {
     with_eventfd! {
         mod eventfd;
         mod linux;
-        pub(crate) use linux::Notifier;
+        pub(crate) use linux::{Notifier, for_a_thread};
     }
     #[cfg(any(
         not(any(target_os = "linux", target_os = "android")),
@@ -50,6 +59,14 @@ mod os {
         wakefd_notifier = "tcp"
     ))]
     pub(crate) use stream::Stream as Notifier;
+    #[cfg(any(
+        not(any(target_os = "linux", target_os = "android")),
+        wakefd_notifier = "socketpair",
+        wakefd_notifier = "tcp"
+    ))]
+    pub(crate) fn for_a_thread() -> std::io::Result<Notifier> {
+        Notifier::new()
+    }
 }
 
 #[cfg(not(any(unix, windows)))]
@@ -58,11 +75,8 @@ compile_error!("wakefd needs eventfd, Unix sockets or TCP sockets: this target h
 /// The contract, on whichever back-end this build has.
 #[cfg(all(test, unix, not(any(loom, wakefd_steps))))]
 mod tests {
-    use super::Notifier;
-    use rustix::{
-        event::{PollFd, PollFlags, Timespec, poll},
-        io::{FdFlags, fcntl_getfd},
-    };
+    use super::{Notifier, for_a_thread};
+    use rustix::io::{FdFlags, fcntl_getfd};
     use std::{
         fs::File,
         io::{self, Write as _},
@@ -72,13 +86,7 @@ mod tests {
     };
 
     fn readable(notifier: &Notifier) -> bool {
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        poll(
-            &mut [PollFd::from_borrowed_fd(notifier.as_fd(), PollFlags::IN)],
-            Some(&now),
-        )
-        .unwrap()
-            == 1
+        notifier.wait(Some(Duration::ZERO)).unwrap()
     }
 
     #[test]
@@ -91,18 +99,21 @@ mod tests {
             "eventfd"
         };
         assert_eq!(Notifier::new()?.name(), expected);
+        let for_threads = if expected == "eventfd" { "futex" } else { expected };
+        assert_eq!(for_a_thread()?.name(), for_threads);
         Ok(())
     }
 
     #[test]
     fn tokens_are_counted_and_drained() -> io::Result<()> {
-        let it = Notifier::new()?;
-        assert!(!readable(&it));
-        assert_eq!(it.drain()?, 0);
-        assert!(it.signal()? && it.signal()?);
-        assert!(readable(&it));
-        assert_eq!(it.drain()?, 2);
-        assert!(!readable(&it));
+        for it in [Notifier::new()?, for_a_thread()?] {
+            assert!(!readable(&it));
+            assert_eq!(it.drain()?, 0);
+            assert!(it.signal()? && it.signal()?);
+            assert!(readable(&it));
+            assert_eq!(it.drain()?, 2);
+            assert!(!readable(&it));
+        }
         Ok(())
     }
 
@@ -127,24 +138,36 @@ mod tests {
 
     #[test]
     fn a_wait_ends_with_a_token_or_with_the_time() -> io::Result<()> {
-        let it = Notifier::new()?;
-        let pause = Duration::from_millis(20);
-        let began = Instant::now();
-        assert!(!it.wait(Some(pause))? && !it.wait(Some(Duration::ZERO))?);
-        assert!(began.elapsed() >= pause);
-        for left in [None, Some(Duration::from_secs(60))] {
-            thread::scope(|scope| {
-                scope.spawn(|| {
-                    thread::sleep(pause);
-                    it.signal()
-                });
-                while !it.wait(left)? || it.drain()? == 0 {}
-                Ok::<_, io::Error>(())
-            })?;
+        for it in [Notifier::new()?, for_a_thread()?] {
+            let pause = Duration::from_millis(20);
+            let began = Instant::now();
+            assert!(!it.wait(Some(pause))? && !it.wait(Some(Duration::ZERO))?);
+            assert!(began.elapsed() >= pause);
+            for left in [None, Some(Duration::from_secs(60)), Some(Duration::MAX)] {
+                thread::scope(|scope| {
+                    scope.spawn(|| {
+                        thread::sleep(pause);
+                        it.signal()
+                    });
+                    while !it.wait(left)? || it.drain()? == 0 {}
+                    Ok::<_, io::Error>(())
+                })?;
+            }
+            it.signal()?;
+            assert!(it.wait(None)? && it.wait(Some(pause))?, "a wait takes nothing");
+            assert!(began.elapsed() < Duration::from_secs(30));
         }
-        it.signal()?;
-        assert!(it.wait(None)? && it.wait(Some(Duration::ZERO))?, "a wait takes nothing");
-        assert!(began.elapsed() < Duration::from_secs(30));
+        Ok(())
+    }
+
+    #[test]
+    fn renewed_it_has_no_token() -> io::Result<()> {
+        for mut it in [Notifier::new()?, for_a_thread()?] {
+            it.signal()?;
+            it.renew(true)?;
+            assert!(!readable(&it) && it.drain()? == 0);
+            assert!(it.signal()? && readable(&it));
+        }
         Ok(())
     }
 

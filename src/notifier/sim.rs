@@ -2,6 +2,8 @@
 //!
 //! The mutex stands for the kernel's: eventfd and sockets take a lock in read and write, which orders what they order.
 //! Closing takes none: that it comes after all else is the caller's business, and loom watches it (`life`).
+//!
+//! A thread's is the shipped `Futex`, over a kernel that is no more than its lock and its queue of one.
 
 use crate::sync::Mutex;
 use std::{
@@ -15,10 +17,11 @@ use std::{
 pub(crate) struct Notifier {
     state: Mutex<State>,
     #[cfg(loom)]
-    changed: loom::sync::Condvar,
-    #[cfg(loom)]
     life: loom::cell::UnsafeCell<()>,
     log: Arc<Log>,
+    /// A thread sleeps on it, and the rest is not used.
+    #[cfg(loom)]
+    futex: Option<super::futex::Futex>,
 }
 
 #[derive(Default)]
@@ -28,9 +31,6 @@ struct State {
     refuse: usize,
     /// How many fit; more is "would block".
     room: Option<u64>,
-    /// Does a thread sleep in `wait`?
-    #[cfg(loom)]
-    polled: bool,
     dead: bool,
     closed: bool,
 }
@@ -47,16 +47,26 @@ pub(crate) fn may_die() -> bool {
     false
 }
 
+pub(crate) fn for_a_thread() -> io::Result<Notifier> {
+    let made = Notifier::new()?;
+    #[cfg(loom)]
+    let made = Notifier {
+        futex: Some(Default::default()),
+        ..made
+    };
+    Ok(made)
+}
+
 impl Notifier {
     #[allow(clippy::unnecessary_wraps)] // the contract's
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             state: Mutex::default(),
             #[cfg(loom)]
-            changed: loom::sync::Condvar::new(),
-            #[cfg(loom)]
             life: loom::cell::UnsafeCell::new(()),
             log: Arc::default(),
+            #[cfg(loom)]
+            futex: None,
         })
     }
 
@@ -70,6 +80,10 @@ impl Notifier {
 
     pub(crate) fn signal(&self) -> io::Result<bool> {
         self.log.writes.fetch_add(1, Relaxed);
+        #[cfg(loom)]
+        if let Some(futex) = &self.futex {
+            return self.life.with(|_| futex.signal());
+        }
         self.with(|s| {
             assert!(!s.closed, "WRITE TO A CLOSED DESCRIPTOR");
             if s.refuse > 0 {
@@ -78,16 +92,16 @@ impl Notifier {
             }
             let fits = s.room.is_none_or(|room| s.tokens < room);
             s.tokens += u64::from(fits);
-            #[cfg(loom)]
-            if s.polled {
-                self.changed.notify_all();
-            }
             Ok(fits)
         })
     }
 
     pub(crate) fn drain(&self) -> io::Result<u64> {
         self.log.drains.fetch_add(1, Relaxed);
+        #[cfg(loom)]
+        if let Some(futex) = &self.futex {
+            return self.life.with(|_| Ok(futex.drain()));
+        }
         self.with(|s| {
             assert!(!s.closed, "READ FROM A CLOSED DESCRIPTOR");
             if s.dead {
@@ -144,6 +158,10 @@ impl Notifier {
     }
 
     pub(crate) fn readable(&self) -> bool {
+        #[cfg(loom)]
+        if self.futex.is_some() {
+            return self.wait(Some(std::time::Duration::ZERO)).unwrap();
+        }
         let s = self.state.lock().unwrap();
         s.tokens > 0 || s.dead
     }
@@ -152,19 +170,10 @@ impl Notifier {
         self.state.lock().unwrap().refuse = writes;
     }
 
-    /// By one thread. Asleep for ever is a deadlock to loom, and no time passes in a model: whoever has a deadline does not
-    /// sleep.
+    /// By one thread, and for a thread's only.
     #[cfg(loom)]
-    #[allow(clippy::unnecessary_wraps)] // the contract's
     pub(crate) fn wait(&self, left: Option<std::time::Duration>) -> io::Result<bool> {
-        self.life.with(|_| ());
-        let mut s = self.state.lock().unwrap();
-        while left.is_none() && s.tokens == 0 && !s.dead {
-            s.polled = true;
-            s = self.changed.wait(s).unwrap();
-            s.polled = false;
-        }
-        Ok(s.tokens > 0 || s.dead)
+        self.life.with(|_| self.futex.as_ref().unwrap().wait(left))
     }
 
     #[cfg(loom)]
@@ -174,5 +183,38 @@ impl Notifier {
 
     pub(crate) fn die(&self) {
         self.state.lock().unwrap().dead = true;
+    }
+}
+
+/// FUTEX_WAIT and FUTEX_WAKE on the word of one thread. Asleep for ever is a deadlock to loom, and no time passes in a model.
+#[cfg(loom)]
+#[derive(Default)]
+pub(super) struct Kernel {
+    asleep: Mutex<bool>,
+    woken: loom::sync::Condvar,
+}
+
+#[cfg(loom)]
+#[allow(clippy::unnecessary_wraps)] // the real one's
+impl Kernel {
+    pub(super) fn wake(&self, _word: &crate::sync::AtomicU32) -> io::Result<()> {
+        if std::mem::take(&mut *self.asleep.lock().unwrap()) {
+            self.woken.notify_one();
+        }
+        Ok(())
+    }
+
+    pub(super) fn sleep(
+        &self,
+        word: &crate::sync::AtomicU32,
+        value: u32,
+        _nap: std::time::Duration,
+    ) -> io::Result<bool> {
+        let mut asleep = self.asleep.lock().unwrap();
+        *asleep = word.load(Relaxed) == value;
+        while *asleep {
+            asleep = self.woken.wait(asleep).unwrap();
+        }
+        Ok(true)
     }
 }

@@ -120,11 +120,16 @@ mod _wakefd {
     #[pymodule_export]
     const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-    /// Which notifier the operating system gives us: "eventfd", "socketpair" or "tcp".
+    /// Which notifier the operating system gives us for a loop: "eventfd", "socketpair" or "tcp". `thread`: for a thread that
+    /// blocks, which is one of these or "futex".
     ///
     /// Raises OSError if it gives none.
     #[pyfunction]
-    fn backend() -> PyResult<&'static str> {
-        Ok(crate::notifier::Notifier::new().map_err(super::os_error)?.name())
+    #[pyo3(signature = (thread=false))]
+    fn backend(thread: bool) -> PyResult<&'static str> {
+        use crate::notifier::{Notifier, for_a_thread};
+
+        let made = if thread { for_a_thread() } else { Notifier::new() };
+        Ok(made.map_err(super::os_error)?.name())
     }
 }

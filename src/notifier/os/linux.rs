@@ -1,6 +1,6 @@
-//! Linux: eventfd, and the stream pair where a sandbox refuses that.
+//! Linux: eventfd, and the stream pair where a sandbox refuses that; and for a thread a futex.
 
-use super::{eventfd::EventFd, stream::Stream};
+use super::{super::futex::Futex, eventfd::EventFd, stream::Stream};
 use std::{
     io::{self, ErrorKind},
     os::fd::BorrowedFd,
@@ -10,6 +10,12 @@ use std::{
 pub(crate) enum Notifier {
     EventFd(EventFd),
     Stream(Stream),
+    Futex(Futex),
+}
+
+#[allow(clippy::unnecessary_wraps)] // the contract's
+pub(crate) fn for_a_thread() -> io::Result<Notifier> {
+    Ok(Notifier::Futex(Futex::default()))
 }
 
 impl Notifier {
@@ -28,6 +34,7 @@ impl Notifier {
         match self {
             Self::EventFd(it) => it.as_fd(),
             Self::Stream(it) => it.as_fd(),
+            Self::Futex(_) => unreachable!("a thread sleeps on it, and nobody watches it"),
         }
     }
 
@@ -36,6 +43,7 @@ impl Notifier {
         match self {
             Self::EventFd(it) => it.signal(),
             Self::Stream(it) => it.signal(),
+            Self::Futex(it) => it.signal(),
         }
     }
 
@@ -44,6 +52,7 @@ impl Notifier {
         match self {
             Self::EventFd(it) => it.drain(),
             Self::Stream(it) => it.drain(),
+            Self::Futex(it) => Ok(it.drain()),
         }
     }
 
@@ -51,6 +60,7 @@ impl Notifier {
         match self {
             Self::EventFd(it) => it.wait(left),
             Self::Stream(it) => it.wait(left),
+            Self::Futex(it) => it.wait(left),
         }
     }
 
@@ -58,6 +68,7 @@ impl Notifier {
         match self {
             Self::EventFd(_) => "eventfd",
             Self::Stream(it) => it.name(),
+            Self::Futex(_) => "futex",
         }
     }
 
@@ -65,6 +76,7 @@ impl Notifier {
         match self {
             Self::EventFd(it) => it.disown(),
             Self::Stream(it) => it.disown(),
+            Self::Futex(_) => (),
         }
     }
 
@@ -72,6 +84,7 @@ impl Notifier {
         match self {
             Self::EventFd(it) => it.is_ours(),
             Self::Stream(it) => it.is_ours(),
+            Self::Futex(_) => true,
         }
     }
 
@@ -79,6 +92,10 @@ impl Notifier {
         match self {
             Self::EventFd(it) => it.renew(in_place),
             Self::Stream(it) => it.renew(in_place),
+            Self::Futex(it) => {
+                it.renew();
+                Ok(())
+            },
         }
     }
 }
