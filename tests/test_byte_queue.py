@@ -144,10 +144,9 @@ def test_empty_and_wrong_arguments(q):
             get()
     with pytest.raises(queue.Empty):
         q.get_many(1, 0.01)
-    for most in (0, -1):
-        for call in (q.get_many, q.get_many_nowait):
-            with pytest.raises(ValueError, match="at least 1"):
-                call(most)
+    for call in (q.get_many, q.get_many_nowait):
+        with pytest.raises(ValueError, match="negative"):
+            call(-1)
     for timeout in (-1, float("nan")):
         for call in (q.get, lambda timeout: q.get_into(bytearray(1), timeout=timeout)):
             with pytest.raises(ValueError, match="timeout"):
@@ -285,9 +284,8 @@ async def test_a_task_gets_what_a_thread_pushes(kit, q, push):
     while len(got) < 2:
         got += await q.async_get_many(9)
     assert got == [b"1", b"2"]
-    for most in (0, -1):
-        with pytest.raises(ValueError, match="at least 1"):
-            await q.async_get_many(most)
+    with pytest.raises(ValueError, match="negative"):
+        await q.async_get_many(-1)
 
 
 async def test_async_for_ends_at_shutdown(kit, q, push):

@@ -64,3 +64,12 @@ def our_own_classes_have_ours() -> None:
     wakefd.Queue[int](1, 2)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
     wakefd.IoEvent(1)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
     wakefd.Portal(1)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+
+
+async def no_max_takes_all(jobs: wakefd.Queue[str], lines: wakefd.ByteQueue) -> None:
+    assert_type(jobs.get_many_nowait(), list[str])
+    assert_type(jobs.get_many(timeout=1), list[str])
+    assert_type(await jobs.async_get_many(), list[str])
+    assert_type(lines.get_many_nowait(), list[bytes])
+    assert_type(lines.get_many(None), list[bytes])
+    assert_type(await lines.async_get_many(0), list[bytes])

@@ -1,11 +1,12 @@
 """Waiting for the first of several events and queues."""
 
 from collections.abc import Sequence
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from wakefd import _loops, _wakefd
 from wakefd._errors import ClosedResourceError
 
+_EVENTS = (_wakefd.IoEvent, _wakefd.Queue, _wakefd.ByteQueue)
 _E = TypeVar("_E", bound=_wakefd.IoEvent | _wakefd.Queue | _wakefd.ByteQueue)
 
 
@@ -27,8 +28,8 @@ def wait_any(*events: _E, timeout: float | None = None) -> list[_E]:
         ClosedResourceError: one of them is closed, or is closed before any of them rises.
         OSError: there is no descriptor to be had for this thread.
     """
-    timeout = _wakefd.seconds(timeout)
-    watch = _Watch(events)
+    timeout = _wakefd.seconds(timeout, "wait_any()")
+    watch = _Watch(events, "wait_any()")
     try:
         _wakefd.wait_for_one(watch.events, 0 if any(watch.up) else timeout)
     except ClosedResourceError:
@@ -51,7 +52,7 @@ async def any_notified(*events: _E) -> list[_E]:
         RuntimeError: no supported loop runs here; or it ran before a fork, in the parent.
         OSError: there is no descriptor to be had for this loop.
     """
-    watch = _Watch(events)
+    watch = _Watch(events, "any_notified()")
     try:
         wait = _loops.give_way() if any(watch.up) else _loops.begin_any(watch.events)
         if wait is not None:
@@ -69,9 +70,15 @@ class _Watch(Generic[_E]):
 
     __slots__ = ("_given", "_rises", "events", "up")
 
-    def __init__(self, given: Sequence[_E]) -> None:
+    def __init__(self, given: Sequence[_E], function: str) -> None:
         if not given:
             raise ValueError("name at least one event to wait for")
+        for one in given:
+            if not isinstance(cast("object", one), _EVENTS):
+                raise TypeError(
+                    f"{function} waits for IoEvents, Queues and ByteQueues, each an argument of its"
+                    f" own, not {type(one).__name__!r}"
+                )
         self._given = list(dict.fromkeys(given))
         self.events = [
             one if isinstance(one, _wakefd.IoEvent) else one._readable() for one in self._given

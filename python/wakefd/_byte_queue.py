@@ -1,6 +1,7 @@
 """`ByteQueue`: the compiled one, and what needs an event loop."""
 
 from collections.abc import AsyncIterator, Iterator
+from operator import index
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, SupportsFloat, SupportsIndex
 
@@ -34,12 +35,16 @@ class ByteQueue(_wakefd.ByteQueue):
 
         def __new__(cls, *args: Any, **kwargs: Any) -> Self: ...
         def __init__(self, max_bytes: SupportsIndex, max_message: SupportsIndex) -> None: ...
-        def get_many(self, max: SupportsIndex, timeout: _Seconds = None) -> list[bytes]: ...  # noqa: A002
-        def get_many_nowait(self, max: SupportsIndex) -> list[bytes]: ...  # noqa: A002
-        def _get_many(self, max: SupportsIndex) -> list[bytes] | None: ...  # noqa: A002
+        def get_many(
+            self,
+            max: SupportsIndex | None = None,  # noqa: A002
+            timeout: _Seconds = None,
+        ) -> list[bytes]: ...
+        def get_many_nowait(self, max: SupportsIndex | None = None) -> list[bytes]: ...  # noqa: A002
+        def _get_many(self, max: SupportsIndex | None) -> list[bytes] | None: ...  # noqa: A002
         def _take_many(
             self,
-            max: SupportsIndex,  # noqa: A002
+            max: SupportsIndex | None,  # noqa: A002
             at_once: bool,
         ) -> list[bytes] | None: ...
 
@@ -60,20 +65,23 @@ class ByteQueue(_wakefd.ByteQueue):
             await self._wait()
         return message
 
-    async def async_get_many(self, max: SupportsIndex) -> list[bytes]:  # noqa: A002
-        """Wait for a message; then return a list of it and what else is there, up to `max`.
+    async def async_get_many(self, max: SupportsIndex | None = None) -> list[bytes]:  # noqa: A002
+        """Wait for a message; then return a list of it and what else is there, at most `max`.
 
-        Many at a time are many times as fast as one by one. If the task is cancelled meanwhile,
-        nothing is lost.
+        All if it is None; 0 is an empty list, without a wait. Many at a time are many times as fast
+        as one by one. If the task is cancelled meanwhile, nothing is lost.
 
         Raises:
-            ValueError: `max` is less than 1.
+            ValueError: `max` is negative.
             QueueShutDown: the queue is shut down and empty.
             RuntimeError: no supported loop runs here; or it ran before a fork, in the parent.
             OSError: there is no descriptor to be had for this loop.
         """
         if (messages := self._take_many(max, _loops.at_once())) is not None:
             return messages
+        if max is not None and not index(max):
+            await _loops.pause()
+            return []
         await self._pause_or_wait()
         while (messages := self._get_many(max)) is None:
             await self._wait()

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from operator import index
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, SupportsFloat, SupportsIndex, TypeVar
 
@@ -43,8 +44,12 @@ class Queue(_wakefd.Queue, Generic[_T]):
         def get_nowait(self) -> _T: ...
         def peek(self, block: bool = True, timeout: _Seconds = None) -> _T: ...
         def peek_nowait(self) -> _T: ...
-        def get_many(self, max: SupportsIndex, timeout: _Seconds = None) -> list[_T]: ...  # noqa: A002
-        def get_many_nowait(self, max: SupportsIndex) -> list[_T]: ...  # noqa: A002
+        def get_many(
+            self,
+            max: SupportsIndex | None = None,  # noqa: A002
+            timeout: _Seconds = None,
+        ) -> list[_T]: ...
+        def get_many_nowait(self, max: SupportsIndex | None = None) -> list[_T]: ...  # noqa: A002
 
     async def async_put(self, item: _T) -> None:
         """Put an item; wait for room if the queue is full.
@@ -89,20 +94,23 @@ class Queue(_wakefd.Queue, Generic[_T]):
         place = self._place(False)
         return await _served(place, place.peek, _NOTHING, _NOTHING)  # type: ignore[no-any-return]
 
-    async def async_get_many(self, max: SupportsIndex) -> list[_T]:  # noqa: A002
-        """Wait for an item; then return a list of it and what else is there, up to `max` items.
+    async def async_get_many(self, max: SupportsIndex | None = None) -> list[_T]:  # noqa: A002
+        """Wait for an item; then return a list of it and what else is there, at most `max` items.
 
-        Many at a time are many times as fast as one by one. If the task is cancelled meanwhile,
-        nothing is lost.
+        All if it is None; 0 is an empty list, without a wait. Many at a time are many times as fast
+        as one by one. If the task is cancelled meanwhile, nothing is lost.
 
         Raises:
-            ValueError: `max` is less than 1.
+            ValueError: `max` is negative.
             QueueShutDown: the queue is shut down and empty.
             RuntimeError: no supported loop runs here; or it ran before a fork, in the parent.
             OSError: there is no descriptor to be had for this loop.
         """
         if (items := self._take_many(max, _loops.at_once())) is not None:
             return items  # type: ignore[no-any-return]
+        if max is not None and not index(max):
+            await _loops.pause()
+            return []
         place = self._place(False)
         return await _served(place, place.get_many, max, None)  # type: ignore[no-any-return]
 

@@ -33,9 +33,9 @@ class ByteQueue:
         """
         Take a message if there is one. Return None if there is none.
         """
-    def _get_many(self, /, max: SupportsIndex) -> Any | None:
+    def _get_many(self, /, max: SupportsIndex | None) -> Any | None:
         """
-        The same for up to `max` messages.
+        The same for at most `max` messages.
         """
     def _readable(self, /) -> IoEvent:
         """
@@ -45,9 +45,9 @@ class ByteQueue:
         """
         Take a message if there is one, this turn's time is not used up, and the loop bears it (`at_once`).
         """
-    def _take_many(self, /, max: SupportsIndex, at_once: bool) -> Any | None:
+    def _take_many(self, /, max: SupportsIndex | None, at_once: bool) -> Any | None:
         """
-        The same for up to `max` messages.
+        The same for at most `max` messages.
         """
     def close(self, /) -> None:
         """
@@ -87,17 +87,19 @@ class ByteQueue:
         Raise what get() raises; ValueError if the message is longer than the buffer: it stays, and is the next one again;
         TypeError or BufferError if it is no buffer, or cannot be written to.
         """
-    def get_many(self, /, max: SupportsIndex, timeout: SupportsFloat | SupportsIndex | None = None) -> Any:
+    def get_many(self, /, max: SupportsIndex | None = None, timeout: SupportsFloat | SupportsIndex | None = None) -> Any:
         """
-        Wait for a message as get() does; then return a list of it and what else is there, up to `max` messages.
+        Wait for a message as get() does; then return a list of it and what else is there, at most `max` messages;
+        all if it is None. 0 is an empty list at once.
 
-        Raise what get() raises; ValueError if `max` is less than 1.
+        Raise what get() raises; ValueError if `max` is negative.
         """
-    def get_many_nowait(self, /, max: SupportsIndex) -> Any:
+    def get_many_nowait(self, /, max: SupportsIndex | None = None) -> Any:
         """
-        Return a list of what is there, up to `max` messages; it may be empty. Callable from any thread and signal handlers.
+        Return a list of what is there, at most `max` messages, all if it is None; it may be empty. Callable from any thread and
+        signal handlers.
 
-        Raise QueueShutDown if the queue is shut down and empty; ValueError if `max` is less than 1.
+        Raise QueueShutDown if the queue is shut down and empty, unless `max` is 0; ValueError if `max` is negative.
         """
     def get_nowait(self, /) -> bytes:
         """
@@ -378,7 +380,7 @@ class Place:
         """
         Take an item. Return `default` if there is none.
         """
-    def get_many(self, /, max: SupportsIndex) -> Any | None:
+    def get_many(self, /, max: SupportsIndex | None) -> Any | None:
         """
         Take up to `max` items. Return None if there are none.
         """
@@ -482,7 +484,7 @@ class Queue:
         """
         Take an item if there is one and this turn's time is not used up, else return `default`.
         """
-    def _take_many(self, /, max: SupportsIndex, at_once: bool) -> Any | None:
+    def _take_many(self, /, max: SupportsIndex | None, at_once: bool) -> Any | None:
         """
         Take up to `max` items if there are some, this turn's time is not used up, and the loop bears it (`at_once`).
         """
@@ -521,17 +523,19 @@ class Queue:
         Raise queue.Empty if there was none in time, QueueShutDown if the queue is shut down and empty; ValueError if the timeout
         is negative.
         """
-    def get_many(self, /, max: SupportsIndex, timeout: SupportsFloat | SupportsIndex | None = None) -> Any:
+    def get_many(self, /, max: SupportsIndex | None = None, timeout: SupportsFloat | SupportsIndex | None = None) -> Any:
         """
-        Wait for an item as get() does; then return a list of it and what else is there, up to `max` items.
+        Wait for an item as get() does; then return a list of it and what else is there, at most `max` items; all
+        if it is None. 0 is an empty list at once.
 
-        Raise what get() raises; ValueError if `max` is less than 1.
+        Raise what get() raises; ValueError if `max` is negative.
         """
-    def get_many_nowait(self, /, max: SupportsIndex) -> Any:
+    def get_many_nowait(self, /, max: SupportsIndex | None = None) -> Any:
         """
-        Return a list of what is there, up to `max` items; it may be empty. Callable from any thread and signal handlers.
+        Return a list of what is there, at most `max` items, all if it is None; it may be empty. Callable from any thread and
+        signal handlers.
 
-        Raise QueueShutDown if the queue is shut down and empty; ValueError if `max` is less than 1.
+        Raise QueueShutDown if the queue is shut down and empty, unless `max` is 0; ValueError if `max` is negative.
         """
     def get_nowait(self, /) -> Any:
         """
@@ -813,9 +817,9 @@ def items(queue: Any, wait: Any) -> Items:
     Begin an `async for` over a queue or a byte queue; `wait` makes the coroutine that waits for an item.
     """
 
-def seconds(timeout: SupportsFloat | SupportsIndex | None = None) -> float | None:
+def seconds(timeout: SupportsFloat | SupportsIndex | None, function: str) -> float | None:
     """
-    Read a timeout as wait() does: seconds, at least 0, or None for ever. For adapters.
+    Read a timeout as wait() does: seconds, at least 0, or None for ever. For adapters; `function` is for the error's message.
     """
 
 def wait_for_one(events: SupportsGetItem[int, IoEvent], timeout: SupportsFloat | SupportsIndex | None = None) -> bool:

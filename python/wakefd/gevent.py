@@ -40,7 +40,7 @@ def wait(event: _wakefd.IoEvent, timeout: float | None = None) -> bool:
         OverflowError: the timeout is too large.
         OSError: there is no descriptor to be had for this thread's gevent hub.
     """
-    seconds = _wakefd.seconds(timeout)
+    seconds = _wakefd.seconds(timeout, "wait()")
     loop = _Loop.here()
     waiter: gevent.hub.Waiter[None] = gevent.hub.Waiter()
     outcomes: list[bool] = []

@@ -4,19 +4,81 @@
 //! convert nothing by themselves: the method does, with its name.
 
 use pyo3::{
-    exceptions::{PyOverflowError, PyRuntimeError, PyTypeError},
+    Borrowed,
+    exceptions::{PyOverflowError, PyRuntimeError, PyTypeError, PyValueError},
     ffi,
     prelude::*,
-    types::{PyDict, PyTuple, PyType},
+    types::{PyDict, PyIterator, PyTuple, PyType},
 };
 use std::{
     array,
+    convert::Infallible,
     ffi::{c_int, c_void},
 };
+
+/// The iterator of what is to be one.
+pub(super) fn iterator<'py>(items: &Bound<'py, PyAny>, function: &str) -> PyResult<Bound<'py, PyIterator>> {
+    items.try_iter().map_err(|error| {
+        own(error, items, ["__iter__", "__getitem__"])
+            .unwrap_or_else(|| mismatch(function, "items", "an iterable", items))
+    })
+}
 
 /// Whatever Python takes for a condition, as the standard library's queues do: for `from_py_with`.
 pub(super) fn truth(it: &Bound<'_, PyAny>) -> PyResult<bool> {
     it.is_truthy()
+}
+
+/// A number of seconds.
+#[derive(Clone, Copy)]
+pub(super) struct Seconds<'a, 'py>(Borrowed<'a, 'py, PyAny>);
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Seconds<'a, 'py> {
+    type Error = Infallible;
+
+    #[cfg(feature = "stubs")]
+    const INPUT_TYPE: pyo3::inspect::PyStaticExpr = <f64 as FromPyObject<'_, '_>>::INPUT_TYPE;
+
+    fn extract(it: Borrowed<'a, 'py, PyAny>) -> Result<Self, Infallible> {
+        Ok(Self(it))
+    }
+}
+
+/// `function` is how the message calls the method.
+#[inline]
+pub(super) fn seconds(timeout: Option<Seconds<'_, '_>>, function: &str) -> PyResult<Option<f64>> {
+    let Some(Seconds(it)) = timeout else {
+        return Ok(None);
+    };
+    it.extract().map(Some).map_err(|error| {
+        own(error, &it, ["__float__", "__index__"])
+            .unwrap_or_else(|| mismatch(function, "timeout", "a number of seconds or None", &it))
+    })
+}
+
+/// A number of items.
+#[derive(Clone, Copy)]
+pub(super) struct Count<'a, 'py>(Borrowed<'a, 'py, PyAny>);
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Count<'a, 'py> {
+    type Error = Infallible;
+
+    #[cfg(feature = "stubs")]
+    const INPUT_TYPE: pyo3::inspect::PyStaticExpr = <i64 as FromPyObject<'_, '_>>::INPUT_TYPE;
+
+    fn extract(it: Borrowed<'a, 'py, PyAny>) -> Result<Self, Infallible> {
+        Ok(Self(it))
+    }
+}
+
+/// The most items to take; `None`: all.
+#[inline]
+pub(super) fn most(max: Option<Count<'_, '_>>, function: &str) -> PyResult<usize> {
+    let Some(Count(it)) = max else {
+        return Ok(usize::MAX);
+    };
+    let max = integer(&it, function, "max")?;
+    usize::try_from(max).map_err(|_| PyValueError::new_err(format!("{function} max must not be negative: {max}")))
 }
 
 /// An integer, of any size: what is beyond an i64 is the nearest one.
@@ -33,6 +95,16 @@ pub(super) fn integer(it: &Bound<'_, PyAny>, function: &str, name: &str) -> PyRe
         }
         result => result,
     }
+}
+
+/// The error, if a method of the object's class has raised it; None if the class has none of them.
+#[cold]
+fn own(error: PyErr, it: &Bound<'_, PyAny>, methods: [&str; 2]) -> Option<PyErr> {
+    let class = it.get_type();
+    methods
+        .iter()
+        .any(|name| class.hasattr(name).unwrap_or(true))
+        .then_some(error)
 }
 
 #[cold]

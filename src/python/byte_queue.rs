@@ -1,9 +1,9 @@
 //! The byte queue's Python class: its consumers, as those of the queue.
 
 use super::{
-    arguments::{initialised_before, integer, made_by_new, parameters, required, truth},
+    arguments::{Count, Seconds, initialised_before, integer, made_by_new, most, parameters, required, seconds, truth},
     event::{self, IoEvent},
-    queue::{at_least_one, deadline},
+    queue::deadline,
     steps::{empty, new_list, report, shut},
     turn,
 };
@@ -83,8 +83,9 @@ impl ByteQueue {
         &self,
         py: Python<'py>,
         #[pyo3(from_py_with = truth)] block: bool,
-        timeout: Option<f64>,
+        timeout: Option<Seconds<'_, '_>>,
     ) -> PyResult<Bound<'py, PyBytes>> {
+        let timeout = seconds(timeout, "get()")?;
         let deadline = if block { deadline(timeout)? } else { None };
         self.block(py, block, deadline, || self.get_step(py))
     }
@@ -96,21 +97,29 @@ impl ByteQueue {
         self.get_step(py)?.ok_or_else(empty)
     }
 
-    /// Wait for a message as get() does; then return a list of it and what else is there, up to `max` messages.
+    /// Wait for a message as get() does; then return a list of it and what else is there, at most `max` messages;
+    /// all if it is None. 0 is an empty list at once.
     ///
-    /// Raise what get() raises; ValueError if `max` is less than 1.
-    #[pyo3(signature = (max, timeout=None))]
-    fn get_many<'py>(&self, py: Python<'py>, max: i64, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
-        let max = at_least_one(max)?;
-        let deadline = deadline(timeout)?;
+    /// Raise what get() raises; ValueError if `max` is negative.
+    #[pyo3(signature = (max=None, timeout=None))]
+    fn get_many<'py>(
+        &self,
+        py: Python<'py>,
+        max: Option<Count<'_, '_>>,
+        timeout: Option<Seconds<'_, '_>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let max = most(max, "get_many()")?;
+        let deadline = deadline(seconds(timeout, "get_many()")?)?;
         self.block(py, true, deadline, || self.get_many_step(py, max))
     }
 
-    /// Return a list of what is there, up to `max` messages; it may be empty. Callable from any thread and signal handlers.
+    /// Return a list of what is there, at most `max` messages, all if it is None; it may be empty. Callable from any thread and
+    /// signal handlers.
     ///
-    /// Raise QueueShutDown if the queue is shut down and empty; ValueError if `max` is less than 1.
-    fn get_many_nowait<'py>(&self, py: Python<'py>, max: i64) -> PyResult<Bound<'py, PyAny>> {
-        match self.get_many_step(py, at_least_one(max)?)? {
+    /// Raise QueueShutDown if the queue is shut down and empty, unless `max` is 0; ValueError if `max` is negative.
+    #[pyo3(signature = (max=None))]
+    fn get_many_nowait<'py>(&self, py: Python<'py>, max: Option<Count<'_, '_>>) -> PyResult<Bound<'py, PyAny>> {
+        match self.get_many_step(py, most(max, "get_many_nowait()")?)? {
             Some(messages) => Ok(messages),
             None => Ok(new_list(py, 0)?.into_any()),
         }
@@ -129,10 +138,10 @@ impl ByteQueue {
         py: Python<'_>,
         buffer: &Bound<'_, PyAny>,
         #[pyo3(from_py_with = truth)] block: bool,
-        timeout: Option<f64>,
+        timeout: Option<Seconds<'_, '_>>,
     ) -> PyResult<usize> {
         let block = block || timeout.is_some();
-        let deadline = deadline(timeout)?;
+        let deadline = deadline(seconds(timeout, "get_into()")?)?;
         let buffer = Writable::new(buffer)?;
         self.block(py, block, deadline, || self.get_into_step(py, &buffer))
     }
@@ -203,9 +212,9 @@ impl ByteQueue {
         self.get_step(py)
     }
 
-    /// The same for up to `max` messages.
-    fn _get_many<'py>(&self, py: Python<'py>, max: i64) -> PyResult<Option<Bound<'py, PyAny>>> {
-        self.get_many_step(py, at_least_one(max)?)
+    /// The same for at most `max` messages.
+    fn _get_many<'py>(&self, py: Python<'py>, max: Option<Count<'_, '_>>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.get_many_step(py, most(max, "async_get_many()")?)
     }
 
     /// Take a message if there is one, this turn's time is not used up, and the loop bears it (`at_once`).
@@ -217,9 +226,14 @@ impl ByteQueue {
         }
     }
 
-    /// The same for up to `max` messages.
-    fn _take_many<'py>(&self, py: Python<'py>, max: i64, at_once: bool) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let max = at_least_one(max)?;
+    /// The same for at most `max` messages.
+    fn _take_many<'py>(
+        &self,
+        py: Python<'py>,
+        max: Option<Count<'_, '_>>,
+        at_once: bool,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let max = most(max, "async_get_many()")?;
         if at_once && turn::within(py, true)? {
             self.get_many_step(py, max)
         } else {
@@ -347,6 +361,9 @@ impl ByteQueue {
     }
 
     fn get_many_step<'py>(&self, py: Python<'py>, most: usize) -> PyResult<Option<Bound<'py, PyAny>>> {
+        if most == 0 {
+            return Ok(Some(new_list(py, 0)?.into_any()));
+        }
         // The list is made first: that may run the garbage collector, and so Python code.
         let count = self.made()?.inner.len().min(most);
         let list = new_list(py, count)?;

@@ -1,6 +1,9 @@
 //! `IoEvent` but for what needs a loop.
 
-use super::{arguments::no_arguments, closed, os_error};
+use super::{
+    arguments::{self, Seconds, no_arguments},
+    closed, os_error,
+};
 use crate::{
     blocking::{Started, Wait},
     fork,
@@ -77,8 +80,12 @@ impl IoEvent {
     /// Raise ClosedResourceError if the event is closed, or is being closed meanwhile; ValueError if the timeout is not a
     /// number; OverflowError if it is too large; OSError if there is no descriptor to be had for this thread.
     #[pyo3(signature = (timeout=None))]
-    fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
-        wait(py, vec![self.inner.event.clone()], timeout)
+    fn wait(&self, py: Python<'_>, timeout: Option<Seconds<'_, '_>>) -> PyResult<bool> {
+        wait(
+            py,
+            vec![self.inner.event.clone()],
+            arguments::seconds(timeout, "wait()")?,
+        )
     }
 
     /// Return a descriptor that is readable while the flag is up, for a poller of your own.
@@ -185,10 +192,11 @@ pub(super) fn wait_for_one(py: Python<'_>, events: Vec<PyRef<'_, IoEvent>>, time
     )
 }
 
-/// Read a timeout as wait() does: seconds, at least 0, or None for ever. For adapters.
+/// Read a timeout as wait() does: seconds, at least 0, or None for ever. For adapters; `function` is for the error's message.
 #[pyfunction]
-#[pyo3(signature = (timeout=None))]
-pub(super) fn seconds(timeout: Option<f64>) -> PyResult<Option<f64>> {
+#[pyo3(signature = (timeout, function))]
+pub(super) fn seconds(timeout: Option<Seconds<'_, '_>>, function: &str) -> PyResult<Option<f64>> {
+    let timeout = arguments::seconds(timeout, function)?;
     Ok(deadline(timeout)?.and(timeout).map(|seconds| seconds.max(0.0)))
 }
 

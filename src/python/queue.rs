@@ -1,7 +1,7 @@
 //! The queue's Python classes: what they offer. How it is done is in `steps`.
 
 use super::{
-    arguments::{integer, made_by_new, parameters, truth},
+    arguments::{Count, Seconds, integer, iterator, made_by_new, most, parameters, seconds, truth},
     event::{self, IoEvent},
     exclusive::Exclusive,
     heap::Peace,
@@ -91,8 +91,9 @@ impl Queue {
         py: Python<'_>,
         item: Py<PyAny>,
         #[pyo3(from_py_with = truth)] block: bool,
-        timeout: Option<f64>,
+        timeout: Option<Seconds<'_, '_>>,
     ) -> PyResult<()> {
+        let timeout = seconds(timeout, "put()")?;
         let deadline = if block { deadline(timeout)? } else { None };
         let mut item = Some(item);
         if self.put_step(py, None, &mut item)? {
@@ -124,8 +125,10 @@ impl Queue {
     /// Raise what put() raises. The attribute `accepted` of a QueueFull, QueueShutDown or MemoryError is the number of items that
     /// went in: the first of those given.
     #[pyo3(signature = (items, timeout=None))]
-    fn put_many(&self, py: Python<'_>, items: &Bound<'_, PyAny>, timeout: Option<f64>) -> PyResult<()> {
-        let mut items = all_of(items)?;
+    fn put_many(&self, py: Python<'_>, items: &Bound<'_, PyAny>, timeout: Option<Seconds<'_, '_>>) -> PyResult<()> {
+        let timeout = seconds(timeout, "put_many()")?;
+        deadline(timeout)?; // what does not suit is said before the items are read
+        let mut items = all_of(items, "put_many()")?;
         let all = items.len();
         let deadline = deadline(timeout)?;
         let result = self
@@ -153,8 +156,9 @@ impl Queue {
         &self,
         py: Python<'_>,
         #[pyo3(from_py_with = truth)] block: bool,
-        timeout: Option<f64>,
+        timeout: Option<Seconds<'_, '_>>,
     ) -> PyResult<Py<PyAny>> {
+        let timeout = seconds(timeout, "get()")?;
         let deadline = if block { deadline(timeout)? } else { None };
         if let Some(item) = self.get_step(py, None)? {
             return Ok(item);
@@ -173,22 +177,30 @@ impl Queue {
         self.get_step(py, None)?.ok_or_else(empty)
     }
 
-    /// Wait for an item as get() does; then return a list of it and what else is there, up to `max` items.
+    /// Wait for an item as get() does; then return a list of it and what else is there, at most `max` items; all
+    /// if it is None. 0 is an empty list at once.
     ///
-    /// Raise what get() raises; ValueError if `max` is less than 1.
-    #[pyo3(signature = (max, timeout=None))]
-    fn get_many<'py>(&self, py: Python<'py>, max: i64, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
-        let max = at_least_one(max)?;
-        let deadline = deadline(timeout)?;
+    /// Raise what get() raises; ValueError if `max` is negative.
+    #[pyo3(signature = (max=None, timeout=None))]
+    fn get_many<'py>(
+        &self,
+        py: Python<'py>,
+        max: Option<Count<'_, '_>>,
+        timeout: Option<Seconds<'_, '_>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let max = most(max, "get_many()")?;
+        let deadline = deadline(seconds(timeout, "get_many()")?)?;
         self.block(py, Side::Get, deadline, |spot| self.get_many_step(py, spot, max))?
             .ok_or_else(empty)
     }
 
-    /// Return a list of what is there, up to `max` items; it may be empty. Callable from any thread and signal handlers.
+    /// Return a list of what is there, at most `max` items, all if it is None; it may be empty. Callable from any thread and
+    /// signal handlers.
     ///
-    /// Raise QueueShutDown if the queue is shut down and empty; ValueError if `max` is less than 1.
-    fn get_many_nowait<'py>(&self, py: Python<'py>, max: i64) -> PyResult<Bound<'py, PyAny>> {
-        match self.get_many_step(py, None, at_least_one(max)?)? {
+    /// Raise QueueShutDown if the queue is shut down and empty, unless `max` is 0; ValueError if `max` is negative.
+    #[pyo3(signature = (max=None))]
+    fn get_many_nowait<'py>(&self, py: Python<'py>, max: Option<Count<'_, '_>>) -> PyResult<Bound<'py, PyAny>> {
+        match self.get_many_step(py, None, most(max, "get_many_nowait()")?)? {
             Some(items) => Ok(items),
             None => Ok(new_list(py, 0)?.into_any()),
         }
@@ -203,12 +215,12 @@ impl Queue {
         &self,
         py: Python<'_>,
         #[pyo3(from_py_with = truth)] block: bool,
-        timeout: Option<f64>,
+        timeout: Option<Seconds<'_, '_>>,
     ) -> PyResult<Py<PyAny>> {
         if !block {
             return self.peek_nowait(py);
         }
-        let deadline = deadline(timeout)?;
+        let deadline = deadline(seconds(timeout, "peek()")?)?;
         self.block(py, Side::Get, deadline, |spot| self.peek_step(py, spot))?
             .ok_or_else(empty)
     }
@@ -262,7 +274,7 @@ impl Queue {
 
     #[setter]
     fn set_maxsize(&self, py: Python<'_>, maxsize: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.set_limit(py, integer(maxsize, "the queue's", "maxsize")?);
+        self.set_limit(py, integer(maxsize, "a queue's", "maxsize")?);
         Ok(())
     }
 
@@ -366,8 +378,13 @@ impl Queue {
     }
 
     /// Take up to `max` items if there are some, this turn's time is not used up, and the loop bears it (`at_once`).
-    fn _take_many<'py>(&self, py: Python<'py>, max: i64, at_once: bool) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let max = at_least_one(max)?;
+    fn _take_many<'py>(
+        &self,
+        py: Python<'py>,
+        max: Option<Count<'_, '_>>,
+        at_once: bool,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let max = most(max, "async_get_many()")?;
         if at_once && turn::within(py, true)? {
             self.get_many_step(py, None, max)
         } else {
@@ -437,16 +454,9 @@ impl Queue {
     }
 }
 
-pub(super) fn at_least_one(max: i64) -> PyResult<usize> {
-    match usize::try_from(max) {
-        Ok(max @ 1..) => Ok(max),
-        _ => Err(PyValueError::new_err(format!("max must be at least 1, not {max}"))),
-    }
-}
-
-fn all_of(items: &Bound<'_, PyAny>) -> PyResult<VecDeque<Py<PyAny>>> {
+fn all_of(items: &Bound<'_, PyAny>, function: &str) -> PyResult<VecDeque<Py<PyAny>>> {
     let mut all = VecDeque::new();
-    for item in items.try_iter()? {
+    for item in iterator(items, function)? {
         let item = item?.unbind();
         all.try_reserve(1).map_err(|_| no_memory(items.py()))?;
         all.push_back(item);

@@ -310,6 +310,9 @@ impl Queue {
         mut spot: Option<&mut Spot>,
         most: usize,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        if most == 0 {
+            return Ok(Some(new_list(py, 0)?.into_any()));
+        }
         if self.heap {
             return self.get_sorted(py, spot, most);
         }

@@ -1,11 +1,12 @@
 //! What coroutines hold of a queue: a place in line, and the items of an `async for`.
 
 use super::{
+    arguments::{Count, most},
     byte_queue::ByteQueue,
     event::IoEvent,
     exclusive::{self, Exclusive},
     fast,
-    queue::{Queue, at_least_one},
+    queue::Queue,
     steps::{Spot, or_again},
     turn,
     waiter::Waiter,
@@ -62,9 +63,11 @@ impl Place {
     }
 
     /// Take up to `max` items. Return None if there are none.
-    fn get_many<'py>(&mut self, py: Python<'py>, max: i64) -> PyResult<Option<Bound<'py, PyAny>>> {
+    fn get_many<'py>(&mut self, py: Python<'py>, max: Option<Count<'_, '_>>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let spot = self.spot.as_mut().ok_or_else(left)?;
-        self.queue.get().get_many_step(py, Some(spot), at_least_one(max)?)
+        self.queue
+            .get()
+            .get_many_step(py, Some(spot), most(max, "async_get_many()")?)
     }
 
     /// Served or not. To be called in any case.
