@@ -567,7 +567,7 @@ impl HubCore {
         Ok(hub)
     }
 
-    fn wake(&self) -> io::Result<()> {
+    pub(crate) fn wake(&self) -> io::Result<()> {
         match self.pipe.notify() {
             Raised::Closed | Raised::Coalesced => Ok(()),
             Raised::Retried(sent) | Raised::Rose(sent) => sent,
