@@ -575,7 +575,7 @@ impl HubCore {
         }
     }
 
-    fn wake(&self) -> io::Result<()> {
+    pub(crate) fn wake(&self) -> io::Result<()> {
         match self.pipe.notify() {
             Raised::Closed | Raised::Coalesced => Ok(()),
             Raised::Retried(sent) | Raised::Rose(sent) => sent,

@@ -173,7 +173,7 @@ impl<W> Hub<W> {
     /// Moves those who are to be released to the end of `released`, in the order in which their events fired and they came.
     ///
     /// The answer is a dead descriptor that has been replaced: watch the new one before you drop it.
-    pub(crate) fn dispatch(&mut self, released: &mut Vec<(W, Outcome)>) -> Option<Descriptor> {
+    pub(crate) fn dispatch(&mut self, released: &mut impl Extend<(W, Outcome)>) -> Option<Descriptor> {
         if !self.is_usable() {
             return None;
         }
@@ -181,8 +181,16 @@ impl<W> Hub<W> {
         core.dispatch(|listener, event| self.settle(listener, event, released))
     }
 
+    /// Makes the hub readable, so that its loop calls `dispatch`. If that is refused, the next notify tries again.
+    #[cfg_attr(not(feature = "python"), allow(dead_code))]
+    pub(crate) fn call_again(&self) {
+        if self.is_usable() {
+            let _ = self.core.wake();
+        }
+    }
+
     /// Releases every waiter whose generation has passed; re-arms for those who stay.
-    fn settle(&mut self, listener: &Listener, event: &EventRef, released: &mut Vec<(W, Outcome)>) {
+    fn settle(&mut self, listener: &Listener, event: &EventRef, released: &mut impl Extend<(W, Outcome)>) {
         // The word is read after the listener is IDLE, and again after each arming: a rise in between was not told.
         fence(SeqCst);
         let mut word = event.pipe.word();
@@ -194,7 +202,7 @@ impl<W> Hub<W> {
                 if rose || word.is_closed() {
                     if let Some(waiter) = self.waiters.remove(at) {
                         self.unlink(listener, &waiter);
-                        released.push((waiter.who, if rose { Outcome::Rose } else { Outcome::Closed }));
+                        released.extend([(waiter.who, if rose { Outcome::Rose } else { Outcome::Closed })]);
                     }
                 }
                 at = next;

@@ -217,6 +217,37 @@ def test_a_slot_that_runs_a_loop_of_its_own(run):
     )
 
 
+def test_two_rise_and_the_first_opens_a_dialog(run):
+    run(
+        """
+        def first():
+            event.clear()
+            if not seen:
+                dialog.exec()
+            seen.append("first")
+        def second():
+            seen.append("second")
+            dialog.quit()
+        other, dialog = IoEvent(), QEventLoop()
+        for order in ([event, other], [other, event]):
+            notifiers = {}
+            for it in order:
+                it.clear()
+                notifiers[it] = EventNotifier(it)
+                notifiers[it].notified.connect(first if it is event else second)
+            seen.clear()
+            thread = Thread(lambda: (event.notify(), other.notify()))
+            thread.finish()
+            late = QTimer()
+            late.timeout.connect(dialog.quit)
+            late.start(20000)
+            until(lambda: "first" in seen)
+            late.stop()
+            assert seen[0] == "second", seen
+        """
+    )
+
+
 def test_a_slot_that_raises():
     qt(
         """

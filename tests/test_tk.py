@@ -18,7 +18,7 @@ def display():
 
 FRAME = """
 import gc, os, sys, threading, time, tkinter
-from helpers import Thread, fds, later, waiting
+from helpers import Thread, fds, later, readable, waiting
 from wakefd import ClosedResourceError, IoEvent
 from wakefd.tk import watch
 
@@ -245,11 +245,72 @@ def test_a_callback_that_runs_the_loop(run):
             seen.append(1)
             if len(seen) == 1:
                 thread = later(event.notify)
-                until(lambda: len(seen) == 2)
+                dialog = tkinter.Toplevel(root)
+                dialogs.append(dialog)
+                dialog.wait_window()
                 thread.finish()
+                seen.append(3)
+                root.quit()
+            else:
+                seen.append(2)
+                dialogs[0].destroy()
+        dialogs = []
         watcher = watch(root, event, callback)
         event.notify()
-        until(lambda: len(seen) == 2)
+        root.mainloop()
+        assert seen == [1, 1, 2, 3]
+        """
+    )
+
+
+def test_two_rise_and_the_first_opens_a_dialog(run):
+    """The second was deaf until the dialog had ended."""
+    run(
+        """
+        def first():
+            dialog = tkinter.Toplevel(root)
+            dialogs.append(dialog)
+            dialog.wait_window()
+            seen.append("first")
+            if len(seen) == 4:
+                root.quit()
+        def second():
+            seen.append("second")
+            dialogs.pop().destroy()
+        dialogs, other = [], IoEvent()
+        watchers = [
+            watch(root, event, first),
+            watch(root, other, second),
+            watch(root, event, first),
+            watch(root, other, second),
+        ]
+        thread = Thread(lambda: (event.notify(), other.notify()))
+        thread.finish()
+        root.mainloop()
+        assert seen == ["second", "second", "first", "first"], seen
+        import wakefd.tk
+        hub = wakefd.tk._loops[id(root.tk)].hub
+        turn()
+        assert not readable(hub.fileno())  # it does not come back for ever
+        """
+    )
+
+
+def test_the_rest_is_closed_in_the_dialog(run):
+    run(
+        """
+        def first():
+            dialog = tkinter.Toplevel(root)
+            root.after(20, event.close)
+            root.after(50, dialog.destroy)
+            watchers[1].close()
+            dialog.wait_window()
+            seen.append("first")
+            root.destroy()
+        watchers = [watch(root, event, it) for it in (first, flag, flag)]
+        event.notify()
+        root.mainloop()
+        assert seen == [True, "first"], seen
         """
     )
 

@@ -53,9 +53,14 @@ def indented(body):
 
 
 @pytest.fixture(params=REACTORS)
-def run(request):
+def name(request):
+    return request.param
+
+
+@pytest.fixture
+def run(name):
     def run(body, after=""):
-        return program(FRAME.format(reactor=request.param, body=indented(body)) + after)
+        return program(FRAME.format(reactor=name, body=indented(body)) + after)
 
     return run
 
@@ -113,6 +118,39 @@ def test_exceptions_and_reentrancy(run):
         await sleep(0)
         assert waiting(event) == waiting(other) == 0 and not ours()
         """
+    )
+
+
+def test_two_are_released_and_the_first_iterates(name):
+    """The second was deaf until the first had ended."""
+    if name == "asyncioreactor":
+        pytest.skip("asyncio's loop does not run inside itself")
+    program(
+        FRAME.format(
+            reactor=name,
+            body=indented(
+                """
+        def first(_):
+            end = time.monotonic() + 20
+            while "second" not in seen:
+                assert time.monotonic() < end, "in vain"
+                reactor.iterate(1)
+            seen.append("first")
+        seen, other = [], IoEvent()
+        for pair in ((event, event), (event, other)):
+            seen.clear()
+            waits = [notified(it) for it in pair]
+            waits[0].addCallback(first)
+            waits[1].addCallback(lambda _: seen.append("second"))
+            Thread(lambda: [it.notify() for it in pair]).finish()
+            await bounded(defer.gatherResults(waits))
+            assert seen == ["second", "first"], seen
+            event.clear()
+        await sleep(0.01)
+        assert not ours()
+        """
+            ),
+        )
     )
 
 

@@ -136,7 +136,7 @@ def _watch(loop: asyncio.AbstractEventLoop, state: _Loop) -> Reader | Keeper:
                 left.close()  # its thread must let go of the descriptor first
             else:
                 left.hub.close()
-    owner = _reader(loop) or Keeper(loop)
+    owner = _reader(loop) or Keeper(loop, _flat(loop))
     state.owner = ref(owner)
     return owner
 
@@ -160,7 +160,9 @@ def _flat(loop: asyncio.AbstractEventLoop) -> object:
     # A module may be half imported, by another thread.
     ours = getattr(sys.modules.get("wakefd._selector_loop"), "RUN_FOREVER", None)
     uvloop_loop = _uvloop_class()
-    forever = (_RUN_FOREVER, ours, getattr(uvloop_loop, "run_forever", None))
+    proactor = getattr(asyncio, "ProactorEventLoop", None)
+    overridden = [getattr(each, "run_forever", None) for each in (uvloop_loop, proactor)]
+    forever = (_RUN_FOREVER, ours, *overridden)
     until_complete = (_RUN_UNTIL_COMPLETE, getattr(uvloop_loop, "run_until_complete", None))
     mine = type(loop)
     if mine.run_forever in forever and mine.run_until_complete in until_complete:

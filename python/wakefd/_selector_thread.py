@@ -45,9 +45,10 @@ def _forget(number: int) -> None:
 class Keeper:
     """What a never-due `call_later` handle owns on behalf of the loop: with it goes the hub."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, flat: object) -> None:
         self.hub = Hub()
         self._loop = ref(loop)
+        self._flat = flat  # as that of a Reader
         self._watched: int | None = None
         self._reported = False
         self.watch()
@@ -58,6 +59,11 @@ class Keeper:
         loop = self._loop()
         if loop is not None:
             Context().run(loop.call_later, _NEVER, self)
+
+    def nests(self) -> bool:
+        """Whether a loop may run inside the loop."""
+        loop = self._loop()
+        return loop is None or type(loop).run_until_complete is not self._flat
 
     def post(self) -> bool:
         """The hub is readable. In the selector thread, which watches it no more.
@@ -108,7 +114,8 @@ def _dispatch(owned: "ReferenceType[Keeper]") -> None:
     keeper = owned()
     if keeper is not None:
         try:
-            keeper.hub.dispatch(drained=keeper.watch if not keeper.hub.inherited else None)
+            watch = keeper.watch if not keeper.hub.inherited else None
+            keeper.hub.dispatch(drained=watch, nests=keeper.nests())
         finally:
             del keeper  # a KeyboardInterrupt's traceback must not keep it: the loop alone does
 

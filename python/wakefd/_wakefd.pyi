@@ -152,14 +152,15 @@ class Hub:
         """
         The loop is gone. Harmless if it is closed.
         """
-    def dispatch(self, /, rewatch: Any | None = None, drained: Any | None = None) -> None:
+    def dispatch(self, /, rewatch: Any | None = None, drained: Any | None = None, nests: bool = False) -> None:
         """
         Call those who are to be released. To be called when the descriptor is readable, and harmless otherwise.
 
         If the descriptor was dead and has been replaced, `rewatch(old_number)` is called first: watch the new fileno() then
         instead of the old, which is open until `rewatch` returns. Then `drained()` is called, for those who stop to watch a
-        descriptor that is readable: watch it again now, as whoever is called next may run the loop inside the loop. All are
-        called; if some raised, the first exception is raised then (a loop's adapter knows a better place).
+        descriptor that is readable: watch it again now, as whoever is called next may run the loop inside the loop. `nests`:
+        that may be so, and the descriptor is readable meanwhile if others are to be called, which the dispatch in there does.
+        All are called; if some raised, the first exception is raised then (a loop's adapter knows a better place).
         """
     def fileno(self, /) -> int:
         """

@@ -97,7 +97,7 @@ class EventNotifier(QObject):
         return socket
 
     def _dispatch(self) -> None:
-        self._hub.dispatch(self._rewatch)
+        self._hub.dispatch(self._rewatch, nests=True)
 
     def _rewatch(self, _: int) -> None:
         self._unwatch()

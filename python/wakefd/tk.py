@@ -104,7 +104,7 @@ class _Loop:
         self._tcl.createfilehandler(self._watched, tk.READABLE, self._dispatch)
 
     def _dispatch(self, _file: object, _mask: int) -> None:
-        self.hub.dispatch(self._rewatch)
+        self.hub.dispatch(self._rewatch, nests=True)
 
     def _rewatch(self, dead: int) -> None:
         self._tcl.deletefilehandler(dead)

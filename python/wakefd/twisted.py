@@ -130,7 +130,7 @@ class _Reader:
 
     def doRead(self) -> None:  # noqa: N802 - Twisted's name
         try:
-            self._hub.dispatch(self._rewatch)
+            self._hub.dispatch(self._rewatch, nests=True)
             self._remove_if_idle()  # who was released may have come back by now
         except Exception:
             # Raised from here, it would cost us our place among the readers.

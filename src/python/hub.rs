@@ -7,6 +7,7 @@ use crate::{
 };
 use pyo3::{PyTraverseError, PyVisit, exceptions::PyRuntimeError, intern, prelude::*};
 use slotmap::{Key as _, KeyData};
+use std::collections::VecDeque;
 
 /// The number that a selector wants.
 pub(super) fn number(descriptor: &Descriptor) -> i64 {
@@ -25,6 +26,9 @@ pub(super) fn number(descriptor: &Descriptor) -> i64 {
 #[pyclass(module = "wakefd._wakefd", weakref)]
 pub(crate) struct Hub {
     table: waiters::Hub<Py<PyAny>>,
+    /// Those who were released and are not called yet. Not the dispatch's: whoever is called may run the loop inside the loop,
+    /// and the dispatch there goes on with them.
+    released: VecDeque<(Py<PyAny>, Outcome)>,
 }
 
 #[pymethods]
@@ -34,6 +38,7 @@ impl Hub {
     fn new() -> PyResult<Self> {
         Ok(Self {
             table: waiters::Hub::new(false).map_err(os_error)?,
+            released: VecDeque::new(),
         })
     }
 
@@ -84,16 +89,18 @@ impl Hub {
     ///
     /// If the descriptor was dead and has been replaced, `rewatch(old_number)` is called first: watch the new fileno() then
     /// instead of the old, which is open until `rewatch` returns. Then `drained()` is called, for those who stop to watch a
-    /// descriptor that is readable: watch it again now, as whoever is called next may run the loop inside the loop. All are
-    /// called; if some raised, the first exception is raised then (a loop's adapter knows a better place).
-    #[pyo3(signature = (rewatch=None, drained=None))]
+    /// descriptor that is readable: watch it again now, as whoever is called next may run the loop inside the loop. `nests`:
+    /// that may be so, and the descriptor is readable meanwhile if others are to be called, which the dispatch in there does.
+    /// All are called; if some raised, the first exception is raised then (a loop's adapter knows a better place).
+    #[pyo3(signature = (rewatch=None, drained=None, nests=false))]
     #[allow(clippy::needless_pass_by_value)] // PyO3's signature
     fn dispatch(
         slf: &Bound<'_, Self>,
         rewatch: Option<Bound<'_, PyAny>>,
         drained: Option<Bound<'_, PyAny>>,
+        nests: bool,
     ) -> PyResult<()> {
-        let errors = dispatch(slf, |replaced| {
+        let errors = dispatch(slf, nests, |replaced| {
             if let (Some(old), Some(rewatch)) = (replaced, rewatch) {
                 rewatch.call1((old,))?;
             }
@@ -116,7 +123,8 @@ impl Hub {
 
     #[allow(clippy::needless_pass_by_value)] // PyO3's signature
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.table.iter().try_for_each(|who| visit.call(who))
+        let released = self.released.iter().map(|(who, _)| who);
+        self.table.iter().chain(released).try_for_each(|who| visit.call(who))
     }
 
     fn __clear__(slf: &Bound<'_, Self>) {
@@ -135,16 +143,19 @@ fn unusable(table: &waiters::Hub<Py<PyAny>>) -> PyErr {
 
 /// Nobody is called while the table is borrowed: what is called may wait, cancel and close.
 /// `drained` gets the descriptor's number if it was replaced.
-fn dispatch(hub: &Bound<'_, Hub>, drained: impl FnOnce(Option<i64>) -> PyResult<()>) -> Vec<PyErr> {
+fn dispatch(hub: &Bound<'_, Hub>, nests: bool, drained: impl FnOnce(Option<i64>) -> PyResult<()>) -> Vec<PyErr> {
     turn::began(); // the loop has looked at its descriptors
     let py = hub.py();
-    let mut released = Vec::new();
     // A replaced descriptor stays open meanwhile: its number is not given to another one while the loop still watches it.
-    let replaced = hub.borrow_mut().table.dispatch(&mut released);
+    let replaced = {
+        let mut hub = hub.borrow_mut();
+        let Hub { table, released } = &mut *hub;
+        table.dispatch(released)
+    };
     let mut errors = Vec::new();
     errors.extend(drained(replaced.as_ref().map(number)).err());
     drop(replaced);
-    for (who, outcome) in released {
+    while let Some((who, outcome)) = next(hub, nests) {
         let result = match who.bind(py).cast::<Waiter>() {
             Ok(waiter) => Waiter::resume(waiter, outcome),
             Err(_) => who.call1(py, (outcome == Outcome::Rose,)).map(drop),
@@ -152,6 +163,18 @@ fn dispatch(hub: &Bound<'_, Hub>, drained: impl FnOnce(Option<i64>) -> PyResult<
         errors.extend(result.err());
     }
     errors
+}
+
+/// The next one to be called. If others are left, the descriptor is readable: a loop inside the loop dispatches them.
+fn next(hub: &Bound<'_, Hub>, nests: bool) -> Option<(Py<PyAny>, Outcome)> {
+    let mut hub = hub.borrow_mut();
+    let next = hub.released.pop_front();
+    if hub.released.is_empty() {
+        hub.released = VecDeque::new(); // a burst does not keep its memory
+    } else if nests {
+        hub.table.call_again();
+    }
+    next
 }
 
 /// What an asyncio loop calls (`dispatch`) when its hub is readable.
@@ -195,10 +218,11 @@ impl Reader {
     fn dispatch(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let this = slf.get();
-        let errors = dispatch(this.hub.bind(py), |replaced| {
+        let flat = this.is_flat(py)?;
+        let errors = dispatch(this.hub.bind(py), !flat, |replaced| {
             if let Some(old) = replaced {
                 this.event_loop.call0(py)?.call_method1(py, "remove_reader", (old,))?;
-            } else if this.is_flat(py)? || this.hub.borrow(py).inherited() {
+            } else if flat || this.hub.borrow(py).inherited() {
                 return Ok(());
             }
             // A loop does not call what it is just calling: inside it (nest_asyncio) or at all (qasync).

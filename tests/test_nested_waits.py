@@ -1,0 +1,191 @@
+"""Who is released together with somebody who runs a loop inside the loop is called there.
+
+With nest_asyncio's nested loops; those of Tk, Qt and Twisted are in their files. (QtAsyncio and
+qasync bear a loop inside a callback, but not inside a task.)
+"""
+
+import asyncio
+
+import pytest
+
+from helpers import Thread, in_child, readable
+from test_portal_nested import KINDS, Nest
+from wakefd import IoEvent, Queue, _asyncio, any_notified
+
+
+@pytest.fixture(params=[name for name, kind in KINDS.items() if isinstance(kind, Nest)])
+def name(request):
+    return request.param
+
+
+async def come(condition):
+    while not condition():
+        await asyncio.sleep(0.001)
+
+
+def together(*events):
+    """All rise before the loop looks."""
+    Thread(lambda: [event.notify() for event in events]).finish()
+
+
+@in_child
+def test_two_that_are_released_together(name):
+    """The second one hung for ever."""
+    nested = KINDS[name].nested
+
+    async def released(*events):
+        seen = []
+
+        async def first():
+            await events[0].notified()
+            nested(lambda: "second" in seen)
+            seen.append("first")
+
+        async def second():
+            await any_notified(events[1], IoEvent())
+            seen.append("second")
+
+        tasks = [asyncio.ensure_future(first()), asyncio.ensure_future(second())]
+        await asyncio.sleep(0.001)
+        together(*events)
+        await asyncio.gather(*tasks)
+        assert seen == ["second", "first"]
+
+    async def main():
+        await released(*[IoEvent()] * 2)
+        await released(IoEvent(), IoEvent())
+
+    KINDS[name].run(main)
+
+
+@in_child
+def test_each_of_many_runs_a_loop(name):
+    nested, seen = KINDS[name].nested, []
+    events = [IoEvent() for _ in range(6)]
+
+    async def wait(depth):
+        await events[depth].notified()
+        if depth < 5:
+            nested(lambda: depth + 1 in seen)
+        seen.append(depth)
+
+    async def main():
+        tasks = [asyncio.ensure_future(wait(depth)) for depth in range(6)]
+        await asyncio.sleep(0.001)
+        together(*events)
+        await come(lambda: len(seen) == 6)
+        await asyncio.gather(*tasks)
+
+    KINDS[name].run(main)
+    assert seen == [5, 4, 3, 2, 1, 0]
+
+
+@in_child
+def test_the_order_and_who_comes_later(name):
+    """Those who were released before are called first, and nobody twice."""
+    nested, seen, event, later = KINDS[name].nested, [], IoEvent(), IoEvent()
+
+    async def wait(event, number):
+        await event.notified()
+        seen.append(number)
+
+    async def first():
+        await event.notified()
+        seen.append(0)
+        thread = Thread(later.notify)
+        nested(lambda: 6 in seen)
+        thread.finish()
+
+    async def main():
+        tasks = [asyncio.ensure_future(first())]
+        tasks += [asyncio.ensure_future(wait(event, n)) for n in range(1, 6)]
+        tasks += [asyncio.ensure_future(wait(later, 6))]
+        await asyncio.sleep(0.001)
+        together(event)
+        await asyncio.gather(*tasks)
+
+    KINDS[name].run(main)
+    assert seen == [0, 1, 2, 3, 4, 5, 6]
+
+
+@in_child
+def test_cancelled_in_the_nested_loop(name):
+    nested, seen, event = KINDS[name].nested, [], IoEvent()
+
+    async def first():
+        await event.notified()
+        tasks[1].cancel()
+        nested(tasks[1].done)
+        seen.append("first")
+
+    async def second():
+        try:
+            await event.notified()
+        finally:
+            seen.append("second")
+
+    tasks = []
+
+    async def main():
+        tasks.extend(map(asyncio.ensure_future, (first(), second())))
+        await asyncio.sleep(0.001)
+        together(event)
+        await asyncio.wait(tasks)
+        assert tasks[1].cancelled()
+
+    KINDS[name].run(main)
+    assert seen == ["second", "first"]
+
+
+@in_child
+def test_getters_and_putters(name):
+    """The same with the places of a queue."""
+    nested, seen, queue, full = KINDS[name].nested, [], Queue(), Queue(1)
+
+    async def get(number):
+        seen.append(await queue.async_get())
+        if number == 0:
+            nested(lambda: {"b", "c", "room"} <= {*seen})
+            seen.append("first")
+
+    async def put():
+        await full.async_put(2)
+        seen.append("room")
+
+    def work():
+        queue.put_many("abc")
+        full.get()
+
+    async def main():
+        full.put(1)
+        tasks = [asyncio.ensure_future(get(n)) for n in range(3)]
+        tasks.append(asyncio.ensure_future(put()))
+        await asyncio.sleep(0.001)
+        Thread(work).finish()
+        await asyncio.gather(*tasks)
+
+    KINDS[name].run(main)
+    assert seen == ["a", "b", "c", "room", "first"]
+
+
+@in_child
+def test_the_loop_does_not_come_back_for_ever(name):
+    nested, event, turns = KINDS[name].nested, IoEvent(), []
+
+    async def wait(number):
+        await event.notified()
+        if number == 0:
+            nested(lambda: len(turns) == 3)
+        turns.append(number)
+
+    async def main():
+        tasks = [asyncio.ensure_future(wait(n)) for n in range(4)]
+        await asyncio.sleep(0.001)
+        together(event)
+        await asyncio.gather(*tasks)
+        await asyncio.sleep(0.01)
+        hub = _asyncio.hub(asyncio.get_running_loop())
+        assert not readable(hub.fileno())
+
+    KINDS[name].run(main)
+    assert turns == [1, 2, 3, 0]
