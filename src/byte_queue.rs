@@ -154,8 +154,8 @@ impl ByteQueue {
     /// The next message; waits for one.
     ///
     /// # Errors
-    /// [`ShutDown`](ByteQueueError::ShutDown); or there is no descriptor to be had for this thread, or no memory, and then the
-    /// message stays ([`Io`](ByteQueueError::Io)).
+    /// [`ShutDown`](ByteQueueError::ShutDown); or there is no descriptor to be had for this thread (never on Linux, where it needs
+    /// none), or no memory, and then the message stays ([`Io`](ByteQueueError::Io)).
     pub fn get(&self) -> Result<Vec<u8>> {
         loop {
             match self.try_get() {

@@ -50,8 +50,8 @@ use std::{
 ///
 /// # Platforms
 /// Linux: eventfd, or a Unix stream pair where that is refused. Other Unixes: a Unix stream pair. Windows: a TCP pair on the
-/// loopback. A descriptor is made per blocked thread or loop (and kept in a pool), and one for an event whose
-/// [`descriptor`](Self::descriptor) is asked for.
+/// loopback. A descriptor is made per loop, one per thread that has blocked (not on Linux: there it sleeps on a futex), and
+/// one for an event whose [`descriptor`](Self::descriptor) is asked for.
 #[derive(Clone)]
 pub struct IoEvent {
     pub(crate) event: EventRef,
@@ -126,7 +126,7 @@ impl IoEvent {
     ///
     /// # Errors
     /// The event is, or is being, closed ([`ErrorKind::BrokenPipe`](io::ErrorKind::BrokenPipe)); or there is no descriptor to be
-    /// had for this thread.
+    /// had for this thread (never on Linux, where it needs none).
     ///
     /// # Examples
     /// ```

@@ -22,7 +22,8 @@
 //! 2. *A stale token is known.* A notifier that is late with its write leaves a readable descriptor behind a lowered flag;
 //!    OWED says so, and the next `clear` takes it. At quiescence: readable <=> OWED > 0.
 //! 3. *Nobody writes to a closed descriptor.* USERS is entered in the same exchange that promises the token, and EXPOSED
-//!    falls in an exchange too; whoever brings the word to "not EXPOSED, no USERS" closes the notifier, exactly once.
+//!    falls in an exchange too; whoever brings the word to "not EXPOSED, no USERS" closes the notifier, exactly once. Its
+//!    memory stays as long, so nobody wakes a thread by an address that was freed.
 //!
 //! A caller that is told "coalesced" has done no read-modify-write. What makes its plain stores visible to the one who
 //! clears is the pair of SeqCst fences: its own before its load of the word, `clear`'s after its exchange. Either the

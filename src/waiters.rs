@@ -95,7 +95,7 @@ impl<W> Hub<W> {
         self.epoch != fork::epoch()
     }
 
-    /// What to watch for reading; `dispatch` when it is readable.
+    /// What to watch for reading, or for its thread to sleep on; `dispatch` when it is readable.
     pub(crate) fn descriptor(&self) -> Option<Descriptor> {
         self.core.pipe.hold()
     }

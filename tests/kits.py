@@ -89,7 +89,7 @@ LACKS = {
         "loop": "threads run at the same time",
         "order": "the scheduler's",
         "reader": "there is no loop",
-        "shared": "each thread has its own descriptor",
+        "shared": "each thread has its own hub",
     },
     "select": _POLLER,
     "poll": _POLLER,

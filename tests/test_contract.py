@@ -1096,6 +1096,8 @@ def inodes():
 
 @needs("hub")
 async def test_a_hub_that_dies_is_replaced(kit, event, mortal):
+    if kit.name == "threads" and backend(thread=True) == "futex":
+        pytest.skip("a blocked thread has no descriptor here")
     others = inodes()
     task = kit.spawn(kit.notified, event)
     await kit.waiting(event, 1)

@@ -16,8 +16,8 @@ def wait_any(*events: _E, timeout: float | None = None) -> list[_E]:
     A queue counts as up while a get_nowait() would not raise queue.Empty. No item is taken.
     Returns those that were up at the call, or rose since (also if they were cleared meanwhile),
     once each, in the order given; an empty list only if the time is up. Nothing is cleared. It
-    takes one descriptor for this thread, however many events there are; each call costs a look at
-    every event.
+    takes no descriptor on Linux, and elsewhere one for this thread, however many events there are;
+    each call costs a look at every event.
 
     Callable from any thread that runs no event loop. Lets other threads run meanwhile; Ctrl-C
     works. None and infinity wait for ever, a negative timeout is 0.
@@ -26,7 +26,8 @@ def wait_any(*events: _E, timeout: float | None = None) -> list[_E]:
         ValueError: no event was given, or the timeout is not a number.
         OverflowError: the timeout is too large.
         ClosedResourceError: one of them is closed, or is closed before any of them rises.
-        OSError: there is no descriptor to be had for this thread.
+        OSError: there is no descriptor to be had for this thread (never on Linux, where it needs
+            none).
     """
     timeout = _wakefd.seconds(timeout, "wait_any()")
     watch = _Watch(events, "wait_any()")

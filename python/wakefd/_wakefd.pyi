@@ -318,7 +318,8 @@ class IoEvent:
         stop the loop; `await event.notified()` there.
 
         Raise ClosedResourceError if the event is closed, or is being closed meanwhile; ValueError if the timeout is not a
-        number; OverflowError if it is too large; OSError if there is no descriptor to be had for this thread.
+        number; OverflowError if it is too large; OSError if there is no descriptor to be had for this thread (never
+        on Linux, where it needs none).
         """
 
 @disjoint_base

@@ -78,7 +78,8 @@ impl IoEvent {
     /// stop the loop; `await event.notified()` there.
     ///
     /// Raise ClosedResourceError if the event is closed, or is being closed meanwhile; ValueError if the timeout is not a
-    /// number; OverflowError if it is too large; OSError if there is no descriptor to be had for this thread.
+    /// number; OverflowError if it is too large; OSError if there is no descriptor to be had for this thread (never
+    /// on Linux, where it needs none).
     #[pyo3(signature = (timeout=None))]
     fn wait(&self, py: Python<'_>, timeout: Option<Seconds<'_, '_>>) -> PyResult<bool> {
         wait(

@@ -1,11 +1,14 @@
 //! Threads that sleep until the first of several events. Asleep for ever is a deadlock.
 
-use super::{model, together};
+use super::{at_rest, model, together};
 use crate::{
     blocking::{Started, Wait, thread_ends},
     hub::{Event, EventRef},
+    notifier::for_a_thread,
+    self_pipe::SelfPipe,
     waiters::Outcome,
 };
+use loom::sync::atomic::AtomicUsize;
 use std::{sync::atomic::Ordering::Relaxed, time::Instant};
 
 fn begin(events: &[EventRef]) -> Result<Wait, Outcome> {
@@ -138,5 +141,67 @@ fn a_wait_in_the_middle_of_a_wait() {
             nobody_waits(&outer);
             thread_ends();
         });
+    });
+}
+
+/// The word alone: a token comes before the thread looks, while it falls asleep, or when it sleeps.
+#[test]
+fn a_token_comes_while_a_thread_falls_asleep() {
+    model(4, || {
+        let (pipe, data) = (SelfPipe::new(), AtomicUsize::new(0));
+        pipe.expose(for_a_thread().unwrap()).unwrap();
+        let word = pipe.hold().unwrap();
+        together!(
+            || {
+                data.store(1, Relaxed);
+                pipe.notify();
+            },
+            || {
+                while !pipe.clear_readable().unwrap() {
+                    word.notifier().wait(None).unwrap();
+                }
+                assert_eq!(data.load(Relaxed), 1, "woken, but what led to it is not to be seen");
+            }
+        );
+        at_rest(&pipe, &word);
+    });
+}
+
+/// Two tokens, each of which may be late, and a thread that takes what is there.
+#[test]
+fn two_tokens_on_a_threads_word() {
+    model(2, || {
+        let pipe = SelfPipe::new();
+        pipe.expose(for_a_thread().unwrap()).unwrap();
+        let word = pipe.hold().unwrap();
+        let notify = || {
+            pipe.notify();
+        };
+        together!(notify, notify, || {
+            word.notifier().wait(None).unwrap();
+            pipe.clear_readable().unwrap();
+            pipe.clear_readable().unwrap();
+        });
+        at_rest(&pipe, &word);
+    });
+}
+
+/// The thread ends with a wake-up on its way: the word is there until that has come.
+#[test]
+fn a_thread_ends_while_it_is_woken() {
+    model(2, || {
+        let pipe = SelfPipe::new();
+        pipe.expose(for_a_thread().unwrap()).unwrap();
+        let word = pipe.hold().unwrap();
+        let log = word.notifier().log();
+        let notify = || {
+            pipe.notify();
+        };
+        together!(notify, notify, || {
+            word.notifier().wait(None).unwrap();
+            drop(word);
+            pipe.retire();
+        });
+        assert_eq!(log.closes.load(Relaxed), 1, "LEAK: never closed");
     });
 }
