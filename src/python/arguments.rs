@@ -8,7 +8,7 @@ use pyo3::{
     exceptions::{PyOverflowError, PyRuntimeError, PyTypeError, PyValueError},
     ffi,
     prelude::*,
-    types::{PyDict, PyIterator, PyTuple, PyType},
+    types::{PyDict, PyIterator, PyString, PyTuple, PyType},
 };
 use std::{
     array,
@@ -131,7 +131,7 @@ pub(super) fn parameters<'py, const N: usize>(
     }
     let mut found = array::from_fn(|at| (at < given).then(|| args.get_item(at)).and_then(Result::ok));
     for (name, value) in keywords.into_iter().flatten() {
-        let name: String = name.extract()?;
+        let name = name.cast::<PyString>()?.to_cow()?;
         match names.iter().position(|known| *known == name) {
             None => {
                 return Err(PyTypeError::new_err(format!(

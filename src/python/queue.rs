@@ -15,7 +15,7 @@ use pyo3::{
     exceptions::{PyMemoryError, PyTypeError, PyValueError},
     intern,
     prelude::*,
-    types::{PyDict, PyTuple, PyType},
+    types::{PyDict, PyInt, PyTuple, PyType},
 };
 use std::{collections::VecDeque, mem, time::Instant};
 
@@ -444,6 +444,12 @@ impl Queue {
 
     /// The constructor's `maxsize`.
     fn limit(&self, args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<i64> {
+        if let (1, None, Ok(maxsize)) = (args.len(), kwargs, args.get_borrowed_item(0)) {
+            // The common case: a plain int, and not a huge one.
+            if let (true, Ok(maxsize)) = (maxsize.is_exact_instance_of::<PyInt>(), maxsize.extract()) {
+                return Ok(maxsize);
+            }
+        }
         let function = match () {
             () if self.heap => "PriorityQueue()",
             () if self.look(Core::is_stack) => "LifoQueue()",
