@@ -1,5 +1,6 @@
 """Subclassing works as with queue.Queue and threading.Event."""
 
+import abc
 import asyncio
 import copy
 import gc
@@ -8,11 +9,13 @@ import pickle
 import pydoc
 import sys
 import weakref
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import pytest
 
 import wakefd
+from test_byte_queue import pusher
 
 QUEUES = [wakefd.Queue, wakefd.LifoQueue, wakefd.PriorityQueue]
 ALL = [*QUEUES, wakefd.IoEvent, wakefd.ByteQueue, wakefd.Portal, wakefd.NativeHandle]
@@ -444,6 +447,21 @@ def test_async_for_asks_an_overridden_async_get():
     assert asyncio.run(main()) == [0, 2, 4, 6, 8]
 
 
+def test_async_for_over_a_byte_queue_asks_an_overridden_async_get():
+    class Lines(wakefd.ByteQueue):
+        async def async_get(self):
+            return (await super().async_get()).decode()
+
+    async def main():
+        with Lines(4096, 64) as lines, pusher(lines) as push:
+            for message in [b"a", b"b", b"c"]:
+                push(message)
+            lines.shutdown()
+            return [line async for line in lines]
+
+    assert asyncio.run(main()) == ["a", "b", "c"]
+
+
 def test_async_for_asks_an_overridden_async_get_after_a_wait():
     class Doubled(wakefd.Queue):
         async def async_get(self):
@@ -476,3 +494,49 @@ def test_for_asks_an_overridden_get():
     queue.put_many(range(3))
     queue.shutdown()
     assert list(queue) == [0, 2, 4]
+
+
+def test_an_abstract_subclass_cannot_be_made(base):
+    class Abstract(base, abc.ABC):
+        def __init__(self, args):
+            super().__init__(*args)
+
+        @abc.abstractmethod
+        def work(self): ...
+
+        @abc.abstractmethod
+        def rest(self): ...
+
+    class Concrete(Abstract):
+        def work(self): ...
+
+        def rest(self): ...
+
+    with pytest.raises(TypeError, match=r"abstract class Abstract .*rest.*work"):
+        made(base, lambda *args: Abstract(args))
+    use(made(base, lambda *args: Concrete(args)))
+
+
+@pytest.mark.parametrize("base", [wakefd.Queue, wakefd.IoEvent])
+def test_subclasses_that_are_equal_are_waited_for_one_by_one(base):
+    @dataclass
+    class Named(base):  # equal to others of its name; no hash
+        name: str
+
+    class Same(base):
+        def __eq__(self, other):
+            return True
+
+        def __hash__(self):
+            return 1
+
+    def rise(one):
+        one.put(1) if base is wakefd.Queue else one.notify()
+
+    for first, second in [(Named("x"), Named("x")), (Same(), Same())]:
+        rise(second)
+        assert [one is second for one in wakefd.wait_any(first, second, second, timeout=5)] == [
+            True
+        ]
+        up = asyncio.run(wakefd.any_notified(first, second, second))
+        assert [one is second for one in up] == [True]

@@ -80,7 +80,7 @@ class _Watch(Generic[_E]):
                     f"{function} waits for IoEvents, Queues and ByteQueues, each an argument of its"
                     f" own, not {type(one).__name__!r}"
                 )
-        self._given = list(dict.fromkeys(given))
+        self._given = list({id(one): one for one in given}.values())  # a subclass may be equal
         self.events = [
             one if isinstance(one, _wakefd.IoEvent) else one._readable() for one in self._given
         ]
