@@ -6,7 +6,7 @@ import pytest
 
 from helpers import new_turn
 from test_byte_queue import pusher
-from wakefd import ByteQueue, Queue, QueueShutDown
+from wakefd import ByteQueue, Queue, QueueShutDown, _asyncio
 
 
 class Side:
@@ -113,6 +113,53 @@ async def test_two_tasks_that_await_one_awaitable_get_one_item_and_one_error(aio
     assert await asyncio.wait_for(first, 20) == b"one"
     side.put(b"two")
     assert await side.q.async_get() == b"two"
+
+
+def test_two_tasks_on_trio_that_await_one_awaitable(side):
+    """The second one got an error of trio's, and the first one hung."""
+    trio = pytest.importorskip("trio")
+    got = []
+
+    async def main():
+        awaitable = aiter(side.q).__anext__()
+
+        async def take():
+            got.append(await awaitable)
+
+        with trio.fail_after(20):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(take)
+                while waiting(side.q) != 1:
+                    await trio.sleep(0.001)
+                with pytest.raises(RuntimeError, match="another task awaits this item"):
+                    await awaitable
+                assert waiting(side.q) == 1
+                side.put(b"one")
+            side.put(b"two")
+            assert await anext_of(aiter(side.q).__anext__()) == b"two"
+            default = anext_of(aiter(side.q).__anext__())
+            async with trio.open_nursery() as nursery:
+
+                async def put():
+                    while waiting(side.q) != 1:
+                        await trio.sleep(0.001)
+                    side.put(b"three")
+
+                nursery.start_soon(put)
+                assert await default == b"three"
+
+    trio.run(main)
+    assert got == [b"one"]
+
+
+@pytest.mark.parametrize("future", ["_PyFuture", "Future"])
+async def test_two_tasks_where_the_first_one_waits_for_a_future(aio, side, future, monkeypatch):
+    """On a loop of a kind that we do not know, the wait is one for the loop's future."""
+    loop = asyncio.get_running_loop()
+    make = getattr(asyncio.futures, future)
+    monkeypatch.setattr(loop, "create_future", lambda: make(loop=loop), raising=False)
+    monkeypatch.setattr(_asyncio._state(loop), "direct", False)
+    await test_two_tasks_that_await_one_awaitable_get_one_item_and_one_error(aio, side)
 
 
 async def test_a_wait_is_stepped_as_a_coroutine_is(aio, side):

@@ -18,7 +18,7 @@ import pytest
 
 import kits
 from helpers import PATIENCE, Thread, fds, forked, in_child, stress, until
-from wakefd import ClosedResourceError, LoopClosedError, Portal, _wakefd
+from wakefd import ClosedResourceError, IoEvent, LoopClosedError, Portal, _wakefd
 
 EVERYWHERE = pytest.mark.needs("await")
 
@@ -171,6 +171,52 @@ async def test_an_exception_is_not_part_of_a_cycle(kit, no_gc):
         error = await ended(kit, Thread(work, function))
         await come(kit, lambda: not portal._runner.running)
         assert error() is None, function
+
+
+@EVERYWHERE
+@pytest.mark.parametrize(
+    "how", ["call_soon", "call", "task", "fails", "cancelled", "cancelled_at_once", "start_task"]
+)
+async def test_the_arguments_of_an_ended_call_are_not_kept(kit, no_gc, how):
+    """Whoever kept the future of a task kept its arguments, and its context."""
+
+    class Argument:
+        pass
+
+    class Function:
+        def __call__(self, *_, task_status=None):
+            if how in ("call_soon", "call"):
+                return None
+            if task_status is not None:
+                task_status.started()
+            return task()
+
+    async def task():
+        if how.startswith("cancelled"):
+            await IoEvent().notified()  # asyncio keeps the context of a timer that is cancelled
+        await kit.sleep(0)
+        if how == "fails":
+            raise ZeroDivisionError
+
+    def work():
+        argument, function = Argument(), Function()
+        kept = [weakref.ref(argument), weakref.ref(function)]
+        number.set(argument)
+        if how == "start_task":
+            future, _ = portal.start_task(function, argument)
+        else:
+            method = portal.call_soon if how == "call_soon" else portal.submit
+            future = method(function, argument)
+        if how == "cancelled_at_once":
+            future.cancel()
+        return kept, future
+
+    portal = Portal()
+    kept, future = await ended(kit, Thread(lambda: contextvars.Context().run(work)))
+    if how == "cancelled":
+        future.cancel()
+    await come(kit, lambda: not any(it() for it in kept), "the arguments to go")
+    assert future is None or future.done()
 
 
 async def test_bad_input_is_refused_at_once(kit):

@@ -23,6 +23,13 @@ _repr.maxother = 200
 _log = logging.getLogger("wakefd")
 
 
+_EMPTY = Context()
+
+
+def _nothing() -> None:
+    """Stand for the function of a call that has ended."""
+
+
 class Call(Generic[_T]):
     """A submitted call: from the inbox to the end of its future."""
 
@@ -35,7 +42,7 @@ class Call(Generic[_T]):
             raise TypeError(f"a portal calls functions: {function!r} is not callable")
         self.inbox, self.function, self.args = inbox, function, args
         self.future: Future[_T] | None = Future()  # None: it has ended
-        self.context: Context = copy_context()
+        self.context = copy_context()
         # Of the task, once there is one.
         self.cancel: Callable[[], object] | None = None
         self.begun = False
@@ -72,8 +79,10 @@ class Call(Generic[_T]):
             self.inbox.push_again(self)
 
     def _end(self) -> "Future[_T] | None":
-        # From here on we do not have it, and it may have us: `relay`.
+        # From here on we do not have it, and it may have us: `relay`. Whoever keeps the future does
+        # not keep what the call was made with.
         future, self.future, self.cancel = self.future, None, None
+        self.function, self.args, self.context = _nothing, (), _EMPTY
         told = future is None or not future.set_running_or_notify_cancel()
         return None if told else future
 

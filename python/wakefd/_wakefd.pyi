@@ -6,7 +6,7 @@ from _typeshed import SupportsGetItem
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
 from typing_extensions import disjoint_base
 
-__all__ = ["VERSION", "ByteQueue", "Hub", "Inbox", "IoEvent", "Items", "NativeHandle", "Place", "Portal", "Queue", "Reader", "Ready", "Receiver", "Turn", "Waiter", "backend", "c_api", "exceptions", "install_fast_methods", "items", "seconds", "wait_for_one"]
+__all__ = ["VERSION", "ByteQueue", "Hub", "Inbox", "IoEvent", "Items", "NativeHandle", "Place", "Portal", "Queue", "Reader", "Ready", "Receiver", "Turn", "Waiter", "assume_free_threaded", "backend", "c_api", "exceptions", "install_fast_methods", "items", "seconds", "wait_for_one"]
 
 VERSION: Final[str]
 """
@@ -787,6 +787,11 @@ class Waiter:
     def done(self, /) -> bool: ...
     def get_loop(self, /) -> Any: ...
     def result(self, /) -> None: ...
+
+def assume_free_threaded(assume: bool) -> None:
+    """
+    For tests: do as where there may be no GIL; False: as it was found at the import.
+    """
 
 def backend(thread: bool = False) -> str:
     """

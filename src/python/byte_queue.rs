@@ -4,7 +4,7 @@ use super::{
     arguments::{Count, Seconds, initialised_before, integer, made_by_new, most, parameters, required, seconds, truth},
     event::{self, IoEvent},
     queue::deadline,
-    steps::{empty, new_list, report, shut},
+    steps::{empty, fill, new_list, no_memory, report, shut},
     turn,
 };
 use crate::{
@@ -351,13 +351,8 @@ impl ByteQueue {
 
     #[inline]
     pub(super) fn get_step<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        let Some(message) = self.step(py, take_one)? else {
-            return Ok(None);
-        };
-        // SAFETY: a new bytes object, or null with an exception set.
-        let message = unsafe { Bound::from_owned_ptr_or_err(py, message) }?;
-        // SAFETY: that it is.
-        Ok(Some(unsafe { message.cast_into_unchecked() }))
+        let message = self.step(py, |take| take_one(py, take))?.transpose()?;
+        Ok(message.map(|message| message.into_bound(py)))
     }
 
     fn get_many_step<'py>(&self, py: Python<'py>, most: usize) -> PyResult<Option<Bound<'py, PyAny>>> {
@@ -367,24 +362,27 @@ impl ByteQueue {
         // The list is made first: that may run the garbage collector, and so Python code.
         let count = self.made()?.inner.len().min(most);
         let list = new_list(py, count)?;
-        let mut filled: usize = 0;
+        let mut messages = Vec::new();
+        messages.try_reserve_exact(count).map_err(|_| no_memory(py))?;
         let mut failed = None;
         let taken = self.step(py, |take| {
-            while filled < count {
-                let Some(message) = take_one(take) else { break };
-                if message.is_null() {
-                    failed = Some(PyErr::fetch(py));
-                    break;
+            while messages.len() < count {
+                match take_one(py, take) {
+                    Some(Ok(message)) => messages.push(message),
+                    Some(Err(error)) => {
+                        failed = Some(error);
+                        break;
+                    }
+                    None => break,
                 }
-                // SAFETY: it is ours alone, `filled` is less than its length, and it takes the reference over.
-                unsafe { ffi::PyList_SetItem(list.as_ptr(), size(filled), message) };
-                filled += 1;
             }
-            (filled > 0 || failed.is_some() || (count == 0 && take.next().is_some())).then_some(())
+            (!messages.is_empty() || failed.is_some() || (count == 0 && take.next().is_some())).then_some(())
         })?;
+        let filled = messages.len();
         if let Some(error) = failed.filter(|_| filled == 0) {
             return Err(error);
         }
+        fill(&list, messages);
         if taken.is_none() {
             return Ok(None);
         }
@@ -434,20 +432,22 @@ fn size(size: usize) -> ffi::Py_ssize_t {
     size as ffi::Py_ssize_t
 }
 
-/// A new bytes object, or null with an exception set and the message still there.
+/// A new bytes object, or an error, and the message is still there.
 #[inline]
-fn take_one(take: &mut Take<'_>) -> Option<*mut ffi::PyObject> {
+fn take_one(py: Python<'_>, take: &mut Take<'_>) -> Option<PyResult<Py<PyBytes>>> {
     let message = take.next()?;
-    // SAFETY: attached, as only Python calls us. A new object (or the empty one) with so much room; its allocation runs nothing
-    // of Python's.
-    unsafe {
+    // SAFETY: a new object (or the empty one) with so much room, or null and an exception; its allocation runs nothing of
+    // Python's.
+    let bytes = unsafe {
         let bytes = ffi::PyBytes_FromStringAndSize(ptr::null(), size(message.length));
-        if !bytes.is_null() {
-            take.copy(message, ffi::PyBytes_AsString(bytes).cast());
-            take.consume(message);
+        if bytes.is_null() {
+            return Some(Err(PyErr::fetch(py)));
         }
-        Some(bytes)
-    }
+        take.copy(message, ffi::PyBytes_AsString(bytes).cast());
+        Bound::from_owned_ptr(py, bytes).cast_into_unchecked()
+    };
+    take.consume(message);
+    Some(Ok(bytes.unbind()))
 }
 
 /// A buffer to write to.

@@ -1,5 +1,6 @@
 //! What one thread at a time may touch.
 
+use pyo3::pyfunction;
 use std::{
     cell::UnsafeCell,
     sync::atomic::{
@@ -10,11 +11,20 @@ use std::{
 
 /// This Python has no GIL, or may run without. Until somebody knows: yes.
 static FREE_THREADED: AtomicBool = AtomicBool::new(true);
+/// The same, as it was found at the import.
+static FOUND: AtomicBool = AtomicBool::new(true);
 
 /// To be called at the import, as long as no other thread is at it: with the GIL, the exchange in `take` would cost as much
 /// as all else that `put` does.
 pub(super) fn free_threaded(yes: bool) {
+    FOUND.store(yes, Relaxed);
     FREE_THREADED.store(yes, Relaxed);
+}
+
+/// For tests: do as where there may be no GIL; False: as it was found at the import.
+#[pyfunction]
+pub(super) fn assume_free_threaded(assume: bool) {
+    FREE_THREADED.store(assume || FOUND.load(Relaxed), Relaxed);
 }
 
 /// May another thread be attached to Python at the same time as this one?

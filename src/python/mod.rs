@@ -105,6 +105,7 @@ mod _wakefd {
         byte_queue::ByteQueue,
         event::{IoEvent, seconds, wait_for_one},
         exceptions,
+        exclusive::assume_free_threaded,
         fast::{install_fast_methods, items},
         hub::{Hub, Reader},
         native::{NativeHandle, c_api},

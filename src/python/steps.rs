@@ -5,6 +5,7 @@
 
 use super::{
     event::{self, IoEvent},
+    exclusive,
     heap::Plan,
     queue::{Empty, Queue, QueueFull, QueueShutDown},
 };
@@ -317,25 +318,36 @@ impl Queue {
             return self.get_sorted(py, spot, most);
         }
         loop {
-            // The list is made first: nothing can fail once items are out. Making it may let others take some.
+            // The list and the room for the items are made first: nothing can fail once items are out. Making them may let others
+            // take some.
             let count = self.look(|queue| queue.items().len()).min(most);
             let list = new_list(py, count)?;
+            let mut items = Vec::new();
+            let with_gil = !exclusive::is_free_threaded();
+            if !with_gil {
+                items.try_reserve_exact(count).map_err(|_| no_memory(py))?;
+            }
             let step = self.step(py, Side::Get, spot.as_deref_mut(), |queue| {
                 match queue.items().len() {
                     0 => return Err(queue.nothing()),
                     len if count == 0 || len < count => return Err(Refusal::Changed),
                     _ => {}
                 }
-                let mut filled = 0;
-                queue.get_many(count, |item| {
-                    // SAFETY: it is ours alone, `filled` is less than its length, and it takes the reference over.
-                    unsafe { ffi::PyList_SetItem(list.as_ptr(), filled, item.into_ptr()) };
-                    filled += 1;
-                });
+                if with_gil {
+                    // At once: a quarter faster.
+                    let mut at = 0;
+                    queue.get_many(count, |item| {
+                        set(&list, at, item);
+                        at += 1;
+                    });
+                } else {
+                    queue.get_many(count, |item| items.push(item));
+                }
                 Ok(((), None))
             })?;
             match step {
                 Step::Done(()) => {
+                    fill(&list, items);
                     self.wake_many(py, Side::Put, count);
                     return Ok(Some(list.into_any()));
                 }
@@ -475,12 +487,15 @@ impl Queue {
                 core.notify()
             };
             if let Err(error) = notified {
-                self.state.with(|state| {
-                    if state.refused.try_reserve(1).is_ok() {
-                        state.refused.push(event);
-                    }
+                let without_memory = self.state.with(|state| {
                     state.error = Some(error);
+                    if state.refused.try_reserve(1).is_err() {
+                        return Some(event);
+                    }
+                    state.refused.push(event);
+                    None
                 });
+                drop(without_memory);
                 self.report(py);
             }
             if deaf {
@@ -613,6 +628,20 @@ pub(super) fn new_list(py: Python<'_>, count: usize) -> PyResult<Bound<'_, PyLis
     // SAFETY: a new list, or an exception. Nobody sees it before its items are set.
     let list = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyList_New(count)) }?;
     Ok(list.cast_into::<PyList>()?)
+}
+
+/// Puts them at the beginning of a new list, which has room for them.
+pub(super) fn fill<T>(list: &Bound<'_, PyList>, items: Vec<Py<T>>) {
+    for (at, item) in (0..).zip(items) {
+        set(list, at, item);
+    }
+}
+
+/// The item at `at` of a new list. Not under `Exclusive` where there may be no GIL: CPython locks the list then, and whoever
+/// waits for a lock lets others run.
+fn set<T>(list: &Bound<'_, PyList>, at: isize, item: Py<T>) {
+    // SAFETY: if `at` is not less than the length it is an error, else nothing was there; it takes the reference over.
+    unsafe { ffi::PyList_SetItem(list.as_ptr(), at, item.into_ptr()) };
 }
 
 pub(super) fn shut(py: Python<'_>, side: Side) -> PyErr {

@@ -300,8 +300,13 @@ impl Ready {
 impl Ready {
     #[inline]
     fn begin(&self, items: Borrowed<'_, '_, Items>) {
-        let items = items.to_owned().unbind();
-        self.stage.with(|stage| *stage = Stage::Fresh(items));
+        self.goes_on(Stage::Fresh(items.to_owned().unbind()));
+    }
+
+    /// What the stage was may run Python code when it goes: not under `Exclusive`.
+    #[inline]
+    fn goes_on(&self, stage: Stage) {
+        drop(self.stage.with(|it| mem::replace(it, stage)));
     }
 
     /// An item that is there, if the loop bears it and this turn's time is not used up.
@@ -318,14 +323,14 @@ impl Ready {
         };
         match (&item, stage) {
             (Ok(Some(_)) | Err(_), Stage::Fresh(items)) => drop(items.into_bound(py)),
-            (_, stage) => this.stage.with(|it| *it = stage),
+            (_, stage) => this.goes_on(stage),
         }
         item
     }
 
     pub(super) fn step(slf: Borrowed<'_, '_, Self>, value: Borrowed<'_, '_, PyAny>) -> PyResult<Sent> {
         let (this, py) = (slf.get(), slf.py());
-        this.check_that_nobody_sleeps(py)?;
+        this.check_that_nobody_sleeps(value)?;
         let coroutine = this.coroutine(py)?;
         let mut result = ptr::null_mut();
         // SAFETY: objects, and this thread is attached. The result is null, or ours.
@@ -355,17 +360,18 @@ impl Ready {
     }
 
     fn waits(&self, coroutine: Py<PyAny>, yielded: Py<PyAny>) {
-        self.stage.with(|stage| *stage = Stage::Waiting(coroutine, yielded));
+        self.goes_on(Stage::Waiting(coroutine, yielded));
     }
 
     /// A second task would take the coroutine from the one that sleeps in it, and asyncio would never tell it of the error.
-    fn check_that_nobody_sleeps(&self, py: Python<'_>) -> PyResult<()> {
+    fn check_that_nobody_sleeps(&self, value: Borrowed<'_, '_, PyAny>) -> PyResult<()> {
+        let py = value.py();
         let yielded = self.stage.with(|stage| match stage {
             Stage::Waiting(_, yielded) => Some(yielded.clone_ref(py)),
             Stage::Fresh(_) | Stage::Spent => None,
         });
         match yielded {
-            Some(yielded) if is_pending(yielded.bind(py))? => Err(PyRuntimeError::new_err(
+            Some(yielded) if is_pending(yielded.bind(py), value)? => Err(PyRuntimeError::new_err(
                 "another task awaits this item already: each __anext__() is for one await",
             )),
             _ => Ok(()),
@@ -373,8 +379,9 @@ impl Ready {
     }
 }
 
-/// Is it a future of asyncio's, or a waiter, that is not done? Nobody may step what waits for it before it is.
-fn is_pending(yielded: &Bound<'_, PyAny>) -> PyResult<bool> {
+/// Is it a future of asyncio's, or a waiter, that is not done? Nobody may step what waits for it before it is. Of what trio
+/// waits for nobody can tell, but trio resumes a task with an outcome, and only who begins to await sends `None`.
+fn is_pending(yielded: &Bound<'_, PyAny>, value: Borrowed<'_, '_, PyAny>) -> PyResult<bool> {
     let py = yielded.py();
     if yielded.is_none() {
         return Ok(false);
@@ -386,6 +393,11 @@ fn is_pending(yielded: &Bound<'_, PyAny>) -> PyResult<bool> {
         Some(blocking) if !blocking.is_none() => {
             let done = yielded.call_method0(intern!(py, "done"))?;
             Ok(!done.is_truthy()?)
+        }
+        _ if value.is_none() => {
+            let module = yielded.getattr_opt(intern!(py, "__module__"))?;
+            let module = module.and_then(|module| module.extract::<String>().ok());
+            Ok(module.is_some_and(|module| module.starts_with("trio.")))
         }
         _ => Ok(false),
     }
