@@ -61,15 +61,6 @@ pub(crate) enum Side {
     Put,
 }
 
-impl Side {
-    pub(crate) fn other(self) -> Self {
-        match self {
-            Self::Get => Self::Put,
-            Self::Put => Self::Get,
-        }
-    }
-}
-
 /// The number of a place in line: who comes later has a greater one.
 pub(crate) type Number = u64;
 

@@ -944,8 +944,9 @@ def test_a_getter_whose_loop_was_closed_keeps_nobody_waiting(q):
     loop.run_until_complete(asyncio.sleep(0))
     assert counts(q) == (1, 0)
     loop.close()
+    assert counts(q) == (0, 0)
     thread = Thread(q.get)
-    until(lambda: counts(q) == (2, 0))
+    until(lambda: counts(q) == (1, 0))
     q.put("it")
     assert thread.finish() == "it"
     task._log_destroy_pending = False

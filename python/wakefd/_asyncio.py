@@ -9,7 +9,7 @@ from weakref import ReferenceType, ref
 from wakefd import _wakefd
 from wakefd._errors import ClosedResourceError
 from wakefd._selector_thread import Keeper
-from wakefd._wakefd import Hub, Reader, Turn, Waiter
+from wakefd._wakefd import Hub, Place, Reader, Turn, Waiter
 
 
 class _Loop:
@@ -45,10 +45,14 @@ def _uvloop_class() -> type | None:
     return getattr(sys.modules.get("uvloop"), "Loop", None)
 
 
-def begin(event: _wakefd.IoEvent, loop: asyncio.AbstractEventLoop) -> Awaitable[None] | None:
+def begin(
+    event: _wakefd.IoEvent | Place, loop: asyncio.AbstractEventLoop
+) -> Awaitable[None] | None:
     """Begin to wait for the event on the loop. None: the flag is up."""
     state = _state(loop)
     if event.is_set():
+        if isinstance(event, Place):
+            _hub(loop, state).pauses(event)
         return _give_way(state)
     hub = _hub(loop, state)
     if state.direct:
@@ -171,7 +175,7 @@ def _flat(loop: asyncio.AbstractEventLoop) -> object:
 
 
 async def _future(
-    hub: Hub, loop: asyncio.AbstractEventLoop, events: Sequence[_wakefd.IoEvent]
+    hub: Hub, loop: asyncio.AbstractEventLoop, events: Sequence[_wakefd.IoEvent | Place]
 ) -> None:
     future = loop.create_future()
 

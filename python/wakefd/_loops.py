@@ -3,11 +3,11 @@
 A library is asked only if the program has imported it; wakefd imports none by itself. To add a
 loop: one adapter file with `begin`, `begin_any`, `give_way` and `pause`, and one line in `_TABLE`.
 
-`begin(event, here)` begins to wait for the event, and returns None if there is no need to, else an
-awaitable; `begin_any(events, here)` does so for the first of several; `give_way(here)` is for those
-who need not wait: None, or what `pause()` returns, an awaitable that lets the others have their
-turn. `here` is what the library said when it was asked whether it runs. They hold no algorithm:
-that is in the compiled `Hub` and `Turn`.
+`begin(event, here)` begins to wait for the event (or for what a place in line brings), and returns
+None if there is no need to, else an awaitable; `begin_any(events, here)` does so for the first of
+several events; `give_way(here)` is for those who need not wait: None, or what `pause()` returns, an
+awaitable that lets the others have their turn. `here` is what the library said when it was asked
+whether it runs. They hold no algorithm: that is in the compiled `Hub` and `Turn`.
 """
 
 import sys
@@ -16,12 +16,12 @@ from importlib import import_module
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from wakefd._wakefd import IoEvent
+from wakefd._wakefd import IoEvent, Place
 
 if TYPE_CHECKING:
     from wakefd._portal import Runner
 
-_Begin = Callable[[IoEvent, object], Awaitable[None] | None]
+_Begin = Callable[[IoEvent | Place, object], Awaitable[None] | None]
 _BeginAny = Callable[[Sequence[IoEvent], object], Awaitable[None] | None]
 _GiveWay = Callable[[object], Awaitable[None] | None]
 
@@ -67,7 +67,7 @@ class _Library:
             return None  # half imported, by another thread
         return self.runs_here
 
-    def _import(self, event: IoEvent, here: object) -> Awaitable[None] | None:
+    def _import(self, event: IoEvent | Place, here: object) -> Awaitable[None] | None:
         self.begin = import_module(self.adapter).begin
         return self.begin(event, here)
 
@@ -101,7 +101,7 @@ _TABLE = (
 _TRIO, _ASYNCIO = _TABLE
 
 
-def begin(event: IoEvent) -> Awaitable[None] | None:
+def begin(event: IoEvent | Place) -> Awaitable[None] | None:
     """Begin to wait for the event on the loop that runs here. None: no need to wait."""
     library, here = _running()
     return library.begin(event, here)

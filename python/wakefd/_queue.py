@@ -228,7 +228,7 @@ async def _served(
 
 
 async def _wait(place: _wakefd.Place) -> None:
-    wait = _loops.begin(place.event)
+    wait = _loops.begin(place)
     if wait is not None:
         await wait
 

@@ -22,7 +22,7 @@ from trio.lowlevel import (
 
 from wakefd import _wakefd
 from wakefd._errors import ClosedResourceError
-from wakefd._wakefd import Hub
+from wakefd._wakefd import Hub, Place
 
 
 class _Run:
@@ -45,7 +45,7 @@ class _Run:
 _run: RunVar[_Run] = RunVar("wakefd")
 
 
-def begin(event: _wakefd.IoEvent, _: object) -> Awaitable[None]:
+def begin(event: _wakefd.IoEvent | Place, _: object) -> Awaitable[None]:
     """Begin to wait for the event. Always a checkpoint."""
     return _notified([event])
 
@@ -66,7 +66,7 @@ async def pause() -> None:
 
 
 @trio.lowlevel.enable_ki_protection
-async def _notified(events: Sequence[_wakefd.IoEvent]) -> None:
+async def _notified(events: Sequence[_wakefd.IoEvent | Place]) -> None:
     try:
         run = _run.get()
     except LookupError:

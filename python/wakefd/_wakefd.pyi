@@ -171,9 +171,14 @@ class Hub:
         """
         True in the child of a fork if this hub was made on the other side.
         """
-    def wait(self, /, event: IoEvent, who: Any) -> int | None:
+    def pauses(self, /, place: Place) -> None:
         """
-        Call `who(outcome)` once the flag of `event` rises (outcome True) or the event is closed (False).
+        A place in line that is up already, and whose task pauses: the hub knows of it, as if it waited.
+        """
+    def wait(self, /, event: IoEvent | Place, who: Any) -> int | None:
+        """
+        Call `who(outcome)` once the flag of `event` rises (outcome True) or the event is closed (False). A place in line is an
+        event, too: from now on until it is left the hub knows of it, and leaves it if it is closed.
 
         Return a ticket for cancel(), or None if the flag is up now. Raise ClosedResourceError if the event is closed now,
         RuntimeError if this hub cannot be used (any more).
@@ -373,11 +378,6 @@ class Place:
     """
     A task's place in line.
     """
-    @property
-    def event(self, /) -> IoEvent:
-        """
-        What to wait for after an attempt that came to nothing.
-        """
     def get(self, /, default: Any) -> Any:
         """
         Take an item. Return `default` if there is none.
@@ -385,6 +385,10 @@ class Place:
     def get_many(self, /, max: SupportsIndex | None) -> Any | None:
         """
         Take up to `max` items. Return None if there are none.
+        """
+    def is_set(self, /) -> bool:
+        """
+        Return True if an attempt is to be made, after one that came to nothing.
         """
     def leave(self, /) -> None:
         """
@@ -764,14 +768,14 @@ class Waiter:
     def _loop(self, /) -> Any: ...
     def add_done_callback(self, /, callback: Any, *, context: Any | None = None) -> None: ...
     @staticmethod
-    def begin(hub: Hub, event_loop: Any, event: IoEvent) -> Waiter | None:
+    def begin(hub: Hub, event_loop: Any, event: IoEvent | Place) -> Waiter | None:
         """
         Begin to wait. Return None if the flag is up now.
 
         Raise what Hub.wait() raises.
         """
     @staticmethod
-    def begin_any(hub: Hub, event_loop: Any, events: SupportsGetItem[int, IoEvent]) -> Waiter | None:
+    def begin_any(hub: Hub, event_loop: Any, events: SupportsGetItem[int, IoEvent | Place]) -> Waiter | None:
         """
         The same for the first of `events`. None: one of them is up now.
         """

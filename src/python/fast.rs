@@ -8,7 +8,7 @@ use super::{
     queue::Queue,
     task::{Items, Ready, Sent},
 };
-use crate::queue::{Refusal, Side};
+use crate::queue::Refusal;
 use pyo3::{
     Borrowed, PyClass,
     exceptions::{PyBaseException, PyStopIteration},
@@ -215,7 +215,7 @@ fn put(queue: &Queue, py: Python<'_>, item: *mut PyObject) -> Option<*mut PyObje
     match put {
         Ok(getter) => {
             if getter.is_some() {
-                attached(py, |py| queue.wake(py, Side::Get, getter));
+                attached(py, |py| queue.wake(py, getter));
             }
             Some(py.None().into_ptr())
         }
@@ -241,7 +241,7 @@ pub(super) fn take(queue: &Queue, py: Python<'_>) -> Option<Py<PyAny>> {
         .state
         .with(|state| if state.shows() { None } else { state.queue.get().ok() })?;
     if putter.is_some() {
-        attached(py, |py| queue.wake(py, Side::Put, putter));
+        attached(py, |py| queue.wake(py, putter));
     }
     Some(item)
 }

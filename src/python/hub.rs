@@ -1,13 +1,21 @@
 //! One loop's end of a hub, and the callback that the loop owns.
 
-use super::{closed, context, event::IoEvent, os_error, turn, waiter::Waiter};
+use super::{
+    closed, context,
+    event::IoEvent,
+    exclusive::Exclusive,
+    os_error,
+    task::{Awaited, Place, Places, all_leave},
+    turn,
+    waiter::Waiter,
+};
 use crate::{
     self_pipe::Descriptor,
     waiters::{self, Begun, Outcome},
 };
 use pyo3::{PyTraverseError, PyVisit, exceptions::PyRuntimeError, intern, prelude::*};
-use slotmap::{Key as _, KeyData};
-use std::collections::VecDeque;
+use slotmap::{Key as _, KeyData, SlotMap};
+use std::{collections::VecDeque, sync::Arc};
 
 /// The number that a selector wants.
 pub(super) fn number(descriptor: &Descriptor) -> i64 {
@@ -29,6 +37,7 @@ pub(crate) struct Hub {
     /// Those who were released and are not called yet. Not the dispatch's: whoever is called may run the loop inside the loop,
     /// and the dispatch there goes on with them.
     released: VecDeque<(Py<PyAny>, Outcome)>,
+    places: Arc<Places>,
 }
 
 #[pymethods]
@@ -39,6 +48,7 @@ impl Hub {
         Ok(Self {
             table: waiters::Hub::new(false).map_err(os_error)?,
             released: VecDeque::new(),
+            places: Arc::new(Exclusive::new(SlotMap::new())),
         })
     }
 
@@ -50,21 +60,21 @@ impl Hub {
             .ok_or_else(|| unusable(&self.table))
     }
 
-    /// Call `who(outcome)` once the flag of `event` rises (outcome True) or the event is closed (False).
+    /// Call `who(outcome)` once the flag of `event` rises (outcome True) or the event is closed (False). A place in line is an
+    /// event, too: from now on until it is left the hub knows of it, and leaves it if it is closed.
     ///
     /// Return a ticket for cancel(), or None if the flag is up now. Raise ClosedResourceError if the event is closed now,
     /// RuntimeError if this hub cannot be used (any more).
-    pub(super) fn wait(&mut self, event: &IoEvent, who: Py<PyAny>) -> PyResult<Option<u64>> {
-        if !self.table.is_usable() {
-            return Err(unusable(&self.table));
-        }
-        match self.table.wait(&event.inner.event, who) {
-            Begun::Up => Ok(None),
-            Begun::Closed => Err(closed()),
-            Begun::Waiting(ticket) => Ok(Some(ticket.data().as_ffi())),
-        }
+    #[allow(clippy::needless_pass_by_value)] // PyO3's signature
+    fn wait(&mut self, py: Python<'_>, event: Awaited, who: Py<PyAny>) -> PyResult<Option<u64>> {
+        self.begin(py, &event, who)
     }
 
+    /// A place in line that is up already, and whose task pauses: the hub knows of it, as if it waited.
+    #[allow(clippy::needless_pass_by_value)] // PyO3's signature
+    fn pauses(&self, py: Python<'_>, place: Py<Place>) -> PyResult<()> {
+        Awaited::Place(place).event(py, &self.places).map(drop)
+    }
     /// Call `who(outcome)`, as wait() does, once the generation of `event` is not `seen`. None: a flag that is up now counts.
     ///
     /// For those who watch every rise and leave the flag to others. Return a ticket for cancel(); whatever has happened
@@ -111,7 +121,11 @@ impl Hub {
 
     /// The loop is gone. Harmless if it is closed.
     pub(super) fn close(slf: &Bound<'_, Self>) {
-        let left = slf.borrow_mut().table.close();
+        let (left, places) = {
+            let mut this = slf.borrow_mut();
+            (this.table.close(), this.places.clone())
+        };
+        all_leave(slf.py(), &places);
         drop(left); // may run Python code: not while we are borrowed
     }
 
@@ -124,11 +138,34 @@ impl Hub {
     #[allow(clippy::needless_pass_by_value)] // PyO3's signature
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         let released = self.released.iter().map(|(who, _)| who);
-        self.table.iter().chain(released).try_for_each(|who| visit.call(who))
+        self.table.iter().chain(released).try_for_each(|who| visit.call(who))?;
+        self.places
+            .with(|places| places.values().try_for_each(|place| visit.call(place)))
     }
 
     fn __clear__(slf: &Bound<'_, Self>) {
         Self::close(slf);
+    }
+}
+
+impl Hub {
+    pub(super) fn begin(&mut self, py: Python<'_>, event: &Awaited, who: Py<PyAny>) -> PyResult<Option<u64>> {
+        if !self.table.is_usable() {
+            return Err(unusable(&self.table));
+        }
+        let event = event.event(py, &self.places)?;
+        match self.table.wait(&event.get().inner.event, who) {
+            Begun::Up => Ok(None),
+            Begun::Closed => Err(closed()),
+            Begun::Waiting(ticket) => Ok(Some(ticket.data().as_ffi())),
+        }
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        self.table.close();
+        Python::try_attach(|py| all_leave(py, &self.places));
     }
 }
 
@@ -149,7 +186,7 @@ fn dispatch(hub: &Bound<'_, Hub>, nests: bool, drained: impl FnOnce(Option<i64>)
     // A replaced descriptor stays open meanwhile: its number is not given to another one while the loop still watches it.
     let replaced = {
         let mut hub = hub.borrow_mut();
-        let Hub { table, released } = &mut *hub;
+        let Hub { table, released, .. } = &mut *hub;
         table.dispatch(released)
     };
     let mut errors = Vec::new();

@@ -317,7 +317,7 @@ impl Queue {
     fn shutdown(&self, py: Python<'_>, #[pyo3(from_py_with = truth)] immediate: bool) {
         let (woken, gone) = self.change(py, |queue| queue.shut(immediate));
         let woken = woken.into_iter().flatten();
-        self.wake(py, Side::Get, woken.map(|(_, event)| event));
+        self.wake(py, woken.map(|(_, event)| event));
         drop(gone); // may run Python code
     }
 

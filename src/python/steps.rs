@@ -11,7 +11,7 @@ use super::{
 };
 use crate::queue::{self, Number, Refusal, Side};
 use pyo3::{PyTypeInfo, call::PyCallArgs, exceptions::PyException, ffi, intern, prelude::*, types::PyList};
-use std::{collections::VecDeque, io, mem, sync::atomic::Ordering::Relaxed, time::Instant};
+use std::{collections::VecDeque, io, mem, time::Instant};
 
 pub(super) type Core = queue::Queue<Py<PyAny>, Py<IoEvent>>;
 
@@ -166,7 +166,7 @@ impl Queue {
         match result {
             Ok((value, woken)) => {
                 if let Some(event) = woken {
-                    self.wake_one(py, side.other(), event);
+                    self.wake_one(py, event);
                 }
                 Ok(Step::Done(value))
             }
@@ -451,15 +451,15 @@ impl Queue {
             let baton = if spot.woken { state.queue.baton(side) } else { None };
             (baton, state.queue.spared(spot.event))
         });
-        self.wake(py, side, baton);
+        self.wake(py, baton);
         drop(event);
     }
 
-    /// Notifies those who waited on that side.
+    /// Notifies those who are to look again.
     #[inline]
-    pub(super) fn wake(&self, py: Python<'_>, side: Side, woken: impl IntoIterator<Item = Py<IoEvent>>) {
+    pub(super) fn wake(&self, py: Python<'_>, woken: impl IntoIterator<Item = Py<IoEvent>>) {
         for event in woken {
-            self.wake_one(py, side, event);
+            self.wake_one(py, event);
         }
     }
 
@@ -470,44 +470,30 @@ impl Queue {
             let Some(event) = self.state.with(|state| state.queue.baton(side)) else {
                 return;
             };
-            self.wake_one(py, side, event);
+            self.wake_one(py, event);
         }
     }
 
-    fn wake_one(&self, py: Python<'_>, side: Side, event: Py<IoEvent>) {
-        let mut next = Some(event);
-        while let Some(event) = next.take() {
-            let core = &event.get().inner.event;
-            // Its loop was closed in the middle of the wait, or it has not begun to sleep: one too many does no harm.
-            let deaf = core.waiting.load(Relaxed) == 0;
-            // As in IoEvent.notify: a thread that is woken wants the GIL at once.
-            let notified = if core.wakes_a_thread() {
-                py.detach(|| core.notify())
-            } else {
-                core.notify()
-            };
-            if let Err(error) = notified {
-                let without_memory = self.state.with(|state| {
-                    state.error = Some(error);
-                    if state.refused.try_reserve(1).is_err() {
-                        return Some(event);
-                    }
-                    state.refused.push(event);
-                    None
-                });
-                drop(without_memory);
-                self.report(py);
-            }
-            if deaf {
-                next = self.state.with(|state| state.queue.baton(side));
-            }
+    fn wake_one(&self, py: Python<'_>, event: Py<IoEvent>) {
+        // As in IoEvent.notify: a thread that is woken wants the GIL at once.
+        if let Err(error) = event.get().raise(py) {
+            let without_memory = self.state.with(|state| {
+                state.error = Some(error);
+                if state.refused.try_reserve(1).is_err() {
+                    return Some(event);
+                }
+                state.refused.push(event);
+                None
+            });
+            drop(without_memory);
+            self.report(py);
         }
     }
 
     #[cold]
     fn try_again(&self, py: Python<'_>) {
         for event in self.state.with(|state| mem::take(&mut state.refused)) {
-            self.wake_one(py, Side::Get, event);
+            self.wake_one(py, event);
         }
         self.report(py);
     }
@@ -582,7 +568,7 @@ impl Queue {
                 Ok(given)
             });
             match given {
-                Ok(Ok(woken)) => self.wake(py, Side::Get, woken),
+                Ok(Ok(woken)) => self.wake(py, woken),
                 Ok(Err((refusal, gone))) => {
                     drop(gone); // may run Python code
                     if refusal == Refusal::NoMemory {

@@ -17,9 +17,13 @@ use pyo3::{
     ffi, intern,
     prelude::*,
 };
+use slotmap::{DefaultKey, SlotMap};
 use std::{
     mem, ptr,
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 /// A task's place in line.
@@ -27,15 +31,31 @@ use std::{
 pub(crate) struct Place {
     queue: Py<Queue>,
     spot: Option<Spot>,
+    /// Among the places of the hub on which it waits.
+    entry: Option<Entry>,
+}
+
+/// The places of those who wait on one hub. If the hub is closed they never come back: it leaves for them.
+pub(super) type Places = Exclusive<SlotMap<DefaultKey, Py<Place>>>;
+
+struct Entry {
+    places: Arc<Places>,
+    key: DefaultKey,
+}
+
+/// What a coroutine waits for: an event, or what its place in line brings.
+#[derive(FromPyObject)]
+pub(super) enum Awaited {
+    Event(Py<IoEvent>),
+    Place(Py<Place>),
 }
 
 #[pymethods]
 impl Place {
-    /// What to wait for after an attempt that came to nothing.
-    #[getter]
-    fn event(&self, py: Python<'_>) -> PyResult<Py<IoEvent>> {
+    /// Return True if an attempt is to be made, after one that came to nothing.
+    fn is_set(&self) -> PyResult<bool> {
         let spot = self.spot.as_ref().ok_or_else(left)?;
-        Ok(spot.event.clone_ref(py))
+        Ok(spot.event.get().inner.is_set())
     }
 
     /// Stand in line, if there is nothing to do but to wait. Return False if an attempt is to be made instead.
@@ -71,7 +91,11 @@ impl Place {
     }
 
     /// Served or not. To be called in any case.
-    fn leave(&mut self, py: Python<'_>) {
+    pub(super) fn leave(&mut self, py: Python<'_>) {
+        if let Some(Entry { places, key }) = self.entry.take() {
+            let this = places.with(|places| places.remove(key));
+            drop(this);
+        }
         if let Some(spot) = self.spot.take() {
             self.queue.get().leave(py, spot);
         }
@@ -148,6 +172,50 @@ impl Place {
         Self {
             queue,
             spot: Some(spot),
+            entry: None,
+        }
+    }
+
+    /// From now on it waits on the hub with these places.
+    fn enter(slf: &Bound<'_, Self>, places: &Arc<Places>) -> PyResult<Py<IoEvent>> {
+        let mut this = slf.borrow_mut();
+        if this.entry.is_none() {
+            let place = slf.clone().unbind();
+            this.entry = Some(Entry {
+                places: places.clone(),
+                key: places.with(|places| places.insert(place)),
+            });
+        }
+        let spot = this.spot.as_ref().ok_or_else(left)?;
+        Ok(spot.event.clone_ref(slf.py()))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.spot.is_some() {
+            Python::try_attach(|py| self.leave(py));
+        }
+    }
+}
+
+impl Awaited {
+    /// The event that rises. The places of the hub get to know who waits.
+    pub(super) fn event(&self, py: Python<'_>, places: &Arc<Places>) -> PyResult<Py<IoEvent>> {
+        match self {
+            Self::Event(event) => Ok(event.clone_ref(py)),
+            Self::Place(place) => Place::enter(place.bind(py), places),
+        }
+    }
+}
+
+/// The hub is closed: who waited there never comes back, and passes on what he was woken for.
+pub(super) fn all_leave(py: Python<'_>, places: &Places) {
+    let all: Vec<_> = places.with(|places| places.drain().map(|(_, place)| place).collect());
+    for place in all {
+        // Borrowed: its step runs now, and it leaves by itself.
+        if let Ok(mut place) = place.bind(py).try_borrow_mut() {
+            place.leave(py);
         }
     }
 }

@@ -4,7 +4,7 @@
 //! call and a fifth of the latency. The protocol is the one that asyncio documents for foreign futures: an object with
 //! `_asyncio_future_blocking`, `add_done_callback`, `result` and `cancel`.
 
-use super::{closed, event::IoEvent, hub::Hub};
+use super::{closed, hub::Hub, task::Awaited};
 use crate::waiters::Outcome;
 use pyo3::{
     PyTraverseError, PyVisit,
@@ -48,9 +48,9 @@ impl Waiter {
     fn begin<'py>(
         hub: &Bound<'py, Hub>,
         event_loop: &Bound<'py, PyAny>,
-        event: &Bound<'py, IoEvent>,
+        event: Awaited,
     ) -> PyResult<Option<Bound<'py, Self>>> {
-        Self::wait(hub, event_loop, std::slice::from_ref(event))
+        Self::wait(hub, event_loop, &[event])
     }
 
     /// The same for the first of `events`. None: one of them is up now.
@@ -59,7 +59,7 @@ impl Waiter {
     fn begin_any<'py>(
         hub: &Bound<'py, Hub>,
         event_loop: &Bound<'py, PyAny>,
-        events: Vec<Bound<'py, IoEvent>>,
+        events: Vec<Awaited>,
     ) -> PyResult<Option<Bound<'py, Self>>> {
         Self::wait(hub, event_loop, &events)
     }
@@ -175,7 +175,7 @@ impl Waiter {
     fn wait<'py>(
         hub: &Bound<'py, Hub>,
         event_loop: &Bound<'py, PyAny>,
-        events: &[Bound<'py, IoEvent>],
+        events: &[Awaited],
     ) -> PyResult<Option<Bound<'py, Self>>> {
         let this = Bound::new(
             hub.py(),
@@ -190,7 +190,9 @@ impl Waiter {
             },
         )?;
         for event in events {
-            let begun = hub.borrow_mut().wait(event.get(), this.clone().into_any().unbind());
+            let begun = hub
+                .borrow_mut()
+                .begin(hub.py(), event, this.clone().into_any().unbind());
             match begun {
                 Ok(Some(ticket)) => this.borrow_mut().tickets.push(ticket),
                 up_or_closed => {
