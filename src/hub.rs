@@ -1,15 +1,16 @@
 //! Hubs and listeners: one descriptor per loop, not per event.
 //!
 //! A *hub* belongs to one event loop or one blocked thread: a pipe whose reader that loop watches, and a lock-free stack of
-//! the listeners that fired. An event keeps an append-only list of *listeners*, one per hub that waits on it. So `notify`
-//! costs O(loops that wait), and a loop that is busy while thousands of events fire is woken by one system call.
+//! the listeners that fired. An event keeps a list of *listeners*, one per hub that waits on it, and a few whose hubs did so
+//! (`KEPT`). So `notify` costs O(loops that wait), and a loop that is busy while thousands of events fire is woken by one
+//! system call.
 //!
 //! # A listener's state
 //!
 //! ```text
 //!   FREE --attach--> CLAIMED --> IDLE <--cancel-- ARMED --notify--> QUEUED --dispatch--> IDLE
 //!    ^                            |  ---wait--->    |                 |
-//!    +--------hub closes----------+-----------------+                 +--its hub is closed--> FREE
+//!    +--detach, or hub closes-----+-----------------+                 +--its hub is closed--> FREE
 //! ```
 //!
 //! QUEUED has exactly one owner at a time: the notifier that put it there, then the stack, then the one who took the stack.
@@ -25,6 +26,9 @@
 //! - A waiter is released if the generation is not the one it saw when it began to wait: it never looks at the flag, which a
 //!   third party may have cleared.
 //! - A hub's stack is closed by a sentinel: a late notifier that finds it frees the listener itself.
+//! - A listener that leaves its event's list keeps its `next`, and comes back at the head only. A notifier that stands on it
+//!   goes on from there, or begins again: it passes every listener that was in the list, and stayed there, since before its
+//!   look at the head. Memory is freed with the event.
 //!
 //! Hubs are immortal and pooled, hence `notify` never meets a freed one; at worst a late token wakes the next owner once for
 //! nothing. Their descriptors are closed with them: those who are writing to one are counted (see `self_pipe`).
@@ -64,9 +68,18 @@ const CLAIMED: u32 = 4;
 pub(crate) struct Event {
     count: Count,
     pub(crate) pipe: SelfPipe,
+    /// Those that a notify looks at; written under the lock only.
     listeners: AtomicPtr<Listener>,
+    /// How many these are; written under the lock only.
+    attached: std::sync::atomic::AtomicUsize,
+    /// How many of them late notifiers have freed, without the lock; a hint for `attach`.
+    strays: std::sync::atomic::AtomicUsize,
+    /// Listeners for the next who waits, linked by `fired`; under the lock.
+    spare: UnsafeCell<*mut Listener>,
     /// How many wait, for people to read; nothing depends on it.
     pub(crate) waiting: std::sync::atomic::AtomicUsize,
+    /// It has, or had, a listener.
+    listened: AtomicBool,
     /// Native code knows where it is: its memory is for ever, and used again as an event.
     immortal: AtomicBool,
 }
@@ -78,10 +91,14 @@ pub(crate) struct Listener {
     state: AtomicU32,
     /// Whom it tells; null while FREE. Stable while it is ours, or QUEUED by us.
     hub: AtomicPtr<HubCore>,
-    /// The next one in the hub's stack.
+    /// The next one in the hub's stack, or among the event's spare ones.
     fired: AtomicPtr<Listener>,
-    /// The next one in the event's list; never changes once published.
+    /// The next one in the event's list; written under the lock only, and not while it is out of the list.
     next: AtomicPtr<Listener>,
+    /// What points to it in the event's list: the head, or another one's `next`; under the lock.
+    back: UnsafeCell<*const AtomicPtr<Listener>>,
+    /// Whose it is.
+    event: *const Event,
     /// While QUEUED: keeps the event alive.
     keep: UnsafeCell<Option<EventRef>>,
     /// Where it stands in its hub's `own`; under the lock.
@@ -111,6 +128,13 @@ unsafe impl Send for Event {}
 unsafe impl Sync for Event {}
 // SAFETY: as above.
 unsafe impl Sync for HubCore {}
+
+/// So many listeners an event keeps in its list though nobody waits there: whoever waits again and again takes no lock.
+const KEPT: usize = 4;
+
+/// So many fewer in a model, which has no room for so many hubs.
+#[cfg(all(test, any(loom, wakefd_steps)))]
+pub(crate) static CROWDED_BY: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
 
 // ---------------------------------------------------------------------------------------------------------------------
 // The lock
@@ -204,7 +228,11 @@ impl Event {
             count: Count::new(),
             pipe: SelfPipe::new(),
             listeners: AtomicPtr::new(ptr::null_mut()),
+            attached: std::sync::atomic::AtomicUsize::new(0),
+            strays: std::sync::atomic::AtomicUsize::new(0),
+            spare: UnsafeCell::new(ptr::null_mut()),
             waiting: std::sync::atomic::AtomicUsize::new(0),
+            listened: AtomicBool::new(false),
             immortal: AtomicBool::new(false),
         })
     }
@@ -276,10 +304,60 @@ impl Event {
         Ok(self.pipe.hold())
     }
 
-    /// How many listeners there are, free ones included: the most loops and threads that ever waited at once.
+    /// One that a late notifier has freed in its place. Under the lock.
+    fn claim_stray(&self) -> Option<&Listener> {
+        if self.strays.load(Relaxed) == 0 {
+            return None;
+        }
+        let claimed = |listener: &&Listener| listener.state.compare_exchange(FREE, CLAIMED, Acquire, Relaxed).is_ok();
+        let stray = self.listeners().find(claimed)?;
+        self.strays.fetch_sub(1, Relaxed);
+        Some(stray)
+    }
+
+    /// A spare listener, or a new one, not in the list yet. Under the lock.
+    fn claim_spare(&self) -> &Listener {
+        // SAFETY: under the lock; what is spare is ours, and FREE.
+        let spare = self.spare.with_mut(|spare| unsafe {
+            let listener = (*spare).as_ref()?;
+            *spare = listener.fired.load(Relaxed);
+            Some(listener)
+        });
+        if let Some(spare) = spare {
+            spare.state.store(CLAIMED, Relaxed);
+            return spare;
+        }
+        #[cfg(all(test, any(loom, wakefd_steps)))]
+        LISTENERS.fetch_add(1, Relaxed);
+        self.listened.store(true, Relaxed); // whoever is the last to let go comes after this
+        let fresh = Box::into_raw(Box::new(Listener {
+            state: AtomicU32::new(CLAIMED),
+            hub: AtomicPtr::new(ptr::null_mut()),
+            fired: AtomicPtr::new(ptr::null_mut()),
+            next: AtomicPtr::new(ptr::null_mut()),
+            back: UnsafeCell::new(ptr::null()),
+            event: self,
+            keep: UnsafeCell::new(None),
+            index: UnsafeCell::new(0),
+            waiters: UnsafeCell::new(Default::default()),
+        }));
+        // SAFETY: the event frees it, when it goes.
+        unsafe { &*fresh }
+    }
+
+    /// How many listeners a notify looks at: those of the loops and threads that wait, and of a few that did.
     #[cfg_attr(not(feature = "python"), allow(dead_code))]
     pub(crate) fn listener_count(&self) -> usize {
         self.listeners().count()
+    }
+
+    /// Are there more listeners than may stay though nobody waits?
+    #[inline]
+    fn is_crowded(&self) -> bool {
+        let attached = self.attached.load(Relaxed);
+        #[cfg(all(test, any(loom, wakefd_steps)))]
+        let attached = attached + CROWDED_BY.load(Relaxed);
+        attached > KEPT
     }
 }
 
@@ -380,6 +458,10 @@ impl Registry {
 #[cfg(all(test, any(loom, wakefd_steps)))]
 pub(crate) static ALIVE: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
 
+/// How many listeners they have, spare ones included.
+#[cfg(all(test, any(loom, wakefd_steps)))]
+pub(crate) static LISTENERS: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+
 impl Last for Event {
     #[inline]
     fn count(&self) -> &Count {
@@ -411,9 +493,12 @@ impl Event {
                 // SAFETY: not FREE, so it points to a hub.
                 let hub = unsafe { &*listener.hub.load(Acquire) };
                 listener.leave_own(hub);
-                listener.free(hub);
+                listener.detach(hub);
+            } else if listener.state.load(Relaxed) == FREE {
+                listener.unlink();
             }
         }
+        self.strays.store(0, Relaxed);
         self.pipe.reopen();
         registry.rest(NonNull::from(self));
     }
@@ -423,24 +508,39 @@ impl Drop for Event {
     fn drop(&mut self) {
         #[cfg(all(test, any(loom, wakefd_steps)))]
         ALIVE.fetch_sub(1, Relaxed);
-        let mut listener = self.listeners.load(Relaxed);
-        if listener.is_null() && !self.pipe.was_exposed() {
+        if !self.listened.load(Relaxed) && !self.pipe.was_exposed() {
             return;
         }
         let mut registry = lock();
         registry.exposed.remove(&ptr::from_ref(self));
-        while !listener.is_null() {
-            // SAFETY: `attach` made it with Box, the event owns it, and nobody waits (a waiter would keep the event), so nobody
-            // else has it: it is IDLE (or ARMED, by a cancel that lost a race against nobody) or FREE.
-            let it = unsafe { Box::from_raw(listener) };
-            if matches!(it.state.load(Acquire), IDLE | ARMED) {
+        for listener in self.listeners() {
+            // Nobody waits (a waiter would keep the event), so it is IDLE (or ARMED, by a cancel that lost a race against nobody)
+            // or FREE.
+            if matches!(listener.state.load(Acquire), IDLE | ARMED) {
                 // SAFETY: not FREE, so it points to a hub.
-                let hub = unsafe { &*it.hub.load(Acquire) };
-                it.leave_own(hub);
+                let hub = unsafe { &*listener.hub.load(Acquire) };
+                listener.leave_own(hub);
                 hub.refs.fetch_sub(1, AcqRel);
             }
-            listener = it.next.load(Relaxed);
         }
+        drop(registry);
+        // No hub knows of them any more.
+        free_each(self.listeners.load(Relaxed), |listener| &listener.next);
+        // SAFETY: nobody has the event any more.
+        free_each(self.spare.with_mut(|spare| unsafe { *spare }), |listener| {
+            &listener.fired
+        });
+    }
+}
+
+/// Frees the listeners of an event that goes.
+fn free_each(mut at: *mut Listener, next: impl Fn(&Listener) -> &AtomicPtr<Listener>) {
+    while !at.is_null() {
+        #[cfg(all(test, any(loom, wakefd_steps)))]
+        LISTENERS.fetch_sub(1, Relaxed);
+        // SAFETY: `claim_spare` made it with Box, the event owns it, and nobody else has it.
+        let listener = unsafe { Box::from_raw(at) };
+        at = next(&listener).load(Relaxed);
     }
 }
 
@@ -456,6 +556,10 @@ impl Listener {
         let _ = self.state.compare_exchange(IDLE, ARMED, AcqRel, Relaxed);
         fence(SeqCst); // armed first, then the look at the flag: `tell` does it the other way round
         event.pipe.word()
+    }
+
+    fn is_of(&self, hub: &HubCore) -> bool {
+        ptr::eq(self.hub.load(Relaxed), hub)
     }
 
     /// Nobody waits any more. The hub's thread only.
@@ -490,6 +594,7 @@ impl Listener {
                 // SAFETY: still ours. Never the last reference: the caller has one.
                 self.keep.with_mut(|keep| unsafe { *keep = None });
                 self.free(hub);
+                event.strays.fetch_add(1, Relaxed);
                 return Ok(());
             }
             self.fired.store(head, Relaxed);
@@ -518,6 +623,50 @@ impl Listener {
             .with_mut(|waiters| unsafe { *waiters = Default::default() });
         self.state.store(FREE, Release);
         hub.refs.fetch_sub(1, AcqRel);
+    }
+
+    /// Takes it out of its event's list and frees it. Under the lock; owned by the caller, and not in `own` any more.
+    fn detach(&self, hub: &HubCore) {
+        self.unlink();
+        self.free(hub);
+    }
+
+    /// Takes it out of its event's list, for the next who waits. Under the lock; owned by the caller, or FREE; not in `own`.
+    fn unlink(&self) {
+        // SAFETY: the event owns the listener.
+        let event = unsafe { &*self.event };
+        let next = self.next.load(Relaxed);
+        // SAFETY: under the lock; what points to us is the event or a listener of its list.
+        let back = self.back.with_mut(|back| unsafe { *back });
+        // SAFETY: null, or a listener of the event's list.
+        if let Some(next) = unsafe { next.as_ref() } {
+            // SAFETY: under the lock.
+            next.back.with_mut(|at| unsafe { *at = back });
+        }
+        // SAFETY: as above. Our own `next` stays: a notifier may stand here.
+        unsafe { (*back).store(next, Release) };
+        event.attached.fetch_sub(1, Relaxed);
+        // SAFETY: under the lock.
+        event.spare.with_mut(|spare| unsafe {
+            self.fired.store(*spare, Relaxed);
+            *spare = ptr::from_ref(self).cast_mut();
+        });
+    }
+
+    /// Puts it at the head of its event's list. Under the lock; owned by the caller, and not yet in `own`.
+    fn link(&self, event: &Event) {
+        let this = ptr::from_ref(self).cast_mut();
+        let head = event.listeners.load(Relaxed);
+        self.next.store(head, Release); // a notifier may stand here, and goes on from the head
+        // SAFETY: under the lock, as is the next one.
+        self.back.with_mut(|back| unsafe { *back = &raw const event.listeners });
+        event.listeners.store(this, Release);
+        // SAFETY: null, or a listener of the event's list.
+        if let Some(head) = unsafe { head.as_ref() } {
+            // SAFETY: under the lock.
+            head.back.with_mut(|back| unsafe { *back = &raw const self.next });
+        }
+        event.attached.fetch_add(1, Relaxed);
     }
 
     /// Takes it out of its hub's `own`. Under the lock.
@@ -584,12 +733,14 @@ impl HubCore {
 
     /// This hub's listener of `event`, attached now if there is none.
     ///
-    /// The hub's thread only. The answer is valid as long as the event is, and the hub is not closed.
+    /// The hub's thread only. The answer is valid until nobody of this hub waits there any more (`let_go`), and the hub is not
+    /// closed.
     pub(crate) fn listener<'a>(&'static self, event: &'a Event) -> &'a Listener {
-        let me = ptr::from_ref(self).cast_mut();
         // Only this thread makes a listener point here, and only this thread or the closing of this hub changes that again.
-        if let Some(listener) = event.listeners().find(|listener| listener.hub.load(Relaxed) == me) {
-            return listener;
+        if !event.is_crowded() {
+            if let Some(listener) = event.listeners().find(|listener| listener.is_of(self)) {
+                return listener;
+            }
         }
         self.attach(event)
     }
@@ -597,23 +748,24 @@ impl HubCore {
     #[cold]
     fn attach<'a>(&'static self, event: &'a Event) -> &'a Listener {
         let _lock = lock();
-        let me = ptr::from_ref(self).cast_mut();
-        let recycled = event
-            .listeners()
-            .find(|listener| listener.state.compare_exchange(FREE, CLAIMED, Acquire, Relaxed).is_ok());
-        let listener = recycled.unwrap_or_else(|| {
-            let fresh = Box::into_raw(Box::new(Listener {
-                state: AtomicU32::new(CLAIMED),
-                hub: AtomicPtr::new(ptr::null_mut()),
-                fired: AtomicPtr::new(ptr::null_mut()),
-                next: AtomicPtr::new(event.listeners.load(Relaxed)),
-                keep: UnsafeCell::new(None),
-                index: UnsafeCell::new(0),
-                waiters: UnsafeCell::new(Default::default()),
-            }));
-            event.listeners.store(fresh, Release); // only ever written under the lock
-            // SAFETY: the event frees it, when it goes.
-            unsafe { &*fresh }
+        // SAFETY: under the lock; what is in `own` is alive, and so is what the event has.
+        let found = self.own.with_mut(|own| unsafe {
+            let own = &*own;
+            if own.len() <= event.attached.load(Relaxed) {
+                own.iter()
+                    .map(|&listener| &*listener)
+                    .find(|listener| ptr::eq(listener.event, event))
+            } else {
+                event.listeners().find(|listener| listener.is_of(self))
+            }
+        });
+        if let Some(listener) = found {
+            return listener;
+        }
+        let listener = event.claim_stray().unwrap_or_else(|| {
+            let listener = event.claim_spare();
+            listener.link(event);
+            listener
         });
         self.refs.fetch_add(1, Relaxed); // what counts is in `own`, wherever a raw clone begins
         // SAFETY: under the lock.
@@ -622,9 +774,27 @@ impl HubCore {
             listener.index.with_mut(|index| *index = own.len());
             own.push(ptr::from_ref(listener));
         });
-        listener.hub.store(me, Release);
+        listener.hub.store(ptr::from_ref(self).cast_mut(), Release);
         listener.state.store(IDLE, Release);
         listener
+    }
+
+    /// Nobody of this hub waits for `event` any more: if it has many listeners, this one leaves them. The hub's thread only.
+    #[inline]
+    pub(crate) fn let_go(&self, listener: &Listener, event: &Event) {
+        if event.is_crowded() {
+            self.detach(listener);
+        }
+    }
+
+    #[cold]
+    fn detach(&self, listener: &Listener) {
+        let _lock = lock();
+        // QUEUED: the dispatch lets go of it.
+        if listener.state.compare_exchange(IDLE, CLAIMED, Acquire, Relaxed).is_ok() {
+            listener.leave_own(self);
+            listener.detach(self);
+        }
     }
 
     /// Takes what has fired, oldest first. `each` gets listeners that are IDLE again, and must not panic.
@@ -695,7 +865,7 @@ impl HubCore {
                 // A notifier may be queueing it: what it holds it frees itself.
                 let claimed = |from| listener.state.compare_exchange(from, CLAIMED, AcqRel, Relaxed).is_ok();
                 if claimed(IDLE) || claimed(ARMED) {
-                    listener.free(self);
+                    listener.detach(self);
                 }
             }
             own.clear();
@@ -715,7 +885,9 @@ impl HubCore {
             at = listener.fired.load(Relaxed);
             // SAFETY: as above.
             let keep = listener.keep.with_mut(|keep| unsafe { (*keep).take() });
-            listener.free(self);
+            let locked = lock();
+            listener.detach(self);
+            drop(locked);
             drop(keep);
         }
     }
@@ -740,7 +912,7 @@ impl HubCore {
                     listener.fired.store(chain, Relaxed);
                     chain = ptr::from_ref(listener).cast_mut();
                 } else {
-                    listener.free(self);
+                    listener.detach(self);
                 }
             }
             own.clear();

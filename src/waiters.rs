@@ -106,9 +106,7 @@ impl<W> Hub<W> {
         let listener = self.core.listener(event);
         let word = listener.arm(event);
         if word.is_closed() || word.is_set() {
-            if self.chain(listener)[0].is_null() {
-                listener.disarm();
-            }
+            self.let_go_if_empty(listener, event);
             return if word.is_closed() { Begun::Closed } else { Begun::Up };
         }
         Begun::Waiting(self.enlist(listener, event, word.rises(), who))
@@ -157,11 +155,16 @@ impl<W> Hub<W> {
             let event = &waiter.event.0;
             let listener = self.core.listener(event);
             self.unlink(listener, &waiter);
-            if self.chain(listener)[0].is_null() {
-                listener.disarm();
-            }
+            self.let_go_if_empty(listener, event);
         }
         Some(waiter.who)
+    }
+
+    fn let_go_if_empty(&self, listener: &Listener, event: &EventRef) {
+        if self.chain(listener)[0].is_null() {
+            listener.disarm();
+            self.core.let_go(listener, event);
+        }
     }
 
     /// Those who wait, in no order.
@@ -208,7 +211,7 @@ impl<W> Hub<W> {
                 at = next;
             }
             if self.chain(listener)[0].is_null() {
-                return;
+                return self.core.let_go(listener, event);
             }
             let now = listener.arm(event);
             if now.rises() == word.rises() && now.is_closed() == word.is_closed() {

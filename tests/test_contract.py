@@ -643,7 +643,7 @@ def two_loops(*both):
         notifier.finish()
         there.finish()
     assert event._rises() == rounds
-    assert event._listeners() == 2 or not all(kit.can("shared") for kit in both)
+    assert event._listeners() <= 2 or not all(kit.can("shared") for kit in both)
 
 
 async def test_a_users_own_watcher_on_the_descriptor(kit, event):
@@ -1053,7 +1053,7 @@ def test_one_event_serves_loop_after_loop(kit, event):
 
     for _ in range(5):
         kit.run(main)
-    assert event._listeners() == 1 or not kit.can("shared")
+    assert event._listeners() <= 1 or not kit.can("shared")
 
 
 @needs("end")

@@ -256,7 +256,7 @@ class IoEvent:
     def __repr__(self, /) -> str: ...
     def _listeners(self, /) -> int:
         """
-        How many listeners there are: the most loops and threads that ever waited at once. For tests.
+        How many listeners a notify looks at: those of the loops and threads that wait, and of a few that did. For tests.
         """
     def _owed(self, /) -> int:
         """

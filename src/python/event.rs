@@ -149,7 +149,7 @@ impl IoEvent {
         self.inner.event.pipe.word().rises()
     }
 
-    /// How many listeners there are: the most loops and threads that ever waited at once. For tests.
+    /// How many listeners a notify looks at: those of the loops and threads that wait, and of a few that did. For tests.
     fn _listeners(&self) -> usize {
         self.inner.event.listener_count()
     }

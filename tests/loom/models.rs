@@ -19,6 +19,8 @@ mod blocking;
 #[cfg(loom)]
 mod byte_queue;
 #[cfg(loom)]
+mod crowd;
+#[cfg(loom)]
 mod ends;
 #[cfg(loom)]
 mod event;

@@ -227,9 +227,35 @@ pub(super) fn case<R>(name: &str, f: impl FnOnce() -> R) -> R {
     catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|_| panic!("in the case {name}"))
 }
 
+/// As if each event had many listeners already: none stays for nothing.
+struct Crowd;
+
+impl Crowd {
+    fn new() -> Self {
+        hub::CROWDED_BY.store(10, Relaxed);
+        Self
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        hub::CROWDED_BY.store(0, Relaxed);
+    }
+}
+
 #[test]
 fn a_signal_handler_notifies_at_every_step() {
     let _alone = alone();
+    handlers();
+}
+
+#[test]
+fn a_signal_handler_notifies_at_every_step_in_a_crowd() {
+    let (_alone, _crowd) = (alone(), Crowd::new());
+    handlers();
+}
+
+fn handlers() {
     let (states, mut cases) = (states(), 0);
     for state in &states {
         for op in LETTERS.chars().chain(ENDS.chars()) {
@@ -434,6 +460,15 @@ fn a_fork_at_every_step_of_another_thread() {
     let _alone = alone();
     let states = states();
     count("nRHcdxwkqoD".chars().map(|op| forks(op, "", &states, &[Child::Fork])));
+}
+
+/// Listeners leave their lists, and come back.
+#[test]
+fn a_fork_at_every_step_in_a_crowd() {
+    let (_alone, _crowd) = (alone(), Crowd::new());
+    let states = states();
+    count("ncdwkqo".chars().map(|op| forks(op, "", &states, &[Child::Fork])));
+    count(["d", "k", "wk", "o"].map(|between| forks('n', between, &states, &[Child::Fork])));
 }
 
 /// Three threads: one is stopped in `notify`, one has done something since, one forks.

@@ -83,10 +83,12 @@ impl Owned {
                 rustix::io::fcntl_setfd(&self, rustix::io::FdFlags::CLOEXEC)?;
             }
             self.identity = fresh.identity;
+            // SAFETY: forgotten below. Nobody has closed it since it was made: no need to look whose it is.
+            unsafe { ManuallyDrop::drop(&mut fresh.fd) };
         } else {
             mem::swap(self, &mut fresh);
-            mem::forget(fresh);
         }
+        mem::forget(fresh);
         Ok(())
     }
 }
