@@ -1186,3 +1186,46 @@ async def test_a_comparison_may_use_the_queue_while_tasks_wait(kit):
         await task.join()
     assert sorted(item.rank for item in got) == list(range(10))
     assert seen and q.empty() and counts(q) == (0, 0)
+
+
+# ---- what a task that hangs says
+
+
+def full_queue():
+    q = Queue(1)
+    q.put(1)
+    return q
+
+
+@pytest.mark.parametrize(
+    ("waits", "words"),
+    [
+        (
+            lambda q: q.async_get(),
+            "an item of <wakefd.Queue 0 items, 1 getting and 0 putting at 0x",
+        ),
+        (lambda q: q.async_get_many(2), "an item of <wakefd.Queue 0 items, 1 getting"),
+        (
+            lambda _: full_queue().async_put(2),
+            "room in <wakefd.Queue 1 of 1 items, 0 getting and 1 putting at 0x",
+        ),
+        (lambda _: IoEvent().notified(), "<wakefd.IoEvent down, 1 waiting at 0x"),
+        (
+            lambda _: any_notified(*(IoEvent() for _ in range(7))),
+            "the first of <wakefd.IoEvent down, 1 waiting at 0x",
+        ),
+    ],
+)
+def test_the_repr_of_a_task_names_what_it_waits_for(q, waits, words):
+    async def main():
+        task = asyncio.ensure_future(waits(q))
+        await asyncio.sleep(0)
+        waiter = task._fut_waiter
+        assert repr(waiter) in repr(task)
+        assert repr(waiter).startswith(f"<wakefd.Waiter waits for {words}")
+        task.cancel()
+        assert "ended" in repr(waiter)
+        await asyncio.wait([task])
+        return repr(waiter)
+
+    asyncio.run(main())

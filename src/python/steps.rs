@@ -78,7 +78,7 @@ impl State {
 
 /// A place in line.
 pub(super) struct Spot {
-    side: Side,
+    pub(super) side: Side,
     number: Number,
     pub(super) event: Py<IoEvent>,
     /// In line, but for a wake-up that he has not seen yet.

@@ -11,6 +11,7 @@ use super::{
     turn,
     waiter::Waiter,
 };
+use crate::queue::Side;
 use pyo3::{
     Borrowed, PyTraverseError, PyVisit,
     exceptions::{PyRuntimeError, PyStopIteration},
@@ -30,6 +31,7 @@ use std::{
 #[pyclass(module = "wakefd._wakefd")]
 pub(crate) struct Place {
     queue: Py<Queue>,
+    side: Side,
     spot: Option<Spot>,
     /// Among the places of the hub on which it waits.
     entry: Option<Entry>,
@@ -171,6 +173,7 @@ impl Place {
     pub(super) fn new(queue: Py<Queue>, spot: Spot) -> Self {
         Self {
             queue,
+            side: spot.side,
             spot: Some(spot),
             entry: None,
         }
@@ -200,6 +203,38 @@ impl Drop for Place {
 }
 
 impl Awaited {
+    pub(super) fn clone_ref(&self, py: Python<'_>) -> Self {
+        match self {
+            Self::Event(event) => Self::Event(event.clone_ref(py)),
+            Self::Place(place) => Self::Place(place.clone_ref(py)),
+        }
+    }
+
+    pub(super) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self {
+            Self::Event(event) => visit.call(event),
+            Self::Place(place) => visit.call(place),
+        }
+    }
+
+    /// For those who ask what a task waits for.
+    pub(super) fn words(&self, py: Python<'_>) -> PyResult<String> {
+        match self {
+            Self::Event(event) => Ok(event.bind(py).repr()?.to_string()),
+            Self::Place(place) => {
+                let (queue, side) = {
+                    let place = place.bind(py).try_borrow()?;
+                    (place.queue.clone_ref(py), place.side)
+                };
+                let what = match side {
+                    Side::Get => "an item of",
+                    Side::Put => "room in",
+                };
+                Ok(format!("{what} {}", queue.bind(py).repr()?))
+            }
+        }
+    }
+
     /// The event that rises. The places of the hub get to know who waits.
     pub(super) fn event(&self, py: Python<'_>, places: &Arc<Places>) -> PyResult<Py<IoEvent>> {
         match self {

@@ -23,14 +23,17 @@ enum State {
     Cancelled,
 }
 
+/// So many of its events are in the repr of a waiter.
+const SHOWN: usize = 5;
+
 /// A task's wait for the first of some events. Awaitable once, by the task of the loop that it was made for.
 #[pyclass(module = "wakefd._wakefd")]
 pub(crate) struct Waiter {
     #[pyo3(get, set, name = "_asyncio_future_blocking")]
     blocking: bool,
     state: State,
-    /// One for each event.
-    tickets: Vec<u64>,
+    /// Events or places in line, each with its ticket.
+    waits: Vec<(Awaited, u64)>,
     hub: Py<Hub>,
     #[pyo3(get, name = "_loop")]
     event_loop: Py<PyAny>,
@@ -50,18 +53,17 @@ impl Waiter {
         event_loop: &Bound<'py, PyAny>,
         event: Awaited,
     ) -> PyResult<Option<Bound<'py, Self>>> {
-        Self::wait(hub, event_loop, &[event])
+        Self::wait(hub, event_loop, [event])
     }
 
     /// The same for the first of `events`. None: one of them is up now.
     #[staticmethod]
-    #[allow(clippy::needless_pass_by_value)] // PyO3's signature
     fn begin_any<'py>(
         hub: &Bound<'py, Hub>,
         event_loop: &Bound<'py, PyAny>,
         events: Vec<Awaited>,
     ) -> PyResult<Option<Bound<'py, Self>>> {
-        Self::wait(hub, event_loop, &events)
+        Self::wait(hub, event_loop, events)
     }
 
     fn get_loop(&self, py: Python<'_>) -> Py<PyAny> {
@@ -153,11 +155,39 @@ impl Waiter {
         this.result(slf.py()).map(|()| None)
     }
 
+    /// A task's repr shows it.
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        let py = slf.py();
+        let (waits, count) = {
+            let this = slf.borrow();
+            let first: Vec<_> = this
+                .waits
+                .iter()
+                .take(SHOWN)
+                .map(|(event, _)| event.clone_ref(py))
+                .collect();
+            (first, this.waits.len())
+        };
+        if slf.borrow().done() || count == 0 {
+            return Ok(format!("<wakefd.Waiter, its wait has ended, at {:p}>", slf.as_ptr()));
+        }
+        let mut words = Vec::new();
+        for event in waits {
+            words.push(event.words(py)?);
+        }
+        if count > SHOWN {
+            words.push(format!("{} more", count - SHOWN));
+        }
+        let first = if count > 1 { "the first of " } else { "" };
+        Ok(format!("<wakefd.Waiter waits for {first}{}>", words.join(", ")))
+    }
+
     #[allow(clippy::needless_pass_by_value)] // PyO3's signature
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.hub)?;
         visit.call(&self.event_loop)?;
         visit.call(&self.message)?;
+        self.waits.iter().try_for_each(|(event, _)| event.visit(&visit))?;
         if let Some((callback, context)) = &self.wakeup {
             visit.call(callback)?;
             visit.call(context)?;
@@ -168,6 +198,7 @@ impl Waiter {
     fn __clear__(&mut self) {
         self.wakeup = None;
         self.message = None;
+        self.waits = Vec::new();
     }
 }
 
@@ -175,14 +206,15 @@ impl Waiter {
     fn wait<'py>(
         hub: &Bound<'py, Hub>,
         event_loop: &Bound<'py, PyAny>,
-        events: &[Awaited],
+        events: impl IntoIterator<Item = Awaited, IntoIter: ExactSizeIterator>,
     ) -> PyResult<Option<Bound<'py, Self>>> {
+        let events = events.into_iter();
         let this = Bound::new(
             hub.py(),
             Self {
                 blocking: false,
                 state: State::Pending,
-                tickets: Vec::with_capacity(events.len()),
+                waits: Vec::with_capacity(events.len()),
                 hub: hub.clone().unbind(),
                 event_loop: event_loop.clone().unbind(),
                 wakeup: None,
@@ -192,9 +224,9 @@ impl Waiter {
         for event in events {
             let begun = hub
                 .borrow_mut()
-                .begin(hub.py(), event, this.clone().into_any().unbind());
+                .begin(hub.py(), &event, this.clone().into_any().unbind());
             match begun {
-                Ok(Some(ticket)) => this.borrow_mut().tickets.push(ticket),
+                Ok(Some(ticket)) => this.borrow_mut().waits.push((event, ticket)),
                 up_or_closed => {
                     Self::leave(&this);
                     return up_or_closed.map(|_| None);
@@ -215,7 +247,7 @@ impl Waiter {
                 Outcome::Rose => State::Rose,
                 Outcome::Closed => State::Closed,
             };
-            if this.tickets.len() > 1 {
+            if this.waits.len() > 1 {
                 drop(this);
                 Self::leave(slf); // the other events
                 this = slf.borrow_mut();
@@ -237,12 +269,12 @@ impl Waiter {
     }
 
     fn leave(slf: &Bound<'_, Self>) {
-        let (hub, tickets) = {
+        let (hub, waits) = {
             let mut this = slf.borrow_mut();
-            (this.hub.clone_ref(slf.py()), mem::take(&mut this.tickets))
+            (this.hub.clone_ref(slf.py()), mem::take(&mut this.waits))
         };
-        for ticket in tickets {
-            Hub::cancel(hub.bind(slf.py()), ticket);
+        for (_, ticket) in &waits {
+            Hub::cancel(hub.bind(slf.py()), *ticket);
         }
     }
 
