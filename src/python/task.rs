@@ -46,10 +46,28 @@ struct Entry {
 }
 
 /// What a coroutine waits for: an event, or what its place in line brings.
-#[derive(FromPyObject)]
 pub(super) enum Awaited {
     Event(Py<IoEvent>),
     Place(Py<Place>),
+}
+
+// By hand: what is derived makes an exception for each place, as it is no event, and throws it away.
+impl FromPyObject<'_, '_> for Awaited {
+    type Error = PyErr;
+
+    #[cfg(feature = "stubs")]
+    const INPUT_TYPE: pyo3::inspect::PyStaticExpr = pyo3::inspect::PyStaticExpr::BinOp {
+        left: &<Py<IoEvent> as FromPyObject<'_, '_>>::INPUT_TYPE,
+        op: pyo3::inspect::PyStaticOperator::BitOr,
+        right: &<Py<Place> as FromPyObject<'_, '_>>::INPUT_TYPE,
+    };
+
+    fn extract(it: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        match it.cast::<Place>() {
+            Ok(place) => Ok(Self::Place(place.to_owned().unbind())),
+            Err(_) => Ok(Self::Event(it.cast::<IoEvent>()?.to_owned().unbind())),
+        }
+    }
 }
 
 #[pymethods]
