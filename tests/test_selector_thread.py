@@ -476,6 +476,25 @@ def test_somebody_kills_the_thread(error):
 
 
 @in_child
+def test_a_thread_that_dies_leaves_its_loops_to_another():
+    """An exception from another thread came between two turns: the loops waited for ever."""
+    round_trip()
+    thread = _selector_thread._current
+
+    def turn():
+        raise ValueError
+
+    def sleep(seconds, real=time.sleep):
+        if threading.current_thread() is thread._thread:
+            raise SystemExit
+        real(seconds)
+
+    thread._turn, time.sleep = turn, sleep
+    round_trip()
+    assert _selector_thread._current is not thread
+
+
+@in_child
 def test_a_thread_that_has_died_is_replaced():
     round_trip()
     thread = _selector_thread._current

@@ -173,13 +173,17 @@ class _Thread:
             self._watched.pop(number, None)
 
     def _run(self) -> None:
-        while not self._left:
-            try:
-                self._turn()
-            except BaseException as error:
-                # Nothing of a loop's: out of memory, or an exception that another thread has sent.
-                _log.error("the selector thread goes on", exc_info=error)
-                time.sleep(_AGAIN)
+        try:
+            while not self._left:
+                try:
+                    self._turn()
+                except BaseException as error:
+                    # Nothing of a loop's: no memory, or an exception that another thread has sent.
+                    _log.error("the selector thread goes on", exc_info=error)
+                    time.sleep(_AGAIN)
+        finally:
+            if not self._left:  # that exception came between two turns: the thread dies of it
+                _replace(self)
 
     def _turn(self) -> None:
         with self._lock:
