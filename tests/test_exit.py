@@ -15,7 +15,7 @@ import pytest
 import kits
 import lives
 from helpers import HERE, PATIENCE, Thread, program, stress, until
-from wakefd import IoEvent, PriorityQueue, Queue, QueueShutDown, _wakefd
+from wakefd import IoEvent, Portal, PriorityQueue, Queue, QueueShutDown, _wakefd
 
 event, other = IoEvent(), IoEvent()
 kept = []  # what only the end of the interpreter drops
@@ -168,6 +168,73 @@ def exits_well(call):
 def test_the_interpreter_ends_although_daemon_threads_are_at_it(mix):
     for run in range(stress(4, 60)):
         exits_well(f"main({mix!r}, {0.02 + run * 0.013 % 0.1})")
+
+
+spinning = threading.Event()
+
+
+def spin(*_):
+    """Be in Python code when the interpreter ends: before 3.14 the thread ends there."""
+    spinning.set()
+    while True:
+        pass
+
+
+def spin_in_a_portal(call, loop):
+    async def main():
+        kept.append(portal := Portal())
+        threading.Thread(target=call, args=[portal], daemon=True).start()
+        await asyncio.sleep(3600)
+
+    kits.kit(loop).run(main)
+
+
+class Spinning:
+    __lt__ = spin
+
+
+async def spinning_coroutine():
+    spin()
+
+
+def spin_in_a_task(loop):
+    async def main():
+        asyncio.get_running_loop().call_later(0.02, event.notify)
+        await event.notified()
+        spin()
+
+    kits.kit(loop).run(main)
+
+
+def spin_in_a_callback():
+    hub = _wakefd.Hub()
+    hub.wait(event, spin)
+    event.notify()
+    hub.dispatch()
+
+
+SPINNERS = {
+    "a task on asyncio": lambda: spin_in_a_task("asyncio"),
+    "a task on uvloop": lambda: spin_in_a_task("uvloop"),
+    "a callback": spin_in_a_callback,
+    "a portal's function": lambda: spin_in_a_portal(lambda it: it.call_soon(spin), "asyncio"),
+    "a portal's call": lambda: spin_in_a_portal(lambda it: it.run(spin), "asyncio"),
+    "a portal's task": lambda: spin_in_a_portal(lambda it: it.run(spinning_coroutine), "asyncio"),
+    "a comparison": lambda: PriorityQueue().put_many([Spinning(), Spinning()]),
+    "an iterable": lambda: Queue().put_many(map(spin, [1])),
+}
+
+
+@pytest.mark.parametrize("where", SPINNERS)
+def test_the_interpreter_ends_while_a_daemon_thread_runs_python_code_that_we_have_called(where):
+    if "uvloop" in where:
+        pytest.importorskip("uvloop")
+    exits_well(f"main_of_a_spinner({where!r})")
+
+
+def main_of_a_spinner(where):
+    daemon(SPINNERS[where])
+    assert spinning.wait(PATIENCE)
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])

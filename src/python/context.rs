@@ -3,6 +3,7 @@
 //! A loop keeps the current context with whatever is registered with it: of the task that happens to wait first, say. What
 //! is registered for as long as the loop lives is registered in an empty one.
 
+use super::call;
 use pyo3::{prelude::*, sync::PyOnceLock, types::PyTuple};
 
 pub(super) fn copy_context(py: Python<'_>) -> PyResult<&Py<PyAny>> {
@@ -39,5 +40,5 @@ pub(super) fn call<'py>(
             .chain(args.iter())
             .collect::<Vec<_>>(),
     )?;
-    run(py)?.bind(py).call1(all)
+    call::call(run(py)?.bind(py), all)
 }

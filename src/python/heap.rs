@@ -3,7 +3,7 @@
 //! A comparison may run Python code, which may do anything with the queue, and lets other threads run. So the way of an item
 //! is planned first, with nothing held, and applied if nothing has changed meanwhile; else it is planned again.
 
-use super::{queue::Queue, steps::Core};
+use super::{call::is_less, queue::Queue, steps::Core};
 use crate::queue::Refusal;
 use pyo3::prelude::*;
 use std::{
@@ -55,7 +55,7 @@ impl Plan {
             let Some(other) = get(queue, py, changes, parent) else {
                 return Ok(None);
             };
-            if !item.bind(py).lt(other)? {
+            if !is_less(item.bind(py), other.bind(py))? {
                 break;
             }
             at = parent;
@@ -85,7 +85,7 @@ impl Plan {
                 let (Some(left), Some(right)) = (get(queue, py, changes, at), get(queue, py, changes, at + 1)) else {
                     return Ok(None);
                 };
-                if !left.bind(py).lt(right)? {
+                if !is_less(left.bind(py), right.bind(py))? {
                     at += 1;
                 }
             }
@@ -98,7 +98,7 @@ impl Plan {
             let Some(other) = get(queue, py, changes, way.steps[way.length - 1]) else {
                 return Ok(None);
             };
-            if !it.bind(py).lt(other)? {
+            if !is_less(it.bind(py), other.bind(py))? {
                 break;
             }
             way.length -= 1;

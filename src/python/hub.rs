@@ -1,6 +1,7 @@
 //! One loop's end of a hub, and the callback that the loop owns.
 
 use super::{
+    call::call,
     closed, context,
     event::IoEvent,
     exclusive::Exclusive,
@@ -112,9 +113,9 @@ impl Hub {
     ) -> PyResult<()> {
         let errors = dispatch(slf, nests, |replaced| {
             if let (Some(old), Some(rewatch)) = (replaced, rewatch) {
-                rewatch.call1((old,))?;
+                call(&rewatch, (old,))?;
             }
-            drained.map_or(Ok(()), |drained| drained.call0().map(drop))
+            drained.map_or(Ok(()), |drained| call(&drained, ()).map(drop))
         });
         errors.into_iter().next().map_or(Ok(()), Err)
     }
@@ -195,7 +196,7 @@ fn dispatch(hub: &Bound<'_, Hub>, nests: bool, drained: impl FnOnce(Option<i64>)
     while let Some((who, outcome)) = next(hub, nests) {
         let result = match who.bind(py).cast::<Waiter>() {
             Ok(waiter) => Waiter::resume(waiter, outcome),
-            Err(_) => who.call1(py, (outcome == Outcome::Rose,)).map(drop),
+            Err(_) => call(who.bind(py), (outcome == Outcome::Rose,)).map(drop),
         };
         errors.extend(result.err());
     }
@@ -258,7 +259,8 @@ impl Reader {
         let flat = this.is_flat(py)?;
         let errors = dispatch(this.hub.bind(py), !flat, |replaced| {
             if let Some(old) = replaced {
-                this.event_loop.call0(py)?.call_method1(py, "remove_reader", (old,))?;
+                let event_loop = this.event_loop.call0(py)?;
+                call(&event_loop.bind(py).getattr("remove_reader")?, (old,))?;
             } else if flat || this.hub.borrow(py).inherited() {
                 return Ok(());
             }
@@ -277,7 +279,7 @@ impl Reader {
                     error: error.into_value(py).into_any(),
                 },
             )?;
-            event_loop.call_method1(py, "call_soon", (raise,))?;
+            call(&event_loop.bind(py).getattr("call_soon")?, (raise,))?;
         }
         Ok(())
     }

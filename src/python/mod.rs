@@ -2,6 +2,7 @@
 
 mod arguments;
 mod byte_queue;
+mod call;
 mod context;
 mod event;
 mod exclusive;

@@ -7,6 +7,7 @@
 use super::{
     ClosedResourceError, LoopClosedError,
     arguments::no_arguments,
+    call::call,
     context, event,
     exclusive::Exclusive,
     hub::{Hub, Raise},
@@ -412,7 +413,7 @@ impl Receiver {
         loop {
             let context = this.context.with(Option::take); // not there: a callback runs the loop inside the loop
             let context = context.map_or_else(|| context::empty(py), |context| Ok(context.into_bound(py)))?;
-            let ended = context::run(py)?.bind(py).call1((&context, &run, &context));
+            let ended = call(context::run(py)?.bind(py), (&context, &run, &context));
             if context.len()? == 0 {
                 let old = this.context.with(|mine| mine.replace(context.unbind()));
                 drop(old);
@@ -498,7 +499,7 @@ impl Receiver {
             Call::Step(call) => call,
         });
         let calls = PyList::new(py, calls)?;
-        self.runner.call_method1(py, intern!(py, "gone"), (calls,)).map(drop)
+        call(&self.runner.bind(py).getattr(intern!(py, "gone"))?, (calls,)).map(drop)
     }
 
     /// The event has risen: from the hub.
@@ -587,26 +588,29 @@ impl Receiver {
             .map(|(_, event_loop)| event_loop.call0(py))
             .transpose()?;
         match event_loop {
-            Some(event_loop) if !event_loop.is_none(py) => event_loop
-                .call_method1(py, intern!(py, "call_soon"), (function,))
-                .map(drop),
+            Some(event_loop) if !event_loop.is_none(py) => {
+                let call_soon = event_loop.bind(py).getattr(intern!(py, "call_soon"))?;
+                call(&call_soon, (function,)).map(drop)
+            }
             _ => Ok(()), // it is gone, and we with it
         }
     }
 
     #[inline]
-    fn run(&self, py: Python<'_>, call: Call) -> PyResult<()> {
-        let (function, args, context) = match call {
+    fn run(&self, py: Python<'_>, accepted: Call) -> PyResult<()> {
+        let (function, args, context) = match accepted {
             Call::Soon {
                 function,
                 args,
                 context,
             } => (function.into_bound(py), args.into_bound(py), context),
-            Call::Step(call) => return self.runner.call_method1(py, intern!(py, "step"), (call,)).map(drop),
+            Call::Step(it) => {
+                let step = self.runner.bind(py).getattr(intern!(py, "step"))?;
+                return call(&step, (it,)).map(drop);
+            }
         };
         let result = match context {
-            None if args.is_empty() => function.call0(),
-            None => function.call1(&args),
+            None => call(&function, args),
             Some(context) => context::call(context.bind(py), &function, &args),
         };
         let Err(error) = result else { return Ok(()) };
@@ -614,7 +618,7 @@ impl Receiver {
             return Err(error);
         }
         let failed = (error.into_value(py), function);
-        self.runner.call_method1(py, intern!(py, "failed"), failed).map(drop)
+        call(&self.runner.bind(py).getattr(intern!(py, "failed"))?, failed).map(drop)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{
     arguments::{Count, Seconds, integer, iterator, made_by_new, most, parameters, seconds, truth},
+    call::next,
     event::{self, IoEvent},
     exclusive::Exclusive,
     heap::Peace,
@@ -462,10 +463,10 @@ impl Queue {
 
 fn all_of(items: &Bound<'_, PyAny>, function: &str) -> PyResult<VecDeque<Py<PyAny>>> {
     let mut all = VecDeque::new();
-    for item in iterator(items, function)? {
-        let item = item?.unbind();
+    let items = iterator(items, function)?;
+    while let Some(item) = next(&items)? {
         all.try_reserve(1).map_err(|_| no_memory(items.py()))?;
-        all.push_back(item);
+        all.push_back(item.unbind());
     }
     Ok(all)
 }

@@ -3,6 +3,7 @@
 use super::{
     arguments::{Count, most},
     byte_queue::ByteQueue,
+    call,
     event::IoEvent,
     exclusive::{self, Exclusive},
     fast,
@@ -383,8 +384,8 @@ impl Ready {
         let coroutine = self.coroutine(py)?;
         let throw = coroutine.bind(py).getattr(intern!(py, "throw"))?;
         let yielded = match (value, traceback) {
-            (None, None) => throw.call1((error,)), // more than one is deprecated
-            (value, traceback) => throw.call1((error, value, traceback)),
+            (None, None) => call::call(&throw, (error,)), // more than one is deprecated
+            (value, traceback) => call::call(&throw, (error, value, traceback)),
         }?
         .unbind();
         self.waits(coroutine, yielded.clone_ref(py));
@@ -395,7 +396,10 @@ impl Ready {
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let stage = self.stage.with(|stage| mem::replace(stage, Stage::Spent));
         match stage {
-            Stage::Waiting(coroutine, _) => coroutine.call_method0(py, intern!(py, "close")).map(drop),
+            Stage::Waiting(coroutine, _) => {
+                let close = coroutine.bind(py).getattr(intern!(py, "close"))?;
+                call::call(&close, ()).map(drop)
+            }
             Stage::Fresh(_) | Stage::Spent => Ok(()),
         }
     }
@@ -456,7 +460,7 @@ impl Ready {
         let mut result = ptr::null_mut();
         // SAFETY: objects, and this thread is attached. The result is null, or ours.
         let (sent, result) = unsafe {
-            let sent = ffi::PyIter_Send(coroutine.as_ptr(), value.as_ptr(), &raw mut result);
+            let sent = call::send(coroutine.as_ptr(), value.as_ptr(), &raw mut result);
             (sent, Bound::from_owned_ptr_or_opt(py, result))
         };
         match (sent, result) {

@@ -5,7 +5,7 @@
 //! `LOOK`; from then on the turn lasts `BUDGET`. Whoever finds it over pauses: lets the loop have its next turn before the
 //! operation. Nobody who comes later overtakes those who pause, as the turn stays over until the first of them is back.
 
-use super::exclusive::Exclusive;
+use super::{call::call, exclusive::Exclusive};
 use pyo3::{PyTraverseError, PyVisit, ffi, intern, prelude::*, sync::PyOnceLock};
 use std::{
     cell::Cell,
@@ -116,7 +116,7 @@ fn here(py: Python<'_>, now: Instant) -> PyResult<bool> {
             Bound::from_owned_ptr_or_err(py, turn).map(Bound::unbind)
         }
     })?;
-    let turn = turn.bind(py).call0()?;
+    let turn = call(turn.bind(py), ())?;
     if turn.is_none() {
         return Ok(false); // no loop runs here: an iterator that was begun in one is stepped by hand
     }
@@ -242,7 +242,7 @@ impl Turn {
     fn mark(slf: &Bound<'_, Self>) -> PyResult<()> {
         let this = slf.get();
         let turned = slf.getattr(intern!(slf.py(), "turned"));
-        let marked = turned.and_then(|turned| this.mark.call1(slf.py(), (turned,)));
+        let marked = turned.and_then(|turned| call(this.mark.bind(slf.py()), (turned,)));
         if marked.is_err() {
             this.state.with(|state| state.marked = false);
         }

@@ -4,7 +4,12 @@
 //! call and a fifth of the latency. The protocol is the one that asyncio documents for foreign futures: an object with
 //! `_asyncio_future_blocking`, `add_done_callback`, `result` and `cancel`.
 
-use super::{closed, hub::Hub, task::Awaited};
+use super::{
+    call::{call, call_with},
+    closed,
+    hub::Hub,
+    task::Awaited,
+};
 use crate::waiters::Outcome;
 use pyo3::{
     PyTraverseError, PyVisit,
@@ -256,12 +261,11 @@ impl Waiter {
         };
         match wakeup {
             Some((callback, Some(context))) => {
-                context
-                    .bind(slf.py())
-                    .call_method1(intern!(slf.py(), "run"), (callback, slf))?;
+                let run = context.bind(slf.py()).getattr(intern!(slf.py(), "run"))?;
+                call(&run, (callback, slf))?;
             }
             Some((callback, None)) => {
-                callback.call1(slf.py(), (slf,))?;
+                call(callback.bind(slf.py()), (slf,))?;
             }
             None => {}
         }
@@ -283,9 +287,7 @@ impl Waiter {
         let event_loop = slf.borrow().event_loop.clone_ref(py);
         let keywords = PyDict::new(py);
         keywords.set_item(intern!(py, "context"), context)?;
-        event_loop
-            .bind(py)
-            .call_method(intern!(py, "call_soon"), (callback, slf), Some(&keywords))?;
-        Ok(())
+        let call_soon = event_loop.bind(py).getattr(intern!(py, "call_soon"))?;
+        call_with(&call_soon, (callback, slf), Some(&keywords)).map(drop)
     }
 }
