@@ -35,12 +35,14 @@ class Limited:
 
     def __init__(self, more):
         self.more = more
+        self.for_the_end = bytearray(4 * MB)
 
     def __enter__(self):
         self.before = resource.getrlimit(resource.RLIMIT_AS)
         resource.setrlimit(resource.RLIMIT_AS, (size() + self.more, self.before[1]))
 
     def __exit__(self, *_):
+        self.for_the_end = None  # a call takes memory
         resource.setrlimit(resource.RLIMIT_AS, self.before)
 
 

@@ -6,7 +6,7 @@
 
 use super::{
     call::{call, call_with},
-    closed,
+    closed, context,
     hub::Hub,
     task::Awaited,
 };
@@ -261,8 +261,7 @@ impl Waiter {
         };
         match wakeup {
             Some((callback, Some(context))) => {
-                let run = context.bind(slf.py()).getattr(intern!(slf.py(), "run"))?;
-                call(&run, (callback, slf))?;
+                call(context::run(slf.py())?.bind(slf.py()), (context, callback, slf))?;
             }
             Some((callback, None)) => {
                 call(callback.bind(slf.py()), (slf,))?;
