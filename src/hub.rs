@@ -618,9 +618,6 @@ impl Listener {
     /// Owned by the caller (QUEUED or CLAIMED), and not in `own` any more. `hub` is touched last.
     fn free(&self, hub: &HubCore) {
         self.hub.store(ptr::null_mut(), Relaxed);
-        // SAFETY: ours until the state says FREE.
-        self.waiters
-            .with_mut(|waiters| unsafe { *waiters = Default::default() });
         self.state.store(FREE, Release);
         hub.refs.fetch_sub(1, AcqRel);
     }
@@ -651,6 +648,13 @@ impl Listener {
             self.fired.store(*spare, Relaxed);
             *spare = ptr::from_ref(self).cast_mut();
         });
+    }
+
+    /// Whether it is in its event's list. Under the lock, and not of one that is being linked.
+    #[cfg(all(unix, not(loom)))]
+    fn is_linked(&self) -> bool {
+        // SAFETY: under the lock; what pointed to us is the event, or a listener that it owns.
+        ptr::eq(unsafe { (*self.back.with_mut(|back| *back)).load(Relaxed) }, self)
     }
 
     /// Puts it at the head of its event's list. Under the lock; owned by the caller, and not yet in `own`.
@@ -767,6 +771,10 @@ impl HubCore {
             listener.link(event);
             listener
         });
+        // SAFETY: CLAIMED, so it is ours.
+        listener
+            .waiters
+            .with_mut(|waiters| unsafe { *waiters = Default::default() });
         self.refs.fetch_add(1, Relaxed); // what counts is in `own`, wherever a raw clone begins
         // SAFETY: under the lock.
         self.own.with_mut(|own| unsafe {
@@ -907,12 +915,15 @@ impl HubCore {
             let own = &mut *own;
             for &listener in &*own {
                 let listener = &*listener;
-                listener.state.store(CLAIMED, Relaxed);
-                if listener.keep.with_mut(|keep| (*keep).is_some()) {
+                if listener.state.swap(CLAIMED, Relaxed) == FREE {
+                    listener.state.store(FREE, Relaxed); // a raw clone, which began as its hub was being closed
+                } else if listener.keep.with_mut(|keep| (*keep).is_some()) {
                     listener.fired.store(chain, Relaxed);
                     chain = ptr::from_ref(listener).cast_mut();
-                } else {
+                } else if listener.is_linked() {
                     listener.detach(self);
+                } else {
+                    listener.free(self); // as above
                 }
             }
             own.clear();

