@@ -325,6 +325,10 @@ impl Event {
         });
         if let Some(spare) = spare {
             spare.state.store(CLAIMED, Relaxed);
+            // A raw clone may have begun before it was freed. SAFETY: CLAIMED, so it is ours.
+            spare
+                .waiters
+                .with_mut(|waiters| unsafe { *waiters = Default::default() });
             return spare;
         }
         #[cfg(all(test, any(loom, wakefd_steps)))]
@@ -618,6 +622,9 @@ impl Listener {
     /// Owned by the caller (QUEUED or CLAIMED), and not in `own` any more. `hub` is touched last.
     fn free(&self, hub: &HubCore) {
         self.hub.store(ptr::null_mut(), Relaxed);
+        // SAFETY: ours until the state says FREE.
+        self.waiters
+            .with_mut(|waiters| unsafe { *waiters = Default::default() });
         self.state.store(FREE, Release);
         hub.refs.fetch_sub(1, AcqRel);
     }
@@ -771,10 +778,6 @@ impl HubCore {
             listener.link(event);
             listener
         });
-        // SAFETY: CLAIMED, so it is ours.
-        listener
-            .waiters
-            .with_mut(|waiters| unsafe { *waiters = Default::default() });
         self.refs.fetch_add(1, Relaxed); // what counts is in `own`, wherever a raw clone begins
         // SAFETY: under the lock.
         self.own.with_mut(|own| unsafe {
