@@ -31,7 +31,7 @@ struct Reactor {
     pump: Arc<Pump>,
 }
 
-/// What async-io wakes when the hub's descriptor is readable; it tells one reactor from the next.
+/// The waker that async-io wakes when the hub's descriptor is readable; its address tells one reactor from the next.
 struct Pump {
     epoch: u32,
 }
@@ -107,7 +107,7 @@ impl Reactor {
         let mut context = Context::from_waker(&waker);
         while self.source.poll_readable(&mut context)?.is_ready() {
             if self.hub.dispatch(released).is_some() {
-                // It was dead. The old source holds it open until the new one is watched.
+                // The descriptor was dead and has been replaced. The old source holds it open until the new one is watched.
                 self.source = Async::new(self.hub.descriptor().ok_or(io::ErrorKind::NotFound)?)?;
             }
         }

@@ -78,7 +78,7 @@ pub(crate) struct Event {
     spare: UnsafeCell<*mut Listener>,
     /// How many wait, for people to read; nothing depends on it.
     pub(crate) waiting: std::sync::atomic::AtomicUsize,
-    /// It has, or had, a listener.
+    /// Whether the event has, or had, a listener.
     listened: AtomicBool,
     /// Native code knows where it is: its memory is for ever, and used again as an event.
     immortal: AtomicBool,
@@ -95,9 +95,9 @@ pub(crate) struct Listener {
     fired: AtomicPtr<Listener>,
     /// The next one in the event's list; written under the lock only, and not while it is out of the list.
     next: AtomicPtr<Listener>,
-    /// What points to it in the event's list: the head, or another one's `next`; under the lock.
+    /// The pointer to this listener in the event's list: the head, or another listener's `next`; under the lock.
     back: UnsafeCell<*const AtomicPtr<Listener>>,
-    /// Whose it is.
+    /// The event that owns this listener.
     event: *const Event,
     /// While QUEUED: keeps the event alive.
     keep: UnsafeCell<Option<EventRef>>,
@@ -129,10 +129,11 @@ unsafe impl Sync for Event {}
 // SAFETY: as above.
 unsafe impl Sync for HubCore {}
 
-/// So many listeners an event keeps in its list though nobody waits there: whoever waits again and again takes no lock.
+/// The number of listeners that an event keeps in its list though nobody waits there: a hub that waits again and again takes no
+/// lock.
 const KEPT: usize = 4;
 
-/// So many fewer in a model, which has no room for so many hubs.
+/// The number by which `KEPT` is less in a model, which has no room for as many hubs.
 #[cfg(all(test, any(loom, wakefd_steps)))]
 pub(crate) static CROWDED_BY: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
 
@@ -304,7 +305,7 @@ impl Event {
         Ok(self.pipe.hold())
     }
 
-    /// One that a late notifier has freed in its place. Under the lock.
+    /// A listener that a late notifier has freed where it stands in the list. Under the lock.
     fn claim_stray(&self) -> Option<&Listener> {
         if self.strays.load(Relaxed) == 0 {
             return None;
@@ -790,7 +791,7 @@ impl HubCore {
         listener
     }
 
-    /// Nobody of this hub waits for `event` any more: if it has many listeners, this one leaves them. The hub's thread only.
+    /// The last wait of this hub for `event` has ended: if the event has many listeners, this one leaves them. The hub's thread only.
     #[inline]
     pub(crate) fn let_go(&self, listener: &Listener, event: &Event) {
         if event.is_crowded() {

@@ -76,6 +76,7 @@ impl Hub {
     fn pauses(&self, py: Python<'_>, place: Py<Place>) -> PyResult<()> {
         Awaited::Place(place).event(py, &self.places).map(drop)
     }
+
     /// Call `who(outcome)`, as wait() does, once the generation of `event` is not `seen`. None: a flag that is up now counts.
     ///
     /// For those who watch every rise and leave the flag to others. Return a ticket for cancel(); whatever has happened
