@@ -8,7 +8,7 @@
 use pyo3::{
     ffi::{self, PySendResult},
     prelude::*,
-    types::{PyDict, PyTuple},
+    types::{PyDict, PyString, PyTuple},
 };
 use std::{ffi::c_int, mem, ptr, thread, time::Duration};
 
@@ -52,6 +52,15 @@ pub(super) fn call<'py>(
     args: impl IntoPyObject<'py, Target = PyTuple, Output = Bound<'py, PyTuple>, Error: Into<PyErr>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     call_with(it, args, None)
+}
+
+/// `it.name(*args)`.
+pub(super) fn call_method<'py>(
+    it: &Bound<'py, PyAny>,
+    name: &Bound<'py, PyString>,
+    args: impl IntoPyObject<'py, Target = PyTuple, Output = Bound<'py, PyTuple>, Error: Into<PyErr>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    call(&it.getattr(name)?, args)
 }
 
 /// `it(*args, **keywords)`.

@@ -1,7 +1,7 @@
 //! One loop's end of a hub, and the callback that the loop owns.
 
 use super::{
-    call::call,
+    call::{call, call_method},
     closed, context,
     event::IoEvent,
     exclusive::Exclusive,
@@ -261,7 +261,7 @@ impl Reader {
         let errors = dispatch(this.hub.bind(py), !flat, |replaced| {
             if let Some(old) = replaced {
                 let event_loop = this.event_loop.call0(py)?;
-                call(&event_loop.bind(py).getattr("remove_reader")?, (old,))?;
+                call_method(event_loop.bind(py), intern!(py, "remove_reader"), (old,))?;
             } else if flat || this.hub.borrow(py).inherited() {
                 return Ok(());
             }
@@ -280,7 +280,7 @@ impl Reader {
                     error: error.into_value(py).into_any(),
                 },
             )?;
-            call(&event_loop.bind(py).getattr("call_soon")?, (raise,))?;
+            call_method(event_loop.bind(py), intern!(py, "call_soon"), (raise,))?;
         }
         Ok(())
     }

@@ -7,7 +7,7 @@
 use super::{
     ClosedResourceError, LoopClosedError,
     arguments::no_arguments,
-    call::call,
+    call::{call, call_method},
     context, event,
     exclusive::Exclusive,
     hub::{Hub, Raise},
@@ -499,7 +499,7 @@ impl Receiver {
             Call::Step(call) => call,
         });
         let calls = PyList::new(py, calls)?;
-        call(&self.runner.bind(py).getattr(intern!(py, "gone"))?, (calls,)).map(drop)
+        call_method(self.runner.bind(py), intern!(py, "gone"), (calls,)).map(drop)
     }
 
     /// The event has risen: from the hub.
@@ -589,8 +589,7 @@ impl Receiver {
             .transpose()?;
         match event_loop {
             Some(event_loop) if !event_loop.is_none(py) => {
-                let call_soon = event_loop.bind(py).getattr(intern!(py, "call_soon"))?;
-                call(&call_soon, (function,)).map(drop)
+                call_method(event_loop.bind(py), intern!(py, "call_soon"), (function,)).map(drop)
             }
             _ => Ok(()), // it is gone, and we with it
         }
@@ -604,10 +603,7 @@ impl Receiver {
                 args,
                 context,
             } => (function.into_bound(py), args.into_bound(py), context),
-            Call::Step(it) => {
-                let step = self.runner.bind(py).getattr(intern!(py, "step"))?;
-                return call(&step, (it,)).map(drop);
-            }
+            Call::Step(it) => return call_method(self.runner.bind(py), intern!(py, "step"), (it,)).map(drop),
         };
         let result = match context {
             None => call(&function, args),
@@ -618,7 +614,7 @@ impl Receiver {
             return Err(error);
         }
         let failed = (error.into_value(py), function);
-        call(&self.runner.bind(py).getattr(intern!(py, "failed"))?, failed).map(drop)
+        call_method(self.runner.bind(py), intern!(py, "failed"), failed).map(drop)
     }
 }
 

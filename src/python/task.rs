@@ -396,10 +396,7 @@ impl Ready {
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let stage = self.stage.with(|stage| mem::replace(stage, Stage::Spent));
         match stage {
-            Stage::Waiting(coroutine, _) => {
-                let close = coroutine.bind(py).getattr(intern!(py, "close"))?;
-                call::call(&close, ()).map(drop)
-            }
+            Stage::Waiting(coroutine, _) => call::call_method(coroutine.bind(py), intern!(py, "close"), ()).map(drop),
             Stage::Fresh(_) | Stage::Spent => Ok(()),
         }
     }
