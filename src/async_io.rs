@@ -4,10 +4,11 @@
 //! descriptor readable: no wait depends on another one's being polled.
 
 use crate::{
-    IoEvent, fork,
+    IoEvent,
+    event::self_pipe::Descriptor,
+    event::wait_table::{Begun, Hub, Outcome, Ticket},
+    fork,
     io_event::closed,
-    self_pipe::Descriptor,
-    waiters::{Begun, Hub, Outcome, Ticket},
 };
 use async_io::Async;
 use std::{

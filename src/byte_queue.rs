@@ -2,9 +2,9 @@
 
 use crate::{
     IoEvent, NativeHandle,
+    event::self_pipe::Descriptor,
     process::free_the_buried,
     ring::{Impossible, Nothing, Refusal, Ring, Take},
-    self_pipe::Descriptor,
 };
 use std::{
     error, fmt, io,
@@ -16,7 +16,7 @@ use std::{
 ///
 /// A producer ([`push`](Self::push)) copies its message in and is off: it takes no lock, allocates nothing and waits for
 /// nobody, so it may be a thread that must not block, or a signal handler. It makes a system call only if a loop or a
-/// thread sleeps beside the queue. C has the same through a [`native`](Self::native) handle and [`capi`](crate::capi).
+/// thread sleeps beside the queue. C has the same through a [`native`](Self::native) handle and [`capi`](crate::native::capi).
 /// Consumers are threads ([`get`](Self::get)), or loops that watch its [`descriptor`](Self::descriptor).
 ///
 /// Clones are the same queue.
@@ -254,7 +254,7 @@ impl ByteQueue {
         self.event().descriptor()
     }
 
-    /// What C needs to push: an argument for [`capi::Api::push`](crate::capi::Api::push). It keeps the queue's memory.
+    /// What C needs to push: an argument for [`capi::Api::push`](crate::native::capi::Api::push). It keeps the queue's memory.
     ///
     /// # Errors
     /// As of [`IoEvent::native`].

@@ -24,7 +24,7 @@
 //!
 //! `examples/rust-extension` is a whole one.
 
-use crate::capi::{API, Api};
+use crate::native::capi::{API, Api};
 use pyo3::{
     exceptions::{PyImportError, PyTypeError},
     ffi::c_str,

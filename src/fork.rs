@@ -8,7 +8,7 @@
 //! `notify` then only raises the flag, and the first call that may take a lock repairs everything, under *new* numbers. (By
 //! then an old number may belong to somebody else: fork, closerange, open a log, notify turned the log into an eventfd.)
 
-use crate::{hub, process::GATE, ring, slot};
+use crate::{event, native::handle_table, process::GATE, ring};
 use std::{
     cell::RefCell,
     sync::{
@@ -50,26 +50,26 @@ pub(crate) fn repaired() {
 #[cold]
 fn repair_raw_clone() {
     // SAFETY: the first call in a process that began with one thread.
-    unsafe { hub::reset_lock() };
-    in_child(hub::lock_as_it_is(), false);
+    unsafe { event::reset_lock() };
+    in_child(event::lock_as_it_is(), false);
 }
 
 /// All that a child of a fork must do, with the lock in hand.
-fn in_child(registry: hub::Locked, in_place: bool) {
+fn in_child(registry: event::Locked, in_place: bool) {
     EPOCH.fetch_add(1, AcqRel);
     GATE.reset(); // before the repair: that may raise it
-    slot::forget_visitors();
-    hub::reset_after_fork(registry, in_place);
+    handle_table::forget_visitors();
+    event::reset_after_fork(registry, in_place);
     ring::forks::empty_all();
 }
 
 thread_local! {
     // One thread forks, and it is this one in the parent and in the child.
-    static HELD: RefCell<Vec<hub::Locked>> = const { RefCell::new(Vec::new()) };
+    static HELD: RefCell<Vec<event::Locked>> = const { RefCell::new(Vec::new()) };
 }
 
 pub(crate) extern "C" fn prepare() {
-    let registry = hub::lock();
+    let registry = event::lock();
     HELD.with_borrow_mut(|held| held.push(registry));
 }
 

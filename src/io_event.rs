@@ -1,13 +1,13 @@
 //! The public type.
 
 use crate::{
-    blocking::{Started, Wait},
+    event::self_pipe::Descriptor,
+    event::thread_wait::{Started, Wait},
+    event::wait_table::Outcome,
+    event::{Event, EventRef},
     fork,
-    hub::{Event, EventRef},
-    native::NativeHandle,
+    native::handle::NativeHandle,
     process::free_the_buried,
-    self_pipe::Descriptor,
-    waiters::Outcome,
 };
 use std::{
     fmt, io,

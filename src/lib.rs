@@ -36,15 +36,12 @@
 //! ```
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod counted;
-mod hub;
+mod event;
+mod native;
 mod notifier;
 mod process;
 mod ring;
-mod self_pipe;
-mod slot;
 mod sync;
-mod waiters;
 
 #[cfg(all(unix, not(loom)))]
 mod fork;
@@ -60,33 +57,27 @@ mod fork {
 
 #[cfg(all(feature = "async-io", not(any(loom, wakefd_steps))))]
 mod async_io;
-#[cfg(not(wakefd_steps))]
-mod blocking;
 #[cfg(not(any(loom, wakefd_steps)))]
 mod byte_queue;
-#[cfg(not(any(loom, wakefd_steps)))]
-pub mod capi;
+#[cfg(any(all(feature = "python", not(any(loom, wakefd_steps))), all(test, not(wakefd_steps))))]
+mod capacity;
 #[cfg(all(feature = "pyo3", not(any(loom, wakefd_steps))))]
 pub mod extension;
 #[cfg(not(any(loom, wakefd_steps)))]
 mod io_event;
-#[cfg(not(any(loom, wakefd_steps)))]
-mod native;
 #[cfg(all(feature = "python", not(any(loom, wakefd_steps))))]
 mod python;
 #[cfg(any(all(feature = "python", not(any(loom, wakefd_steps))), all(loom, test)))]
 #[cfg_attr(loom, allow(dead_code))] // the models need not all of it
 mod queue;
-#[cfg(any(all(feature = "python", not(any(loom, wakefd_steps))), all(test, not(wakefd_steps))))]
-mod room;
 
 #[cfg(not(any(loom, wakefd_steps)))]
 pub use byte_queue::{ByteQueue, ByteQueueError};
+pub use event::self_pipe::Descriptor;
 #[cfg(not(any(loom, wakefd_steps)))]
 pub use io_event::IoEvent;
 #[cfg(not(any(loom, wakefd_steps)))]
-pub use native::NativeHandle;
-pub use self_pipe::Descriptor;
+pub use native::{capi, handle::NativeHandle};
 
 #[cfg(all(test, any(loom, wakefd_steps)))]
 #[path = "../tests/loom/models.rs"]

@@ -17,7 +17,7 @@ use std::{
 };
 
 #[cfg(loom)]
-use super::sim::Kernel;
+use super::simulated::Kernel;
 
 #[derive(Default)]
 pub(crate) struct Futex {

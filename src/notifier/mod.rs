@@ -14,6 +14,18 @@
 //! Linux has eventfd, and a Unix stream pair where that is refused, and a futex for threads; other Unixes have the stream
 //! pair; Windows has a TCP pair on the loopback. `--cfg wakefd_notifier="socketpair"` (or `"tcp"`) forces one, so that it is tested on Linux.
 
+#[cfg(all(unix, not(any(loom, wakefd_steps))))]
+mod checked_fd;
+#[cfg(all(
+    any(target_os = "linux", target_os = "android"),
+    not(any(wakefd_notifier = "socketpair", wakefd_notifier = "tcp", loom, wakefd_steps))
+))]
+mod eventfd;
+#[cfg(all(
+    any(target_os = "linux", target_os = "android"),
+    not(any(wakefd_notifier = "socketpair", wakefd_notifier = "tcp", loom, wakefd_steps))
+))]
+mod eventfd_or_stream;
 #[cfg(any(
     loom,
     all(
@@ -22,52 +34,35 @@
     )
 ))]
 mod futex;
-#[cfg(any(loom, wakefd_steps))]
-mod sim;
-#[cfg(any(loom, wakefd_steps))]
-pub(crate) use sim::{Notifier, for_a_thread, may_die};
-
 #[cfg(not(any(loom, wakefd_steps)))]
-pub(crate) use os::{Notifier, for_a_thread, may_die};
-
+#[cfg_attr(any(windows, wakefd_notifier = "tcp"), path = "tcp.rs")]
+#[cfg_attr(not(any(windows, wakefd_notifier = "tcp")), path = "socketpair.rs")]
+mod pair;
 #[cfg(not(any(loom, wakefd_steps)))]
-mod os {
-    #[cfg(unix)]
-    mod owned;
-    #[cfg_attr(any(windows, wakefd_notifier = "tcp"), path = "tcp.rs")]
-    #[cfg_attr(not(any(windows, wakefd_notifier = "tcp")), path = "socketpair.rs")]
-    mod pair;
-    mod poll;
-    mod stream;
-    pub(crate) use stream::may_die;
+mod poll;
+#[cfg(any(loom, wakefd_steps))]
+mod simulated;
+#[cfg(not(any(loom, wakefd_steps)))]
+mod stream;
 
-    macro_rules! with_eventfd {
-        ($($item:item)*) => { $(
-            #[cfg(any(target_os = "linux", target_os = "android"))]
-            #[cfg(not(any(wakefd_notifier = "socketpair", wakefd_notifier = "tcp")))]
-            $item
-        )* };
-    }
-    with_eventfd! {
-        mod eventfd;
-        mod linux;
-        pub(crate) use linux::{Notifier, for_a_thread};
-    }
-    #[cfg(any(
+#[cfg(all(
+    any(target_os = "linux", target_os = "android"),
+    not(any(wakefd_notifier = "socketpair", wakefd_notifier = "tcp", loom, wakefd_steps))
+))]
+pub(crate) use eventfd_or_stream::{Notifier, for_a_thread};
+#[cfg(any(loom, wakefd_steps))]
+pub(crate) use simulated::{Notifier, for_a_thread, may_die};
+#[cfg(not(any(loom, wakefd_steps)))]
+pub(crate) use stream::may_die;
+#[cfg(all(
+    any(
         not(any(target_os = "linux", target_os = "android")),
         wakefd_notifier = "socketpair",
         wakefd_notifier = "tcp"
-    ))]
-    pub(crate) use stream::Stream as Notifier;
-    #[cfg(any(
-        not(any(target_os = "linux", target_os = "android")),
-        wakefd_notifier = "socketpair",
-        wakefd_notifier = "tcp"
-    ))]
-    pub(crate) fn for_a_thread() -> std::io::Result<Notifier> {
-        Notifier::new()
-    }
-}
+    ),
+    not(any(loom, wakefd_steps))
+))]
+pub(crate) use stream::{Stream as Notifier, for_a_thread};
 
 #[cfg(not(any(unix, windows)))]
 compile_error!("wakefd needs eventfd, Unix sockets or TCP sockets: this target has none of them");

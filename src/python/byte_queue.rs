@@ -3,9 +3,9 @@
 use super::{
     arguments::{Count, Seconds, initialised_before, integer, made_by_new, most, parameters, required, seconds, truth},
     event::{self, IoEvent},
+    fairness,
     queue::deadline,
-    steps::{empty, fill, new_list, no_memory, report, shut},
-    turn,
+    queue::place::{empty, fill, new_list, no_memory, report, shut},
 };
 use crate::{
     ByteQueueError,
@@ -219,7 +219,7 @@ impl ByteQueue {
 
     /// Take a message if there is one, this turn's time is not used up, and the loop bears it (`at_once`).
     fn _take<'py>(&self, py: Python<'py>, at_once: bool) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        if at_once && turn::within(py, false)? {
+        if at_once && fairness::within(py, false)? {
             self.get_step(py)
         } else {
             Ok(None)
@@ -234,7 +234,7 @@ impl ByteQueue {
         at_once: bool,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let max = most(max, "async_get_many()")?;
-        if at_once && turn::within(py, true)? {
+        if at_once && fairness::within(py, true)? {
             self.get_many_step(py, max)
         } else {
             Ok(None)

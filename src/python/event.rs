@@ -5,10 +5,10 @@ use super::{
     closed, os_error,
 };
 use crate::{
-    blocking::{Started, Wait},
+    event::EventRef,
+    event::thread_wait::{Started, Wait},
+    event::wait_table::Outcome,
     fork,
-    hub::EventRef,
-    waiters::Outcome,
 };
 use pyo3::{
     exceptions::{PyOverflowError, PyTypeError, PyValueError},

@@ -1,18 +1,17 @@
 //! One loop's end of a hub, and the callback that the loop owns.
 
 use super::{
+    asyncio::Waiter,
+    attached_cell::Exclusive,
     call::{call, call_method},
     closed, context,
     event::IoEvent,
-    exclusive::Exclusive,
-    os_error,
-    task::{Awaited, Place, Places, all_leave},
-    turn,
-    waiter::Waiter,
+    fairness, os_error,
+    queue::async_iter::{Awaited, Place, Places, all_leave},
 };
 use crate::{
-    self_pipe::Descriptor,
-    waiters::{self, Begun, Outcome},
+    event::self_pipe::Descriptor,
+    event::wait_table::{self, Begun, Outcome},
 };
 use pyo3::{PyTraverseError, PyVisit, exceptions::PyRuntimeError, intern, prelude::*};
 use slotmap::{Key as _, KeyData, SlotMap};
@@ -34,7 +33,7 @@ pub(super) fn number(descriptor: &Descriptor) -> i64 {
 /// To be used in the loop's own thread.
 #[pyclass(module = "wakefd._wakefd", weakref)]
 pub(crate) struct Hub {
-    table: waiters::Hub<Py<PyAny>>,
+    table: wait_table::Hub<Py<PyAny>>,
     /// Those who were released and are not called yet. Not the dispatch's: whoever is called may run the loop inside the loop,
     /// and the dispatch there goes on with them.
     released: VecDeque<(Py<PyAny>, Outcome)>,
@@ -47,7 +46,7 @@ impl Hub {
     #[new]
     fn new() -> PyResult<Self> {
         Ok(Self {
-            table: waiters::Hub::new(false).map_err(os_error)?,
+            table: wait_table::Hub::new(false).map_err(os_error)?,
             released: VecDeque::new(),
             places: Arc::new(Exclusive::new(SlotMap::new())),
         })
@@ -171,7 +170,7 @@ impl Drop for Hub {
     }
 }
 
-fn unusable(table: &waiters::Hub<Py<PyAny>>) -> PyErr {
+fn unusable(table: &wait_table::Hub<Py<PyAny>>) -> PyErr {
     PyRuntimeError::new_err(if table.is_inherited() {
         "this event loop ran before the fork, in the parent process, and still polls the parent's descriptors: \
          start a new loop in the child (asyncio.run, trio.run)"
@@ -183,7 +182,7 @@ fn unusable(table: &waiters::Hub<Py<PyAny>>) -> PyErr {
 /// Nobody is called while the table is borrowed: what is called may wait, cancel and close.
 /// `drained` gets the descriptor's number if it was replaced.
 fn dispatch(hub: &Bound<'_, Hub>, nests: bool, drained: impl FnOnce(Option<i64>) -> PyResult<()>) -> Vec<PyErr> {
-    turn::began(); // the loop has looked at its descriptors
+    fairness::began(); // the loop has looked at its descriptors
     let py = hub.py();
     // A replaced descriptor stays open meanwhile: its number is not given to another one while the loop still watches it.
     let replaced = {

@@ -1,21 +1,18 @@
 //! The Python extension `wakefd._wakefd`: classes around the core. No algorithm lives here.
 
 mod arguments;
+mod asyncio;
+mod attached_cell;
 mod byte_queue;
 mod call;
 mod context;
 mod event;
-mod exclusive;
-mod fast;
-mod heap;
+mod fairness;
+mod fast_methods;
 mod hub;
 mod native;
 mod portal;
 mod queue;
-mod steps;
-mod task;
-mod turn;
-mod waiter;
 
 use pyo3::{exceptions::PyImportError, ffi, prelude::*, types::PyType};
 use std::{
@@ -103,18 +100,18 @@ fn closed_handle() -> PyErr {
 mod _wakefd {
     #[pymodule_export]
     use super::{
+        asyncio::Waiter,
+        attached_cell::assume_free_threaded,
         byte_queue::ByteQueue,
         event::{IoEvent, seconds, wait_for_one},
         exceptions,
-        exclusive::assume_free_threaded,
-        fast::{install_fast_methods, items},
+        fairness::Turn,
+        fast_methods::{install_fast_methods, items},
         hub::{Hub, Reader},
         native::{NativeHandle, c_api},
         portal::{Inbox, Portal, Receiver},
         queue::Queue,
-        task::{Items, Place, Ready},
-        turn::Turn,
-        waiter::Waiter,
+        queue::async_iter::{Items, Place, Ready},
     };
     use pyo3::prelude::*;
 

@@ -2,13 +2,13 @@
 
 use super::{
     arguments::{initialised_before, made_by_new, mismatch, parameters, required},
+    attached_cell::Exclusive,
     byte_queue::ByteQueue,
     closed_handle,
     event::IoEvent,
-    exclusive::Exclusive,
     os_error,
 };
-use crate::capi;
+use crate::native::capi;
 use pyo3::{
     ffi::c_str,
     prelude::*,

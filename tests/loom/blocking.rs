@@ -2,11 +2,11 @@
 
 use super::{at_rest, model, together};
 use crate::{
-    blocking::{Started, Wait, thread_ends},
-    hub::{Event, EventRef},
+    event::self_pipe::SelfPipe,
+    event::thread_wait::{Started, Wait, thread_ends},
+    event::wait_table::Outcome,
+    event::{Event, EventRef},
     notifier::for_a_thread,
-    self_pipe::SelfPipe,
-    waiters::Outcome,
 };
 use loom::sync::atomic::AtomicUsize;
 use std::{sync::atomic::Ordering::Relaxed, time::Instant};

@@ -2,8 +2,8 @@
 
 use super::{Loop, model, together};
 use crate::{
-    hub::{ALIVE, CROWDED_BY, Event, EventRef, LISTENERS},
-    waiters::Outcome,
+    event::wait_table::Outcome,
+    event::{ALIVE, CROWDED_BY, Event, EventRef, LISTENERS},
 };
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -134,9 +134,13 @@ fn an_event_goes_while_a_hub_closes() {
         together!(move || drop(event), || drop(lp.hub.close()));
         assert_eq!(ALIVE.load(Relaxed), 0, "LEAK: event");
         assert_eq!(LISTENERS.load(Relaxed), 0, "LEAK: listener");
-        let hubs = crate::hub::lock().hubs.len();
+        let hubs = crate::event::lock().hubs.len();
         drop(Loop::new());
-        assert_eq!(crate::hub::lock().hubs.len(), hubs, "LEAK: a hub that nobody can reuse");
+        assert_eq!(
+            crate::event::lock().hubs.len(),
+            hubs,
+            "LEAK: a hub that nobody can reuse"
+        );
     });
 }
 

@@ -2,8 +2,8 @@
 
 use super::{Loop, model, together};
 use crate::{
-    hub::{ALIVE, Event, EventRef},
-    waiters::{Begun, Outcome},
+    event::wait_table::{Begun, Outcome},
+    event::{ALIVE, Event, EventRef},
 };
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -129,9 +129,13 @@ fn hub_closes(bound: usize, notify: fn(&EventRef), third: fn(&EventRef)) {
         drop(last);
         assert!(event.listener_count() <= 2, "LEAK: listeners");
         assert_eq!(event.references(), 1, "LEAK: the event");
-        let hubs = crate::hub::lock().hubs.len();
+        let hubs = crate::event::lock().hubs.len();
         let reused = (0..hubs).map(|_| Loop::new()).collect::<Vec<_>>();
-        assert_eq!(crate::hub::lock().hubs.len(), hubs, "LEAK: a hub that nobody can reuse");
+        assert_eq!(
+            crate::event::lock().hubs.len(),
+            hubs,
+            "LEAK: a hub that nobody can reuse"
+        );
         drop(reused);
     });
 }

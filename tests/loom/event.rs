@@ -2,8 +2,8 @@
 
 use super::{model, together};
 use crate::{
-    hub::{Event, EventRef},
-    self_pipe::Descriptor,
+    event::self_pipe::Descriptor,
+    event::{Event, EventRef},
 };
 use std::sync::atomic::Ordering::Relaxed;
 

@@ -1,7 +1,7 @@
 //! Listeners and hubs: who waited is released, whoever comes in between.
 
 use super::{Loop, model, together};
-use crate::{hub::Event, waiters::Outcome};
+use crate::{event::Event, event::wait_table::Outcome};
 use loom::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 

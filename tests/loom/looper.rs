@@ -1,8 +1,8 @@
 //! One loop, and what it is promised.
 
 use crate::{
-    hub::EventRef,
-    waiters::{Begun, Hub, Outcome, Ticket},
+    event::EventRef,
+    event::wait_table::{Begun, Hub, Outcome, Ticket},
 };
 
 /// A loop: a hub and what became of those who waited there.

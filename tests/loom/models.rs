@@ -9,8 +9,8 @@
 )]
 
 use crate::{
+    event::self_pipe::{Descriptor, SelfPipe},
     process::GATE,
-    self_pipe::{Descriptor, SelfPipe},
 };
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -133,10 +133,10 @@ fn at_rest(pipe: &SelfPipe, fd: &Descriptor) {
     assert!(pipe.clear().unwrap() && !fd.readable());
 }
 
-impl crate::self_pipe::Raised {
+impl crate::event::self_pipe::Raised {
     /// The caller was promised that whoever looks will find the flag up, and something to read.
     fn is_told(&self) -> bool {
-        use crate::self_pipe::Raised::{Closed, Coalesced, Retried, Rose};
+        use crate::event::self_pipe::Raised::{Closed, Coalesced, Retried, Rose};
         match self {
             Coalesced | Retried(Ok(())) | Rose(Ok(())) => true,
             Closed | Retried(Err(_)) | Rose(Err(_)) => false,

@@ -2,8 +2,8 @@
 
 use super::{at_rest, exposed, model, run, together};
 use crate::{
+    event::self_pipe::{Raised, SelfPipe},
     notifier::Notifier,
-    self_pipe::{Raised, SelfPipe},
 };
 use loom::sync::atomic::AtomicUsize;
 use std::{cell::Cell, sync::atomic::Ordering::Relaxed};

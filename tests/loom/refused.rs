@@ -1,7 +1,7 @@
 //! Writes that the operating system refuses: the event's own, and a hub's.
 
 use super::{at_rest, exposed, model, together};
-use crate::{hub::Event, process::GATE, self_pipe::Raised, waiters::Hub};
+use crate::{event::Event, event::self_pipe::Raised, event::wait_table::Hub, process::GATE};
 use std::{cell::Cell, sync::atomic::Ordering::Relaxed};
 
 /// Some of the writes are refused while two notify (and one clears).

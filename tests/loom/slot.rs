@@ -2,9 +2,9 @@
 
 use super::{Loop, model, together};
 use crate::{
-    hub::{ALIVE, Event, resting},
+    event::{ALIVE, Event, resting},
+    native::handle_table::{self, Refusal},
     process::free_the_buried,
-    slot::{self, Refusal},
 };
 use std::{cell::Cell, sync::atomic::Ordering::Relaxed};
 
@@ -15,7 +15,7 @@ fn stale<T>(result: &Result<T, Refusal>) -> bool {
 /// All holds were given back: the slot is free, once, and so is the event.
 fn all_is_given_back() {
     free_the_buried();
-    assert_eq!(slot::in_use(), 0, "LEAK: a slot, or TWICE: given back");
+    assert_eq!(handle_table::in_use(), 0, "LEAK: a slot, or TWICE: given back");
     assert_eq!(
         ALIVE.swap(0, Relaxed),
         resting(),
@@ -28,10 +28,10 @@ fn all_is_given_back() {
 fn a_late_call_finds_its_event_used_again() {
     model(4, || {
         let event = Event::new();
-        let argument = slot::open(&event).unwrap();
+        let argument = handle_table::open(&event).unwrap();
         let called = Cell::new(None);
-        together!(|| called.set(Some(slot::notify(argument))), || {
-            slot::release(argument).unwrap();
+        together!(|| called.set(Some(handle_table::notify(argument))), || {
+            handle_table::release(argument).unwrap();
             drop(event);
             free_the_buried();
             let next = Event::new();
@@ -51,16 +51,16 @@ fn a_late_call_finds_its_event_used_again() {
 fn a_late_call_finds_its_slot_used_again() {
     model(4, || {
         let [event, next] = [Event::new(), Event::new()];
-        let argument = slot::open(&event).unwrap();
+        let argument = handle_table::open(&event).unwrap();
         let called = Cell::new(None);
-        together!(|| called.set(Some(slot::notify(argument))), || {
-            slot::release(argument).unwrap();
+        together!(|| called.set(Some(handle_table::notify(argument))), || {
+            handle_table::release(argument).unwrap();
             free_the_buried();
             next.notify().unwrap();
-            let again = slot::open(&next).unwrap();
+            let again = handle_table::open(&next).unwrap();
             next.clear().unwrap();
-            assert!(slot::notify(again).unwrap(), "NOT MINE: raised by a call that is stale");
-            slot::release(again).unwrap();
+            assert!(handle_table::notify(again).unwrap(), "NOT MINE: raised by a call that is stale");
+            handle_table::release(again).unwrap();
         });
         let called = called.take().unwrap();
         assert_eq!(
@@ -79,14 +79,14 @@ fn a_late_call_finds_its_slot_used_again() {
 fn a_handle_is_closed_in_the_middle_of_a_call() {
     model(3, || {
         let event = Event::new();
-        let argument = slot::open(&event).unwrap();
+        let argument = handle_table::open(&event).unwrap();
         let mut lp = Loop::new();
         let ticket = lp.wait(&event, 0).unwrap();
         lp.waits.clear();
         let called = Cell::new(None);
-        together!(|| called.set(Some(slot::notify(argument))), || {
+        together!(|| called.set(Some(handle_table::notify(argument))), || {
             let event = event; // moved in: dropped at the end
-            slot::release(argument).unwrap();
+            handle_table::release(argument).unwrap();
             lp.dispatch();
             if lp.outcome(0).is_none() {
                 lp.hub.cancel(ticket);
@@ -106,20 +106,24 @@ fn a_handle_is_closed_in_the_middle_of_a_call() {
 fn a_loop_ends_and_a_handle_is_closed_in_the_middle_of_a_call() {
     model(2, || {
         let event = Event::new();
-        let argument = slot::open(&event).unwrap();
+        let argument = handle_table::open(&event).unwrap();
         let mut lp = Loop::new();
         lp.wait(&event, 0).unwrap();
         lp.waits.clear();
         drop(event);
-        together!(|| drop(slot::notify(argument)), || drop(lp.hub.close()), || {
-            slot::release(argument).unwrap();
+        together!(|| drop(handle_table::notify(argument)), || drop(lp.hub.close()), || {
+            handle_table::release(argument).unwrap();
             free_the_buried();
         });
         drop(lp);
         all_is_given_back();
-        let hubs = crate::hub::lock().hubs.len();
+        let hubs = crate::event::lock().hubs.len();
         let (event, mut lp) = (Event::new(), Loop::new());
-        assert_eq!(crate::hub::lock().hubs.len(), hubs, "LEAK: a hub that nobody can reuse");
+        assert_eq!(
+            crate::event::lock().hubs.len(),
+            hubs,
+            "LEAK: a hub that nobody can reuse"
+        );
         lp.wait(&event, 1);
         event.notify().unwrap();
         lp.check();
@@ -133,13 +137,13 @@ fn a_loop_ends_and_a_handle_is_closed_in_the_middle_of_a_call() {
 fn two_calls_and_a_close() {
     model(3, || {
         let event = Event::new();
-        let argument = slot::open(&event).unwrap();
-        let cleared = || slot::with(argument, |event| event.clear().unwrap());
+        let argument = handle_table::open(&event).unwrap();
+        let cleared = || handle_table::with(argument, |event| event.clear().unwrap());
         let raised = Cell::new(0);
         together!(
-            || raised.set(usize::from(slot::notify(argument).is_ok_and(|rose| rose))),
+            || raised.set(usize::from(handle_table::notify(argument).is_ok_and(|rose| rose))),
             || drop(cleared()),
-            || slot::release(argument).unwrap()
+            || handle_table::release(argument).unwrap()
         );
         assert!(raised.get() == 1 || !event.clear().unwrap(), "done though stale");
         drop(event);
@@ -152,18 +156,18 @@ fn two_calls_and_a_close() {
 fn a_retain_races_with_the_close() {
     model(None, || {
         let event = Event::new();
-        let argument = slot::open(&event).unwrap();
+        let argument = handle_table::open(&event).unwrap();
         drop(event);
         together!(
             || {
-                if slot::retain(argument).is_ok() {
-                    assert!(slot::notify(argument).unwrap(), "STALE though held");
-                    slot::release(argument).unwrap();
+                if handle_table::retain(argument).is_ok() {
+                    assert!(handle_table::notify(argument).unwrap(), "STALE though held");
+                    handle_table::release(argument).unwrap();
                 }
             },
-            || slot::release(argument).unwrap()
+            || handle_table::release(argument).unwrap()
         );
-        assert!(stale(&slot::notify(argument)) && stale(&slot::release(argument)));
+        assert!(stale(&handle_table::notify(argument)) && stale(&handle_table::release(argument)));
         all_is_given_back();
     });
 }

@@ -2,12 +2,12 @@
 
 use super::{Loop, at_rest};
 use crate::{
+    event::self_pipe::Descriptor,
+    event::wait_table::Ticket,
+    event::{self, Event, EventRef},
     fork,
-    hub::{self, Event, EventRef},
     process::GATE,
-    self_pipe::Descriptor,
     sync::steps,
-    waiters::Ticket,
 };
 use std::{
     cell::Cell,
@@ -178,9 +178,9 @@ impl World {
         serves(&mut self.lp, &self.other, &self.other);
         self.other.clear().unwrap();
         assert_eq!(GATE.read(), 1, "GATE");
-        let others = hub::ALIVE.load(Relaxed) - 2;
+        let others = event::ALIVE.load(Relaxed) - 2;
         drop(self);
-        assert_eq!(hub::ALIVE.load(Relaxed), others, "LEAK: event");
+        assert_eq!(event::ALIVE.load(Relaxed), others, "LEAK: event");
     }
 }
 
@@ -232,14 +232,14 @@ struct Crowd;
 
 impl Crowd {
     fn new() -> Self {
-        hub::CROWDED_BY.store(10, Relaxed);
+        event::CROWDED_BY.store(10, Relaxed);
         Self
     }
 }
 
 impl Drop for Crowd {
     fn drop(&mut self) {
-        hub::CROWDED_BY.store(0, Relaxed);
+        event::CROWDED_BY.store(0, Relaxed);
     }
 }
 
@@ -372,7 +372,7 @@ fn child(world: &mut World, how: Child, all: bool) {
         at_rest(&event.pipe, &fd);
     }
     // Every hub there is works again, and none of them is haunted.
-    let hubs = hub::lock().hubs.len();
+    let hubs = event::lock().hubs.len();
     for _ in 0..2 {
         let mut loops: Vec<_> = (0..=hubs).map(|_| Loop::new()).collect();
         for lp in &mut loops {
@@ -386,7 +386,7 @@ fn child(world: &mut World, how: Child, all: bool) {
         }
     }
     assert!(
-        !all || hub::lock().hubs.len() == hubs + 1,
+        !all || event::lock().hubs.len() == hubs + 1,
         "LEAK: a hub that nobody can reuse"
     );
     assert_eq!(GATE.read(), 1);

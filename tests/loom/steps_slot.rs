@@ -5,10 +5,10 @@ use super::{
     steps::{alone, case, in_a_fork, serves},
 };
 use crate::{
+    event::{self, Event, EventRef},
     fork,
-    hub::{self, Event, EventRef},
+    native::handle_table::{self, Refusal},
     process::free_the_buried,
-    slot::{self, Refusal},
     sync::steps,
 };
 use std::sync::atomic::Ordering::Relaxed;
@@ -30,8 +30,8 @@ const STATES: [&str; 14] = [
 impl Native {
     fn new(state: &str) -> Self {
         let event = Event::new();
-        let argument = slot::open(&event).unwrap();
-        slot::retain(argument).unwrap();
+        let argument = handle_table::open(&event).unwrap();
+        handle_table::retain(argument).unwrap();
         let mut native = Self {
             event: Some(event),
             argument,
@@ -44,21 +44,21 @@ impl Native {
 
     fn act(&mut self, letter: char) {
         match letter {
-            'x' => drop(slot::with(self.argument, |event| event.expose())),
+            'x' => drop(handle_table::with(self.argument, |event| event.expose())),
             'w' => {
                 let lp = &mut self.lp;
-                slot::with(self.argument, |event| _ = lp.wait(event, 0)).unwrap();
+                handle_table::with(self.argument, |event| _ = lp.wait(event, 0)).unwrap();
             }
-            'n' => drop(slot::notify(self.argument)),
-            'c' => drop(slot::with(self.argument, |event| event.clear())),
+            'n' => drop(handle_table::notify(self.argument)),
+            'c' => drop(handle_table::with(self.argument, |event| event.clear())),
             'g' => self.event = None,
             'q' => {
                 self.holds -= 1;
-                slot::release(self.argument).unwrap();
+                handle_table::release(self.argument).unwrap();
             }
             'r' => {
                 self.holds += 1;
-                slot::retain(self.argument).unwrap();
+                handle_table::retain(self.argument).unwrap();
             }
             _ => unreachable!(),
         }
@@ -69,18 +69,18 @@ impl Native {
         self.holds -= taken;
         if self.holds > 0 {
             self.lp.check();
-            slot::with(self.argument, |event| drop(event.clear())).unwrap();
-            assert!(slot::notify(self.argument).unwrap(), "DEAF");
+            handle_table::with(self.argument, |event| drop(event.clear())).unwrap();
+            assert!(handle_table::notify(self.argument).unwrap(), "DEAF");
             for _ in 0..self.holds {
-                slot::release(self.argument).unwrap();
+                handle_table::release(self.argument).unwrap();
             }
         }
-        assert!(matches!(slot::notify(self.argument), Err(Refusal::Stale)));
-        assert!(matches!(slot::release(self.argument), Err(Refusal::Stale)));
+        assert!(matches!(handle_table::notify(self.argument), Err(Refusal::Stale)));
+        assert!(matches!(handle_table::release(self.argument), Err(Refusal::Stale)));
         self.lp.rest();
         drop(self);
         free_the_buried();
-        let (slots, events) = (slot::in_use(), hub::ALIVE.load(Relaxed) - hub::resting());
+        let (slots, events) = (handle_table::in_use(), event::ALIVE.load(Relaxed) - event::resting());
         assert!(slots <= lost && events <= lost, "LEAK: {slots} slots, {events} events");
     }
 }
@@ -102,8 +102,8 @@ fn a_signal_handler_calls_at_every_step() {
                     steps::interrupt_at(step, move || {
                         for letter in handler.chars() {
                             match letter {
-                                'n' => drop(slot::notify(argument)),
-                                _ => slot::release(argument).unwrap(),
+                                'n' => drop(handle_table::notify(argument)),
+                                _ => handle_table::release(argument).unwrap(),
                             }
                         }
                     });
@@ -140,23 +140,23 @@ fn a_fork_at_every_step_of_a_call() {
                     if steps::locked() {
                         return; // `prepare` would wait for it
                     }
-                    while all && slot::release(argument).is_ok() {}
+                    while all && handle_table::release(argument).is_ok() {}
                     fork::prepare();
                     set_well.set(in_a_fork(|| {
                         fork::child();
                         // SAFETY: the thread that is at work with it is not in the child.
                         let native = unsafe { this.read() };
-                        if let Ok(()) = slot::retain(native.argument) {
-                            drop(slot::notify(native.argument));
-                            slot::with(native.argument, |event| assert!(event.clear().unwrap())).unwrap();
-                            assert!(slot::notify(native.argument).unwrap());
-                            while slot::release(native.argument).is_ok() {}
+                        if let Ok(()) = handle_table::retain(native.argument) {
+                            drop(handle_table::notify(native.argument));
+                            handle_table::with(native.argument, |event| assert!(event.clear().unwrap())).unwrap();
+                            assert!(handle_table::notify(native.argument).unwrap());
+                            while handle_table::release(native.argument).is_ok() {}
                         }
-                        assert!(matches!(slot::notify(native.argument), Err(Refusal::Stale)));
+                        assert!(matches!(handle_table::notify(native.argument), Err(Refusal::Stale)));
                         drop(native);
                         free_the_buried();
                         // The last one to let go may have stopped just before it buried the slot.
-                        assert!(slot::in_use() <= usize::from(op == 'q'), "LEAK: slots");
+                        assert!(handle_table::in_use() <= usize::from(op == 'q'), "LEAK: slots");
                         let (mut lp, events) = (Loop::new(), [Event::new(), Event::new()]);
                         serves(&mut lp, &events[0], &events[1]);
                     }));
@@ -166,8 +166,8 @@ fn a_fork_at_every_step_of_a_call() {
                 let ran = steps::finish();
                 let name = format!("{state}, {op} at step {step}");
                 assert!(well.get(), "in the case {name}");
-                let stale = slot::retain(argument).is_err();
-                assert!(stale || slot::release(argument).is_ok());
+                let stale = handle_table::retain(argument).is_err();
+                assert!(stale || handle_table::release(argument).is_ok());
                 let taken = if stale { native.holds } else { 0 };
                 case(&name, || native.finish(taken, 0));
                 if !ran {

@@ -2,9 +2,9 @@
 
 use super::{Loop, model, together};
 use crate::{
-    hub::{Event, EventRef},
+    event::wait_table::Outcome,
+    event::{Event, EventRef},
     process::GATE,
-    waiters::Outcome,
 };
 
 /// What the adapters do (`python/wakefd/_watch.py`): a call, and before it the next wait, for what rises from here on.
@@ -285,7 +285,7 @@ fn a_hub_closes_right_after_a_watch_began() {
         Watch::new(&event).begin().check();
         assert!(event.listener_count() <= 1, "LEAK: listeners");
         assert_eq!(event.references(), 1, "LEAK: the event");
-        assert_eq!(crate::hub::lock().hubs.len(), 1, "LEAK: a hub that nobody can reuse");
+        assert_eq!(crate::event::lock().hubs.len(), 1, "LEAK: a hub that nobody can reuse");
     });
 }
 

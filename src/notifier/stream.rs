@@ -11,7 +11,7 @@ use std::{
 };
 
 #[cfg(unix)]
-use super::owned::Owned;
+use super::checked_fd::Owned;
 #[cfg(unix)]
 use std::os::fd::AsFd as _;
 #[cfg(unix)]
@@ -142,4 +142,14 @@ fn keeping_errno<T>(f: impl FnOnce() -> T) -> T {
     let result = f();
     errno::set_errno(saved);
     result
+}
+
+/// One for a thread to sleep on: the same, where there is no futex.
+#[cfg(any(
+    not(any(target_os = "linux", target_os = "android")),
+    wakefd_notifier = "socketpair",
+    wakefd_notifier = "tcp"
+))]
+pub(crate) fn for_a_thread() -> io::Result<Stream> {
+    Stream::new()
 }

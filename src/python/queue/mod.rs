@@ -1,14 +1,18 @@
 //! The queue's Python classes: what they offer. How it is done is in `steps`.
 
-use super::{
+pub(super) mod async_iter;
+pub(super) mod place;
+pub(super) mod priority;
+
+use crate::python::{
     arguments::{Count, Seconds, integer, iterator, made_by_new, most, parameters, seconds, truth},
+    attached_cell::Exclusive,
     call::next,
     event::{self, IoEvent},
-    exclusive::Exclusive,
-    heap::Peace,
-    steps::{Core, State, empty, full, new_list, no_memory},
-    task::Place,
-    turn,
+    fairness,
+    queue::async_iter::Place,
+    queue::place::{Core, State, empty, full, new_list, no_memory},
+    queue::priority::Peace,
 };
 use crate::queue::Side;
 use pyo3::{
@@ -357,12 +361,12 @@ impl Queue {
 
     /// Put the item if there is room and this turn's time is not used up. Return True if it is in.
     fn _give(&self, py: Python<'_>, item: Py<PyAny>) -> PyResult<bool> {
-        Ok(turn::within(py, false)? && self.put_step(py, None, &mut Some(item))?)
+        Ok(fairness::within(py, false)? && self.put_step(py, None, &mut Some(item))?)
     }
 
     /// Take an item if there is one and this turn's time is not used up, else return `default`.
     fn _take(&self, py: Python<'_>, default: Py<PyAny>) -> PyResult<Py<PyAny>> {
-        if turn::within(py, false)? {
+        if fairness::within(py, false)? {
             Ok(self.get_step(py, None)?.unwrap_or(default))
         } else {
             Ok(default)
@@ -371,7 +375,7 @@ impl Queue {
 
     /// The same, but the item stays in.
     fn _peek(&self, py: Python<'_>, default: Py<PyAny>) -> PyResult<Py<PyAny>> {
-        if turn::within(py, false)? {
+        if fairness::within(py, false)? {
             Ok(self.peek_step(py, None)?.unwrap_or(default))
         } else {
             Ok(default)
@@ -386,7 +390,7 @@ impl Queue {
         at_once: bool,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let max = most(max, "async_get_many()")?;
-        if at_once && turn::within(py, true)? {
+        if at_once && fairness::within(py, true)? {
             self.get_many_step(py, None, max)
         } else {
             Ok(None)

@@ -1,6 +1,6 @@
 //! Linux: eventfd, and the stream pair where a sandbox refuses that; and for a thread a futex.
 
-use super::{super::futex::Futex, eventfd::EventFd, stream::Stream};
+use super::{eventfd::EventFd, futex::Futex, stream::Stream};
 use std::{
     io::{self, ErrorKind},
     os::fd::BorrowedFd,
@@ -95,7 +95,7 @@ impl Notifier {
             Self::Futex(it) => {
                 it.renew();
                 Ok(())
-            },
+            }
         }
     }
 }

@@ -3,10 +3,10 @@
 //! One table per hub, touched by that hub's thread only. `W` is whatever its loop needs to wake somebody.
 
 use crate::{
+    event::self_pipe::Descriptor,
+    event::{EventRef, HubCore, Listener},
     fork,
-    hub::{EventRef, HubCore, Listener},
     process::free_the_buried,
-    self_pipe::Descriptor,
     sync::fence,
 };
 use slotmap::{DefaultKey, Key as _, SlotMap};

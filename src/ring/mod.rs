@@ -43,8 +43,8 @@
 //! by that looks, finds nothing, and lowers it.
 
 use crate::{
+    event::{Event, EventRef},
     fork,
-    hub::{Event, EventRef},
     process::GATE,
     sync::{AtomicU32, AtomicU64, yield_now},
 };
@@ -665,7 +665,7 @@ mod memory {
 pub(crate) mod forks {
     use super::{Relaxed, Ring, SHUT};
     use crate::{
-        hub::{Locked, lock},
+        event::{Locked, lock},
         sync::global,
     };
     use std::{cell::UnsafeCell, collections::BTreeSet};

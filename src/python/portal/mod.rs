@@ -4,17 +4,17 @@
 //! Whoever puts first, and then notifies; whoever takes first clears, and then looks: so nothing is overlooked, and only the
 //! first call of a batch wakes the loop. Calls go in and out under `Exclusive`, and nothing of Python runs there.
 
-use super::{
+use crate::python::{
     ClosedResourceError, LoopClosedError,
     arguments::no_arguments,
+    attached_cell::Exclusive,
     call::{call, call_method},
     context, event,
-    exclusive::Exclusive,
+    fairness::Clock,
     hub::{Hub, Raise},
-    steps::no_memory,
-    turn::Clock,
+    queue::place::no_memory,
 };
-use crate::{fork, room};
+use crate::{capacity, fork};
 use pyo3::{
     PyTraverseError, PyVisit,
     exceptions::{PyKeyboardInterrupt, PySystemExit, PyTypeError},
@@ -209,7 +209,7 @@ impl Inbox {
         if self.reported.swap(true, Relaxed) {
             return;
         }
-        let error = super::os_error(error);
+        let error = crate::python::os_error(error);
         let report = || py.import("wakefd._portal")?.call_method1("report", (error.value(py),));
         if let Err(error) = report() {
             error.write_unraisable(py, None);
@@ -442,7 +442,7 @@ impl Receiver {
                 state.busy -= mem::take(&mut ended);
                 let nested = state.busy > 0;
                 let call = state.calls.pop_front();
-                room::shed(&mut state.calls);
+                capacity::shed(&mut state.calls);
                 state.busy += usize::from(call.is_some());
                 (call, state.calls.is_empty(), nested)
             });

@@ -36,11 +36,16 @@
 //! Attaching, closing and the pool share one lock that `notify` never takes. It is a leaf: nothing of Python, and no
 //! destructor of an event, runs under it.
 
+pub(crate) mod self_pipe;
+#[cfg(not(wakefd_steps))]
+pub(crate) mod thread_wait;
+pub(crate) mod wait_table;
+
 use crate::{
-    counted::{Count, Counted, Last},
+    event::self_pipe::{Descriptor, Raised, SelfPipe, Word},
     fork,
     notifier::{self, Notifier},
-    self_pipe::{Descriptor, Raised, SelfPipe, Word},
+    process::refcount::{Count, Counted, Last},
     sync::{AtomicPtr, AtomicU32, AtomicUsize, Mutex, MutexGuard, UnsafeCell, fence, global},
 };
 use slotmap::DefaultKey;

@@ -1,5 +1,7 @@
 //! What all events of a process share: the gate, and the memory that waits to be freed.
 
+pub(crate) mod refcount;
+
 use crate::sync::{AtomicPtr, AtomicUsize, global};
 use std::{
     ptr,

@@ -5,7 +5,7 @@
 
 use crate::{
     fork,
-    slot::{self, Refusal},
+    native::handle_table::{self, Refusal},
 };
 use std::ffi::{c_int, c_void};
 
@@ -51,33 +51,33 @@ pub static API: Api = Api {
 
 /// The function of every handle: `notify` for those who take no answer.
 pub(crate) extern "C" fn function(argument: *mut c_void) {
-    let _ = slot::notify(argument.addr());
+    let _ = handle_table::notify(argument.addr());
 }
 
 extern "C" fn notify(argument: *mut c_void) -> c_int {
-    answer(slot::notify(argument.addr()))
+    answer(handle_table::notify(argument.addr()))
 }
 
 extern "C" fn clear(argument: *mut c_void) -> c_int {
     fork::repaired();
-    answer(slot::clear(argument.addr()))
+    answer(handle_table::clear(argument.addr()))
 }
 
 extern "C" fn is_set(argument: *mut c_void) -> c_int {
-    answer(slot::with(argument.addr(), |event| event.pipe.word().is_set()))
+    answer(handle_table::with(argument.addr(), |event| event.pipe.word().is_set()))
 }
 
 extern "C" fn retain(argument: *mut c_void) -> c_int {
-    answer(slot::retain(argument.addr()).map(|()| false))
+    answer(handle_table::retain(argument.addr()).map(|()| false))
 }
 
 extern "C" fn release(argument: *mut c_void) -> c_int {
-    answer(slot::release(argument.addr()).map(|()| false))
+    answer(handle_table::release(argument.addr()).map(|()| false))
 }
 
 extern "C" fn fileno(argument: *mut c_void) -> isize {
     fork::ready();
-    let descriptor = slot::with(argument.addr(), |event| event.expose()).and_then(|descriptor| {
+    let descriptor = handle_table::with(argument.addr(), |event| event.expose()).and_then(|descriptor| {
         let descriptor = descriptor?.ok_or(Refusal::Closed)?;
         #[cfg(unix)]
         return Ok(std::os::fd::AsRawFd::as_raw_fd(&descriptor) as isize);
@@ -94,7 +94,7 @@ extern "C" fn fileno(argument: *mut c_void) -> isize {
 /// `data` is null, or there are so many bytes to read.
 unsafe extern "C" fn push(argument: *mut c_void, data: *const c_void, length: usize) -> c_int {
     // SAFETY: so says the caller.
-    answer(unsafe { slot::push(argument.addr(), data.cast(), length) })
+    answer(unsafe { handle_table::push(argument.addr(), data.cast(), length) })
 }
 
 #[inline]

@@ -17,7 +17,7 @@
 //!
 //! Room for an item, or for a place in line, is reserved before anything changes; without memory nothing does.
 
-use crate::{fork, room};
+use crate::{capacity, fork};
 use std::{collections::VecDeque, mem};
 
 pub(crate) struct Queue<T, E> {
@@ -97,7 +97,7 @@ impl<E> Line<E> {
         }
         self.forget_the_parents();
         let first = self.places.pop_front().map(|(_, event)| event);
-        room::shed(&mut self.places);
+        capacity::shed(&mut self.places);
         first
     }
 
@@ -116,7 +116,7 @@ impl<E> Line<E> {
         match self.places.binary_search_by_key(&number, |(other, _)| *other) {
             Ok(at) => {
                 let there = self.places.remove(at).is_some();
-                room::shed(&mut self.places);
+                capacity::shed(&mut self.places);
                 there
             }
             Err(_) => false,
@@ -205,7 +205,7 @@ impl<T, E> Queue<T, E> {
         } {
             Some(item) => {
                 self.changes = self.changes.wrapping_add(1);
-                room::shed(&mut self.items);
+                capacity::shed(&mut self.items);
                 Ok((item, self.baton(Side::Put)))
             }
             None => Err(self.nothing()),
@@ -222,7 +222,7 @@ impl<T, E> Queue<T, E> {
         } else {
             self.items.drain(..count).for_each(each);
         }
-        room::shed(&mut self.items);
+        capacity::shed(&mut self.items);
         count
     }
 

@@ -1,11 +1,11 @@
 //! How a thread without a loop waits: it sleeps on a hub of its own.
 
 use crate::{
+    event::EventRef,
+    event::self_pipe::Descriptor,
+    event::wait_table::{Begun, Hub, Outcome, Ticket},
     fork,
-    hub::EventRef,
-    self_pipe::Descriptor,
     sync::local,
-    waiters::{Begun, Hub, Outcome, Ticket},
 };
 use std::{
     cell::RefCell,

@@ -5,7 +5,7 @@
 //! `LOOK`; from then on the turn lasts `BUDGET`. Whoever finds it over pauses: lets the loop have its next turn before the
 //! operation. Nobody who comes later overtakes those who pause, as the turn stays over until the first of them is back.
 
-use super::{call::call, exclusive::Exclusive};
+use super::{attached_cell::Exclusive, call::call};
 use pyo3::{PyTraverseError, PyVisit, ffi, intern, prelude::*, sync::PyOnceLock};
 use std::{
     cell::Cell,
@@ -93,7 +93,7 @@ pub(super) fn began() {
 pub(super) fn within(py: Python<'_>, batch: bool) -> PyResult<bool> {
     match ticks(batch) {
         Ok(()) => Ok(true),
-        Err(now) => super::fast::attached(py, |py| here(py, now)),
+        Err(now) => super::fast_methods::attached(py, |py| here(py, now)),
     }
 }
 

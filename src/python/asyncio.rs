@@ -8,9 +8,9 @@ use super::{
     call::{call, call_with},
     closed, context,
     hub::Hub,
-    task::Awaited,
+    queue::async_iter::Awaited,
 };
-use crate::waiters::Outcome;
+use crate::event::wait_table::Outcome;
 use pyo3::{
     PyTraverseError, PyVisit,
     exceptions::{PyRuntimeError, asyncio::CancelledError},

@@ -1,16 +1,15 @@
 //! What coroutines hold of a queue: a place in line, and the items of an `async for`.
 
-use super::{
+use crate::python::{
     arguments::{Count, most},
+    asyncio::Waiter,
+    attached_cell::{self, Exclusive},
     byte_queue::ByteQueue,
     call,
     event::IoEvent,
-    exclusive::{self, Exclusive},
-    fast,
+    fairness, fast_methods,
     queue::Queue,
-    steps::{Spot, or_again},
-    turn,
-    waiter::Waiter,
+    queue::place::{Spot, or_again},
 };
 use crate::queue::Side;
 use pyo3::{
@@ -39,7 +38,7 @@ pub(crate) struct Place {
 }
 
 /// The places of those who wait on one hub. If the hub is closed they never come back: it leaves for them.
-pub(super) type Places = Exclusive<SlotMap<DefaultKey, Py<Place>>>;
+pub(in crate::python) type Places = Exclusive<SlotMap<DefaultKey, Py<Place>>>;
 
 struct Entry {
     places: Arc<Places>,
@@ -47,7 +46,7 @@ struct Entry {
 }
 
 /// What a coroutine waits for: an event, or what its place in line brings.
-pub(super) enum Awaited {
+pub(in crate::python) enum Awaited {
     Event(Py<IoEvent>),
     Place(Py<Place>),
 }
@@ -112,7 +111,7 @@ impl Place {
     }
 
     /// Served or not. To be called in any case.
-    pub(super) fn leave(&mut self, py: Python<'_>) {
+    pub(in crate::python) fn leave(&mut self, py: Python<'_>) {
         if let Some(Entry { places, key }) = self.entry.take() {
             let this = places.with(|places| places.remove(key));
             drop(this);
@@ -189,7 +188,7 @@ impl Items {
 }
 
 impl Place {
-    pub(super) fn new(queue: Py<Queue>, spot: Spot) -> Self {
+    pub(in crate::python) fn new(queue: Py<Queue>, spot: Spot) -> Self {
         Self {
             queue,
             side: spot.side,
@@ -222,14 +221,14 @@ impl Drop for Place {
 }
 
 impl Awaited {
-    pub(super) fn clone_ref(&self, py: Python<'_>) -> Self {
+    pub(in crate::python) fn clone_ref(&self, py: Python<'_>) -> Self {
         match self {
             Self::Event(event) => Self::Event(event.clone_ref(py)),
             Self::Place(place) => Self::Place(place.clone_ref(py)),
         }
     }
 
-    pub(super) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+    pub(in crate::python) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         match self {
             Self::Event(event) => visit.call(event),
             Self::Place(place) => visit.call(place),
@@ -237,7 +236,7 @@ impl Awaited {
     }
 
     /// For those who ask what a task waits for.
-    pub(super) fn words(&self, py: Python<'_>) -> PyResult<String> {
+    pub(in crate::python) fn words(&self, py: Python<'_>) -> PyResult<String> {
         match self {
             Self::Event(event) => Ok(event.bind(py).repr()?.to_string()),
             Self::Place(place) => {
@@ -255,7 +254,7 @@ impl Awaited {
     }
 
     /// The event that rises. The places of the hub get to know who waits.
-    pub(super) fn event(&self, py: Python<'_>, places: &Arc<Places>) -> PyResult<Py<IoEvent>> {
+    pub(in crate::python) fn event(&self, py: Python<'_>, places: &Arc<Places>) -> PyResult<Py<IoEvent>> {
         match self {
             Self::Event(event) => Ok(event.clone_ref(py)),
             Self::Place(place) => Place::enter(place.bind(py), places),
@@ -264,7 +263,7 @@ impl Awaited {
 }
 
 /// The hub is closed: who waited there never comes back, and passes on what he was woken for.
-pub(super) fn all_leave(py: Python<'_>, places: &Places) {
+pub(in crate::python) fn all_leave(py: Python<'_>, places: &Places) {
     let all: Vec<_> = places.with(|places| places.drain().map(|(_, place)| place).collect());
     for place in all {
         // Borrowed: its step runs now, and it leaves by itself.
@@ -278,7 +277,7 @@ impl Items {
     /// The awaitable of an earlier turn, if nobody else has it: the only reference to it is the one that was kept. That proves
     /// nothing where there may be no GIL, so none is kept there.
     #[inline]
-    pub(super) fn used(slf: Borrowed<'_, '_, Self>) -> Option<Py<Ready>> {
+    pub(in crate::python) fn used(slf: Borrowed<'_, '_, Self>) -> Option<Py<Ready>> {
         let used = slf.get().used.with(Option::take)?.into_bound(slf.py());
         // SAFETY: an object, and this thread is attached.
         if unsafe { ffi::Py_REFCNT(used.as_ptr()) } != 1 {
@@ -291,20 +290,20 @@ impl Items {
     #[inline]
     fn at_once_for(&self, ready: Borrowed<'_, '_, Ready>) -> PyResult<Option<Py<PyAny>>> {
         let py = ready.py();
-        if !self.at_once() || !turn::within(py, false)? {
+        if !self.at_once() || !fairness::within(py, false)? {
             return Ok(None);
         }
         let item = match &self.source {
-            Source::Queue(queue) => match fast::take(queue.get(), py) {
-                None => fast::attached(py, |py| or_again(py, queue.get().get_step(py, None)))?,
+            Source::Queue(queue) => match fast_methods::take(queue.get(), py) {
+                None => fast_methods::attached(py, |py| or_again(py, queue.get().get_step(py, None)))?,
                 item => item,
             },
-            Source::ByteQueue(queue) => fast::attached(py, |py| {
+            Source::ByteQueue(queue) => fast_methods::attached(py, |py| {
                 let message = or_again(py, queue.get().get_step(py))?;
                 Ok::<_, PyErr>(message.map(|message| message.into_any().unbind()))
             })?,
         };
-        if item.is_some() && !exclusive::is_free_threaded() {
+        if item.is_some() && !attached_cell::is_free_threaded() {
             let old = self.used.with(|used| used.replace(ready.to_owned().unbind()));
             drop(old.map(|old| old.into_bound(py)));
         }
@@ -312,8 +311,8 @@ impl Items {
     }
 
     #[cold]
-    pub(super) fn new_ready(slf: Borrowed<'_, '_, Self>) -> PyResult<Py<Ready>> {
-        let ready = fast::ready(slf.py())?;
+    pub(in crate::python) fn new_ready(slf: Borrowed<'_, '_, Self>) -> PyResult<Py<Ready>> {
+        let ready = fast_methods::ready(slf.py())?;
         ready.get().begin(slf);
         Ok(ready.unbind())
     }
@@ -334,7 +333,7 @@ enum Stage {
 }
 
 /// What came of a step.
-pub(super) enum Sent {
+pub(in crate::python) enum Sent {
     Yielded(Py<PyAny>),
     Returned(Py<PyAny>),
 }
@@ -436,7 +435,7 @@ impl Ready {
     ///
     /// # Errors
     /// What would not come again in the coroutine that waits.
-    pub(super) fn at_once(slf: Borrowed<'_, '_, Self>) -> PyResult<Option<Py<PyAny>>> {
+    pub(in crate::python) fn at_once(slf: Borrowed<'_, '_, Self>) -> PyResult<Option<Py<PyAny>>> {
         let (this, py) = (slf.get(), slf.py());
         let stage = this.stage.with(|stage| mem::replace(stage, Stage::Spent));
         let item = match &stage {
@@ -450,7 +449,7 @@ impl Ready {
         item
     }
 
-    pub(super) fn step(slf: Borrowed<'_, '_, Self>, value: Borrowed<'_, '_, PyAny>) -> PyResult<Sent> {
+    pub(in crate::python) fn step(slf: Borrowed<'_, '_, Self>, value: Borrowed<'_, '_, PyAny>) -> PyResult<Sent> {
         let (this, py) = (slf.get(), slf.py());
         this.check_that_nobody_sleeps(value)?;
         let coroutine = this.coroutine(py)?;

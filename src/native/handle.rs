@@ -1,6 +1,6 @@
 //! What native code gets of an event.
 
-use crate::{capi, hub::EventRef, process::free_the_buried, ring::Ring, slot};
+use crate::{event::EventRef, native::capi, native::handle_table, process::free_the_buried, ring::Ring};
 use std::{ffi::c_void, io, ptr, sync::Arc};
 
 /// A C function and its argument, for native code that notifies an event: see [`IoEvent::native`](crate::IoEvent::native).
@@ -14,12 +14,12 @@ pub struct NativeHandle {
 
 impl NativeHandle {
     pub(crate) fn new(event: &EventRef) -> io::Result<Self> {
-        let argument = slot::open(event)?;
+        let argument = handle_table::open(event)?;
         Ok(Self { argument })
     }
 
     pub(crate) fn of_ring(ring: &Arc<Ring>) -> io::Result<Self> {
-        let argument = slot::open_ring(ring)?;
+        let argument = handle_table::open_ring(ring)?;
         Ok(Self { argument })
     }
 
@@ -38,7 +38,7 @@ impl NativeHandle {
 
 impl Drop for NativeHandle {
     fn drop(&mut self) {
-        let _ = slot::release(self.argument); // a `release` too many by native code made it stale before
+        let _ = handle_table::release(self.argument); // a `release` too many by native code made it stale before
         free_the_buried();
     }
 }

@@ -24,7 +24,7 @@
 //! have its last reference there. Whoever makes or closes something gives all that back.
 
 use crate::{
-    hub::{Event, EventRef, Locked, lock},
+    event::{Event, EventRef, Locked, lock},
     process::Grave,
     ring::{self, Ring},
     sync::{AtomicPtr, AtomicU64, fence, global, yield_now},

@@ -3,7 +3,7 @@
 //! A comparison may run Python code, which may do anything with the queue, and lets other threads run. So the way of an item
 //! is planned first, with nothing held, and applied if nothing has changed meanwhile; else it is planned again.
 
-use super::{call::is_less, queue::Queue, steps::Core};
+use crate::python::{call::is_less, queue::Queue, queue::place::Core};
 use crate::queue::Refusal;
 use pyo3::prelude::*;
 use std::{
@@ -13,7 +13,7 @@ use std::{
 };
 
 /// The way of one item through the heap.
-pub(super) struct Plan {
+pub(in crate::python) struct Plan {
     changes: u64,
     way: Way,
 }
@@ -46,7 +46,7 @@ impl Plan {
     ///
     /// # Errors
     /// A comparison's.
-    pub(super) fn push(queue: &Queue, py: Python<'_>, item: &Py<PyAny>) -> PyResult<Option<Self>> {
+    pub(in crate::python) fn push(queue: &Queue, py: Python<'_>, item: &Py<PyAny>) -> PyResult<Option<Self>> {
         let (changes, mut at) = queue.look(|queue| (queue.changes(), queue.items().len()));
         let mut way = Way::EMPTY;
         way.push(at);
@@ -69,7 +69,7 @@ impl Plan {
     ///
     /// # Errors
     /// A comparison's.
-    pub(super) fn pop(queue: &Queue, py: Python<'_>) -> PyResult<Option<Self>> {
+    pub(in crate::python) fn pop(queue: &Queue, py: Python<'_>) -> PyResult<Option<Self>> {
         let (changes, len) = queue.look(|queue| (queue.changes(), queue.items().len()));
         let Some(last) = len.checked_sub(1) else {
             let way = Way::EMPTY;
@@ -108,7 +108,7 @@ impl Plan {
 
     /// # Errors
     /// The queue has changed.
-    pub(super) fn check(&self, queue: &Core) -> Result<(), Refusal> {
+    pub(in crate::python) fn check(&self, queue: &Core) -> Result<(), Refusal> {
         if self.changes == queue.changes() {
             Ok(())
         } else {
@@ -117,7 +117,7 @@ impl Plan {
     }
 
     /// The item stands at the end: to its place.
-    pub(super) fn pushed(&self, queue: &mut Core) {
+    pub(in crate::python) fn pushed(&self, queue: &mut Core) {
         if self.way.length > 1 {
             let items = queue.items_mut();
             for pair in self.way.steps().windows(2) {
@@ -130,7 +130,7 @@ impl Plan {
     ///
     /// # Errors
     /// The queue has changed.
-    pub(super) fn apply(&self, queue: &mut Core) -> Result<(), Refusal> {
+    pub(in crate::python) fn apply(&self, queue: &mut Core) -> Result<(), Refusal> {
         self.check(queue)?;
         self.pushed(queue);
         Ok(())
@@ -140,7 +140,7 @@ impl Plan {
 /// Peace for a thread whose plans were overtaken again and again: the others let it finish before they touch the heap.
 ///
 /// They don't wait for long, as its comparison may itself wait for one of them; and it may be the parent's, before a fork.
-pub(super) struct Peace {
+pub(in crate::python) struct Peace {
     /// An address of that thread's own; 0: nobody's.
     owner: AtomicUsize,
 }
@@ -150,19 +150,19 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const OVERTAKEN: u32 = 8;
 
 /// The attempts of one operation.
-pub(super) struct Attempts<'a> {
+pub(in crate::python) struct Attempts<'a> {
     peace: &'a Peace,
     left: u32,
 }
 
 impl Peace {
-    pub(super) const fn new() -> Self {
+    pub(in crate::python) const fn new() -> Self {
         Self {
             owner: AtomicUsize::new(0),
         }
     }
 
-    pub(super) fn attempts(&self) -> Attempts<'_> {
+    pub(in crate::python) fn attempts(&self) -> Attempts<'_> {
         Attempts {
             peace: self,
             left: OVERTAKEN,
@@ -189,7 +189,7 @@ impl Peace {
 
 impl Attempts<'_> {
     /// Before each.
-    pub(super) fn next(&mut self, py: Python<'_>) {
+    pub(in crate::python) fn next(&mut self, py: Python<'_>) {
         if self.peace.others().is_some() {
             self.peace.respect(py);
         }

@@ -3,24 +3,24 @@
 //! Items go in and out under `Exclusive`, and nothing of Python runs there: no comparison, no destructor, no allocation of
 //! what the garbage collector tracks. Events are notified afterwards.
 
-use super::{
+use crate::python::{
+    attached_cell,
     event::{self, IoEvent},
-    exclusive,
-    heap::Plan,
+    queue::priority::Plan,
     queue::{Empty, Queue, QueueFull, QueueShutDown},
 };
 use crate::queue::{self, Number, Refusal, Side};
 use pyo3::{PyTypeInfo, call::PyCallArgs, exceptions::PyException, ffi, intern, prelude::*, types::PyList};
 use std::{collections::VecDeque, io, mem, time::Instant};
 
-pub(super) type Core = queue::Queue<Py<PyAny>, Py<IoEvent>>;
+pub(in crate::python) type Core = queue::Queue<Py<PyAny>, Py<IoEvent>>;
 
-pub(super) struct State {
-    pub(super) queue: Core,
+pub(in crate::python) struct State {
+    pub(in crate::python) queue: Core,
     /// Up iff there is something to get, or it is shut down; made when somebody asks.
-    pub(super) readable: Option<Py<IoEvent>>,
+    pub(in crate::python) readable: Option<Py<IoEvent>>,
     /// Up iff nothing is unfinished; made when somebody asks.
-    pub(super) finished: Option<Py<IoEvent>>,
+    pub(in crate::python) finished: Option<Py<IoEvent>>,
     /// Those whose wake-up the system refused. It is tried again at each operation.
     refused: Vec<Py<IoEvent>>,
     /// What the system said to that, until it is reported.
@@ -29,7 +29,7 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(maxsize: i64, stack: bool) -> Self {
+    pub(in crate::python) fn new(maxsize: i64, stack: bool) -> Self {
         Self {
             queue: Core::new(maxsize, stack),
             readable: None,
@@ -48,7 +48,7 @@ impl State {
 
     /// Not only whom it wakes must hear of a change.
     #[inline]
-    pub(super) fn shows(&self) -> bool {
+    pub(in crate::python) fn shows(&self) -> bool {
         self.readable.is_some() || self.finished.is_some() || self.trouble()
     }
 
@@ -77,10 +77,10 @@ impl State {
 }
 
 /// A place in line.
-pub(super) struct Spot {
-    pub(super) side: Side,
+pub(in crate::python) struct Spot {
+    pub(in crate::python) side: Side,
     number: Number,
-    pub(super) event: Py<IoEvent>,
+    pub(in crate::python) event: Py<IoEvent>,
     /// In line, but for a wake-up that he has not seen yet.
     enlisted: bool,
     /// Woken, and neither served nor in line again.
@@ -108,7 +108,7 @@ impl Spot {
 }
 
 /// What became of an attempt.
-pub(super) enum Step<T> {
+pub(in crate::python) enum Step<T> {
     Done(T),
     /// Enlisted, if there is a place.
     NotNow,
@@ -118,7 +118,7 @@ pub(super) enum Step<T> {
 
 impl Queue {
     /// Does something to the items, and shows it.
-    pub(super) fn change<R>(&self, py: Python<'_>, change: impl FnOnce(&mut Core) -> R) -> R {
+    pub(in crate::python) fn change<R>(&self, py: Python<'_>, change: impl FnOnce(&mut Core) -> R) -> R {
         let (result, trouble) = self.state.with(|state| {
             let result = change(&mut state.queue);
             state.settle();
@@ -179,7 +179,7 @@ impl Queue {
 
     /// True: it is in.
     #[inline]
-    pub(super) fn put_step(
+    pub(in crate::python) fn put_step(
         &self,
         py: Python<'_>,
         spot: Option<&mut Spot>,
@@ -213,7 +213,7 @@ impl Queue {
     }
 
     /// Some: all are in.
-    pub(super) fn put_many_step(
+    pub(in crate::python) fn put_many_step(
         &self,
         py: Python<'_>,
         mut spot: Option<&mut Spot>,
@@ -249,7 +249,11 @@ impl Queue {
     }
 
     #[inline]
-    pub(super) fn get_step(&self, py: Python<'_>, mut spot: Option<&mut Spot>) -> PyResult<Option<Py<PyAny>>> {
+    pub(in crate::python) fn get_step(
+        &self,
+        py: Python<'_>,
+        mut spot: Option<&mut Spot>,
+    ) -> PyResult<Option<Py<PyAny>>> {
         if !self.heap {
             let step = self.step(py, Side::Get, spot, Core::get)?;
             return Ok(match step {
@@ -276,7 +280,11 @@ impl Queue {
     }
 
     /// It does not take the item for which it may have been woken: `leave` passes the baton.
-    pub(super) fn peek_step(&self, py: Python<'_>, mut spot: Option<&mut Spot>) -> PyResult<Option<Py<PyAny>>> {
+    pub(in crate::python) fn peek_step(
+        &self,
+        py: Python<'_>,
+        mut spot: Option<&mut Spot>,
+    ) -> PyResult<Option<Py<PyAny>>> {
         let (result, trouble) = self.state.with(|state| {
             let queue = &mut state.queue;
             if let Some(spot) = spot.as_deref_mut() {
@@ -305,7 +313,7 @@ impl Queue {
         }
     }
 
-    pub(super) fn get_many_step<'py>(
+    pub(in crate::python) fn get_many_step<'py>(
         &self,
         py: Python<'py>,
         mut spot: Option<&mut Spot>,
@@ -323,7 +331,7 @@ impl Queue {
             let count = self.look(|queue| queue.items().len()).min(most);
             let list = new_list(py, count)?;
             let mut items = Vec::new();
-            let with_gil = !exclusive::is_free_threaded();
+            let with_gil = !attached_cell::is_free_threaded();
             if !with_gil {
                 items.try_reserve_exact(count).map_err(|_| no_memory(py))?;
             }
@@ -393,7 +401,7 @@ impl Queue {
     }
 
     /// Tries, and sleeps in between, until it is done or the time is up (`None`).
-    pub(super) fn block<T>(
+    pub(in crate::python) fn block<T>(
         &self,
         py: Python<'_>,
         side: Side,
@@ -419,7 +427,7 @@ impl Queue {
         result
     }
 
-    pub(super) fn enter(&self, py: Python<'_>, side: Side) -> PyResult<Spot> {
+    pub(in crate::python) fn enter(&self, py: Python<'_>, side: Side) -> PyResult<Spot> {
         let (number, spare) = self.state.with(|state| (state.queue.number(side), state.queue.spare()));
         Ok(Spot {
             side,
@@ -431,7 +439,7 @@ impl Queue {
     }
 
     /// In line, as there is nothing to do but to wait. False: make an attempt.
-    pub(super) fn line_up(&self, py: Python<'_>, spot: &mut Spot) -> PyResult<bool> {
+    pub(in crate::python) fn line_up(&self, py: Python<'_>, spot: &mut Spot) -> PyResult<bool> {
         let lined_up = self.state.with(|state| {
             let queue = &mut state.queue;
             spot.is_back(queue);
@@ -444,7 +452,7 @@ impl Queue {
         lined_up.map_err(|_| no_memory(py))
     }
 
-    pub(super) fn leave(&self, py: Python<'_>, mut spot: Spot) {
+    pub(in crate::python) fn leave(&self, py: Python<'_>, mut spot: Spot) {
         let side = spot.side;
         let (baton, event) = self.state.with(|state| {
             spot.is_back(&mut state.queue);
@@ -457,7 +465,7 @@ impl Queue {
 
     /// Notifies those who are to look again.
     #[inline]
-    pub(super) fn wake(&self, py: Python<'_>, woken: impl IntoIterator<Item = Py<IoEvent>>) {
+    pub(in crate::python) fn wake(&self, py: Python<'_>, woken: impl IntoIterator<Item = Py<IoEvent>>) {
         for event in woken {
             self.wake_one(py, event);
         }
@@ -465,7 +473,7 @@ impl Queue {
 
     /// Notifies up to `most` of those who wait on that side, one after the other: a list of them might find no memory. Who comes
     /// meanwhile, and takes what they were to have, leaves the others in line.
-    pub(super) fn wake_many(&self, py: Python<'_>, side: Side, most: usize) {
+    pub(in crate::python) fn wake_many(&self, py: Python<'_>, side: Side, most: usize) {
         for _ in 0..most {
             let Some(event) = self.state.with(|state| state.queue.baton(side)) else {
                 return;
@@ -509,7 +517,7 @@ impl Queue {
         }
     }
 
-    pub(super) fn lazily(
+    pub(in crate::python) fn lazily(
         &self,
         py: Python<'_>,
         which: fn(&mut State) -> &mut Option<Py<IoEvent>>,
@@ -528,7 +536,7 @@ impl Queue {
         }))
     }
 
-    pub(super) fn look<R>(&self, look: impl FnOnce(&Core) -> R) -> R {
+    pub(in crate::python) fn look<R>(&self, look: impl FnOnce(&Core) -> R) -> R {
         self.state.with(|state| look(&state.queue))
     }
 
@@ -601,7 +609,7 @@ fn put(queue: &mut Core, item: &mut Option<Py<PyAny>>) -> Result<((), Option<Py<
 /// # Errors
 /// What does not come again: KeyboardInterrupt, SystemExit and the like, which a signal handler may have raised while a
 /// comparison ran. Who drops it has swallowed it.
-pub(super) fn or_again<T>(py: Python<'_>, result: PyResult<Option<T>>) -> PyResult<Option<T>> {
+pub(in crate::python) fn or_again<T>(py: Python<'_>, result: PyResult<Option<T>>) -> PyResult<Option<T>> {
     result.or_else(|error| if comes_again(py, &error) { Ok(None) } else { Err(error) })
 }
 
@@ -609,7 +617,7 @@ fn comes_again(py: Python<'_>, error: &PyErr) -> bool {
     error.is_instance_of::<PyException>(py)
 }
 
-pub(super) fn new_list(py: Python<'_>, count: usize) -> PyResult<Bound<'_, PyList>> {
+pub(in crate::python) fn new_list(py: Python<'_>, count: usize) -> PyResult<Bound<'_, PyList>> {
     let count = isize::try_from(count).unwrap_or(isize::MAX);
     // SAFETY: a new list, or an exception. Nobody sees it before its items are set.
     let list = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyList_New(count)) }?;
@@ -617,7 +625,7 @@ pub(super) fn new_list(py: Python<'_>, count: usize) -> PyResult<Bound<'_, PyLis
 }
 
 /// Puts them at the beginning of a new list, which has room for them.
-pub(super) fn fill<T>(list: &Bound<'_, PyList>, items: Vec<Py<T>>) {
+pub(in crate::python) fn fill<T>(list: &Bound<'_, PyList>, items: Vec<Py<T>>) {
     for (at, item) in (0..).zip(items) {
         set(list, at, item);
     }
@@ -630,7 +638,7 @@ fn set<T>(list: &Bound<'_, PyList>, at: isize, item: Py<T>) {
     unsafe { ffi::PyList_SetItem(list.as_ptr(), at, item.into_ptr()) };
 }
 
-pub(super) fn shut(py: Python<'_>, side: Side) -> PyErr {
+pub(in crate::python) fn shut(py: Python<'_>, side: Side) -> PyErr {
     let why = match side {
         Side::Get => "the queue is shut down, and empty",
         Side::Put => "the queue is shut down",
@@ -640,13 +648,13 @@ pub(super) fn shut(py: Python<'_>, side: Side) -> PyErr {
 
 /// MemoryError, without asking for memory.
 #[cold]
-pub(super) fn no_memory(py: Python<'_>) -> PyErr {
+pub(in crate::python) fn no_memory(py: Python<'_>) -> PyErr {
     // SAFETY: this thread is attached. It sets the exception, and returns null.
     unsafe { ffi::PyErr_NoMemory() };
     PyErr::fetch(py)
 }
 
-pub(super) fn full(py: Python<'_>) -> PyErr {
+pub(in crate::python) fn full(py: Python<'_>) -> PyErr {
     refusal::<QueueFull>(py, ())
 }
 
@@ -663,14 +671,14 @@ fn refusal<'py, E: PyTypeInfo>(py: Python<'py>, args: impl PyCallArgs<'py>) -> P
 
 /// Of a wake-up that was refused.
 #[cold]
-pub(super) fn report(py: Python<'_>, error: io::Error) {
-    let error = super::os_error(error);
+pub(in crate::python) fn report(py: Python<'_>, error: io::Error) {
+    let error = crate::python::os_error(error);
     let report = || py.import("wakefd._queue")?.call_method1("report", (error.value(py),));
     if let Err(error) = report() {
         error.write_unraisable(py, None);
     }
 }
 
-pub(super) fn empty() -> PyErr {
+pub(in crate::python) fn empty() -> PyErr {
     Empty::new_err(())
 }

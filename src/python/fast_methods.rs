@@ -3,10 +3,11 @@
 //! Each does the common case, and leaves all else to the method of the same name that PyO3 made.
 
 use super::{
+    attached_cell,
     event::IoEvent,
-    exclusive, os_error,
+    os_error,
     queue::Queue,
-    task::{Items, Ready, Sent},
+    queue::async_iter::{Items, Ready, Sent},
 };
 use crate::queue::Refusal;
 use pyo3::{
@@ -139,7 +140,7 @@ fn install<M: Fast>(py: Python<'_>) -> PyResult<()> {
 pub(super) fn install_fast_methods(py: Python<'_>) -> PyResult<()> {
     super::find_exceptions(py);
     let version: String = py.import("sys")?.getattr("version")?.extract()?;
-    exclusive::free_threaded(version.contains("free-threading")); // whether it runs without the GIL may change with an import
+    attached_cell::free_threaded(version.contains("free-threading")); // whether it runs without the GIL may change with an import
     install::<Notify>(py)?;
     install::<Clear>(py)?;
     install::<IsSet>(py)?;

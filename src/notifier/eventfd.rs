@@ -1,6 +1,6 @@
 //! Linux's eventfd: one descriptor, a counter in the kernel; one read takes all of it.
 
-use super::owned::Owned;
+use super::checked_fd::Owned;
 use rustix::{
     event::{EventfdFlags, eventfd},
     io::{Errno, read, write},
@@ -15,7 +15,10 @@ pub(crate) struct EventFd(Owned);
 
 impl EventFd {
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self(Owned::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?)))
+        Ok(Self(Owned::new(eventfd(
+            0,
+            EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK,
+        )?)))
     }
 
     #[inline]
