@@ -64,7 +64,7 @@ lint: $(VENV)/.built $(VENV)/.group-lint
 	$(PY) -m basedpyright --pythonpath $(PY)
 	PYTHONPATH=python $(PY) -m basedpyright --pythonpath $(PY) --ignoreexternal --verifytypes wakefd --outputjson \
 		| $(PY) -c "$$UNTYPED"
-	$(PY) -m mypy.stubtest --mypy-config-file pyproject.toml --allowlist tests/stubtest_allowlist wakefd._wakefd
+	$(PY) -m mypy.stubtest --mypy-config-file pyproject.toml --allowlist tests/face/stubtest_allowlist wakefd._wakefd
 	$(GENERATE_STUBS) --out $(VENV)/stubs
 	diff -u python/wakefd/_wakefd.pyi $(VENV)/stubs/wakefd/_wakefd.pyi
 

@@ -4,14 +4,19 @@ import importlib.util
 import inspect
 import re
 import signal
+import sys
 import traceback
 
 import pytest
 
 import kits
 import seccomp
+from helpers import FOLDERS
 from wakefd import IoEvent
 from wakefd._wakefd import backend
+
+# A test module may be collected before the module that it imports from.
+sys.path.extend(FOLDERS)
 
 # Of what runs in the background, shells let Ctrl-C be ignored; and it is inherited.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

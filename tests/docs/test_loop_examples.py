@@ -12,7 +12,7 @@ import pytest
 
 from helpers import PATIENCE, screen
 
-EXAMPLES = sorted((Path(__file__).parent.parent / "examples" / "loops").glob("*.py"))
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples" / "loops").glob("*.py"))
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

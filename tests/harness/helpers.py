@@ -21,7 +21,10 @@ from pathlib import Path
 
 from wakefd import _asyncio
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[2]
+
+# The folders of test modules, whose names are unique: a test, or its child, may import any.
+FOLDERS = [str(path) for path in sorted((ROOT / "tests").iterdir()) if any(path.glob("*.py"))]
 
 # Seconds. The cores are slow, but what takes longer than this is lost.
 PATIENCE = 20.0
@@ -187,13 +190,17 @@ def later(function, seconds=0.02):
     return Thread(lambda: (real(time, "sleep")(seconds), function()))
 
 
+def python_path():
+    """PYTHONPATH of a child: its own entries come after the folders of test modules."""
+    return os.pathsep.join(filter(None, [*FOLDERS, os.environ.get("PYTHONPATH")]))
+
+
 def run_child(module, name, *args):
     """Run a function of a test module in a fresh interpreter; it must end well."""
     code = f"import helpers, {module}; helpers.child_main({module}.{name}, {args!r})"
-    path = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
     result = subprocess.run(
         [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": path},
+        env={**os.environ, "PYTHONPATH": python_path()},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -252,10 +259,9 @@ def reaped(pid):
 
 def program(code, *args, limit=2 * PATIENCE, **environment):
     """Run a program of its own; it must end well and silently. Return what it printed."""
-    path = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
         [sys.executable, *STRICT, "-c", textwrap.dedent(code), *args],
-        env={**os.environ, "PYTHONPATH": path, **environment},
+        env={**os.environ, "PYTHONPATH": python_path(), **environment},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -271,7 +277,7 @@ def pytest_run(*args):
     """Run pytest in a fresh interpreter; it must end well. Return its report."""
     done = subprocess.run(
         [sys.executable, *args, "-q", "-p", "no:cacheprovider"],
-        cwd=HERE.parent,
+        cwd=ROOT,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -18,7 +18,7 @@ import pytest
 import wakefd
 from helpers import PATIENCE, STRICT, program, stress
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 NATIVE = ROOT / "examples" / "native"
 RUST = ROOT / "examples" / "rust-extension"
 LIMIT = 30  # seconds for an example

@@ -658,7 +658,7 @@ def pushers_path(built=[]):  # noqa: B006 - once
                 f"-I{wakefd.get_include()}",
                 "-o",
                 out,
-                HERE / "c" / "pushers.c",
+                HERE / "pushers.c",
             ],
             check=True,
             timeout=120,

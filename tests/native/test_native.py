@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import wakefd
-from helpers import HERE, PATIENCE, Thread, forked, in_child, program, stress
+from helpers import PATIENCE, ROOT, Thread, forked, in_child, program, stress
 from wakefd import ClosedResourceError, IoEvent, NativeHandle
 
 
@@ -283,6 +283,6 @@ def test_native_code_that_calls_while_the_interpreter_ends_and_afterwards(held):
                     check(after(ctypes.cast(f, ctypes.c_void_p), x, None))
             time.sleep(0.01)
             """,
-            str(HERE.parent / "examples" / "native"),
+            str(ROOT / "examples" / "native"),
             str(held),
         )

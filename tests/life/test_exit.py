@@ -14,7 +14,7 @@ import pytest
 
 import kits
 import lives
-from helpers import HERE, PATIENCE, Thread, program, stress, until
+from helpers import PATIENCE, Thread, program, python_path, stress, until
 from wakefd import IoEvent, Portal, PriorityQueue, Queue, QueueShutDown, _wakefd
 
 event, other = IoEvent(), IoEvent()
@@ -153,7 +153,7 @@ def main(mix, seconds):
 def exits_well(call):
     child = subprocess.run(
         [sys.executable, "-X", "faulthandler", "-c", f"import test_exit; test_exit.{call}"],
-        cwd=HERE,
+        env={**os.environ, "PYTHONPATH": python_path()},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

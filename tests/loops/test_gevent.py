@@ -240,7 +240,7 @@ def test_all_of_it_again_monkey_patched():
     done = subprocess.run(
         [sys.executable, "-c", code, *options, __file__],
         env={**os.environ, "WAKEFD_TEST_GEVENT_PATCHED": "1"},
-        cwd=Path(__file__).parent.parent,
+        cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
         timeout=140,

@@ -9,7 +9,7 @@ import pytest
 
 from helpers import STRICT
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 LIMIT = 30  # seconds for one of them
 
 

@@ -19,7 +19,7 @@ import pytest
 import wakefd
 from helpers import STRICT, screen
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 LIMIT = 30  # seconds for one block
 BLOCK = re.compile(

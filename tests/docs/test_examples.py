@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLE = Path(__file__).parent.parent / "examples" / "follow_files.py"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "follow_files.py"
 LIMIT = 20  # seconds for anything to happen
 
 # Obeys "append N", "rotate", "truncate"; says "done" after each. Neither lines nor characters come
