@@ -132,16 +132,17 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _command(module: str, args: Iterable[object]) -> list[str]:
-    return [sys.executable, str(Path(__file__).with_name(module + ".py")), *map(str, args)]
+def _command(module: str, args: Iterable[object], python: str = sys.executable) -> list[str]:
+    return [python, str(Path(__file__).with_name(module + ".py")), *map(str, args)]
 
 
-def _start(module: str, args: Iterable[object]) -> subprocess.Popen:
-    command = _command(module, args)
+def start(module: str, args: Iterable[object], python: str = sys.executable) -> subprocess.Popen:
+    """Start a child that measures one variant in its turns, with an interpreter of its own."""
+    command = _command(module, args, python)
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-def _turn(it: subprocess.Popen) -> dict:
+def take_turn(it: subprocess.Popen) -> dict:
     it.stdin.write("\n")
     it.stdin.flush()
     if not select.select([it.stdout], [], [], 120)[0]:
@@ -151,8 +152,8 @@ def _turn(it: subprocess.Popen) -> dict:
 
 def once(module: str, *args: object) -> dict:
     """Run one turn of a fresh process."""
-    with _start(module, args) as it:
-        return _turn(it)
+    with start(module, args) as it:
+        return take_turn(it)
 
 
 def interleave(
@@ -171,13 +172,13 @@ def interleave(
         with contextlib.ExitStack() as stack:
             them = {}
             for name in names:
-                them[name] = stack.enter_context(_start(module, variants[name]))
+                them[name] = stack.enter_context(start(module, variants[name]))
                 stack.callback(them[name].kill)
                 results[name].append([])
             for turn in range(turns):
                 first = (at + turn) % len(names)
                 for name in names[first:] + names[:first]:
-                    results[name][-1].append(_turn(them[name]))
+                    results[name][-1].append(take_turn(them[name]))
             for it in them.values():
                 it.stdin.close()
                 it.wait(60)
