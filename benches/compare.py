@@ -19,22 +19,73 @@ from house import median
 
 # What, the module, its arguments, the key of its answer, turns in a round.
 FIGURES = [
-    *((f"micro, {name}", "micro", (name, 21), "wakefd", 3) for name in ("pending", "cycle", "exposed", "settled", "create")),
-    *((f"paced round trip, {loop}", "pingpong", (loop, "wakefd", 150, 0.0003), "p50", 6) for loop in ("asyncio", "uvloop", "trio")),
-    *((f"ping-pong, {loop}", "pingpong", (loop, "wakefd", 1500, 0), "p50", 6) for loop in ("asyncio", "uvloop", "trio")),
-    *((f"queue, {mode}, {threads} to one", "queues", ("flood", "asyncio", mode, threads), "per_item", 3) for mode in ("many", "for") for threads in (1, 4)),
-    *((f"queue, batches, {loop}", "queues", ("flood", loop, "many", 1), "per_item", 3) for loop in ("uvloop", "trio")),
+    *(
+        (f"micro, {name}", "micro", (name, 21), "wakefd", 3)
+        for name in ("pending", "cycle", "exposed", "settled", "create")
+    ),
+    *(
+        (f"paced round trip, {loop}", "pingpong", (loop, "wakefd", 150, 0.0003), "p50", 6)
+        for loop in ("asyncio", "uvloop", "trio")
+    ),
+    *(
+        (f"ping-pong, {loop}", "pingpong", (loop, "wakefd", 1500, 0), "p50", 6)
+        for loop in ("asyncio", "uvloop", "trio")
+    ),
+    *(
+        (
+            f"queue, {mode}, {threads} to one",
+            "queues",
+            ("flood", "asyncio", mode, threads),
+            "per_item",
+            3,
+        )
+        for mode in ("many", "for")
+        for threads in (1, 4)
+    ),
+    *(
+        (f"queue, batches, {loop}", "queues", ("flood", loop, "many", 1), "per_item", 3)
+        for loop in ("uvloop", "trio")
+    ),
     ("queue, thread to thread", "queues", ("flood", "thread", "thread", 1), "per_item", 3),
     ("queue, ping-pong", "queues", ("pingpong", "asyncio", "wakefd", 1), "trip", 4),
-    *((f"portal, call_soon, {loop}, {threads}", "portal", ("flood", loop, "portal", threads), "per_call", 3) for loop in ("asyncio", "trio") for threads in (1, 4)),
-    *((f"portal, run, {loop}", "portal", ("trip", loop, "portal", "async"), "trip", 3) for loop in ("asyncio", "trio")),
-    *((f"loop, call_soon_threadsafe, {threads}", "selector_loop", ("calls", "wakefd", threads), "took", 3) for threads in (1, 4)),
-    *((f"loop, {what}", "selector_loop", (what, "wakefd", 1), "took", 3) for what in ("executor", "coroutine", "echo", "timers", "soon")),
+    *(
+        (
+            f"portal, call_soon, {loop}, {threads}",
+            "portal",
+            ("flood", loop, "portal", threads),
+            "per_call",
+            3,
+        )
+        for loop in ("asyncio", "trio")
+        for threads in (1, 4)
+    ),
+    *(
+        (f"portal, run, {loop}", "portal", ("trip", loop, "portal", "async"), "trip", 3)
+        for loop in ("asyncio", "trio")
+    ),
+    *(
+        (
+            f"loop, call_soon_threadsafe, {threads}",
+            "selector_loop",
+            ("calls", "wakefd", threads),
+            "took",
+            3,
+        )
+        for threads in (1, 4)
+    ),
+    *(
+        (f"loop, {what}", "selector_loop", (what, "wakefd", 1), "took", 3)
+        for what in ("executor", "coroutine", "echo", "timers", "soon")
+    ),
     *((f"burst, {loop}", "burst", (loop, "wakefd"), "total", 3) for loop in ("asyncio", "trio")),
     ("broadcast, asyncio", "broadcast", ("asyncio", "wakefd", 1000), "total", 3),
-    *((f"first of {number}, {where}", "first_of", (where, "wakefd", number), "cpu", 3) for where in ("asyncio", "thread") for number in (10, 1000)),
+    *(
+        (f"first of {number}, {where}", "first_of", (where, "wakefd", number), "cpu", 3)
+        for where in ("asyncio", "thread")
+        for number in (10, 1000)
+    ),
     ("memory of an idle event", "memory", ("wakefd", 200_000), "bytes", 1),
-]  # fmt: skip
+]
 BUILDS = ("old", "old again", "new")
 
 
