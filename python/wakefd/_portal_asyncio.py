@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 from weakref import ref
 
-from wakefd._asyncio import hub
+from wakefd._loops.asyncio import hub
 from wakefd._portal import Call, Runner
 from wakefd._wakefd import Receiver
 

@@ -10,7 +10,8 @@ import pytest
 
 from helpers import Thread, in_child, readable
 from test_portal_nested import KINDS, Nest
-from wakefd import IoEvent, Queue, _asyncio, any_notified
+from wakefd import IoEvent, Queue, any_notified
+from wakefd._loops import asyncio as _asyncio
 
 
 @pytest.fixture(params=[name for name, kind in KINDS.items() if isinstance(kind, Nest)])

@@ -185,7 +185,7 @@ async def test_a_loop_does_not_spin_on_tokens_that_a_stranger_wrote_to_its_hub(a
 @in_child
 def test_the_selector_thread_does_not_spin_on_tokens_that_a_stranger_wrote():
     import kits
-    from wakefd import _selector_thread
+    from wakefd._loops import selector_thread as _selector_thread
 
     kit = kits.kit("asyncio-thread-future")
 

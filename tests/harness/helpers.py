@@ -19,7 +19,7 @@ import traceback
 from contextlib import contextmanager
 from pathlib import Path
 
-from wakefd import _asyncio
+from wakefd._loops import asyncio as _asyncio
 
 ROOT = Path(__file__).parents[2]
 

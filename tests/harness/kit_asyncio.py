@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from helpers import PATIENCE, waiting
 from kit_base import CANCELLED, Kit, Scope
-from wakefd import _asyncio
+from wakefd._loops import asyncio as _asyncio
 
 
 class UnknownLoop(asyncio.SelectorEventLoop):

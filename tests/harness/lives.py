@@ -72,7 +72,7 @@ class Asyncio(Life):
         self._new_loop = new_loop
 
     def prepare(self):
-        import wakefd._asyncio  # noqa: F401
+        import wakefd._loops.asyncio  # noqa: F401
 
     def run(self, scene, *args):
         self.loop = loop = self._new_loop()
@@ -110,7 +110,7 @@ class Futures(Asyncio):
         super().__init__(self._new_loop)
 
     def _new_loop(self):
-        from wakefd import _asyncio
+        from wakefd._loops import asyncio as _asyncio
 
         loop = asyncio.SelectorEventLoop()
         _asyncio._state(loop).direct = False
@@ -142,7 +142,7 @@ class Trio(Life):
     module = "trio"
 
     def prepare(self):
-        import wakefd._trio  # noqa: F401
+        import wakefd._loops.trio  # noqa: F401
 
     def run(self, scene, *args):
         import trio

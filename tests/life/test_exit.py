@@ -416,7 +416,8 @@ def in_the_middle(name, begin, whole):
 # CPython empties a module that something still refers to when the interpreter ends.
 EMPTIED = """
     import asyncio, gc, sys
-    import wakefd, wakefd._asyncio, wakefd._native, wakefd._selector_thread
+    import wakefd, wakefd._native
+    from wakefd._loops import asyncio as adapter, selector_thread
     from kit_asyncio import AsyncioKit, ThreadedLoop
 
     def empty(*modules):
@@ -451,12 +452,12 @@ def test_a_loop_that_outlives_the_globals_goes_quietly(loop):
 
     loop = getattr(asyncio, "{loop}", ThreadedLoop)()
     loop.run_until_complete(main(wakefd.IoEvent()))
-    thread = getattr(wakefd._selector_thread, "_current", None)
+    thread = selector_thread._current
     if thread is not None:  # a daemon, which does not run any more when modules are emptied
         thread._left = True
         thread._bell.ring()
         thread._thread.join(20)
-    empty(wakefd._selector_thread, wakefd._asyncio)
+    empty(selector_thread, adapter)
     loop.close()
     del loop
     gc.collect()

@@ -10,7 +10,7 @@ from helpers import program
 ANEW = """
 import sys, pickle, threading
 import wakefd as first
-from wakefd import _asyncio
+from wakefd._loops import asyncio as _asyncio
 old, old_queue = first.IoEvent(), first.Queue(1)
 for name in list(sys.modules):
     if name.split(".")[0] == "wakefd" {more}:

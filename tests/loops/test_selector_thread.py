@@ -27,7 +27,8 @@ from helpers import (
     waiting,
 )
 from kits import ThreadedLoop, UnknownThreadedLoop
-from wakefd import IoEvent, _selector_thread, any_notified
+from wakefd import IoEvent, any_notified
+from wakefd._loops import selector_thread as _selector_thread
 
 
 @pytest.fixture(params=[ThreadedLoop, UnknownThreadedLoop], ids=["task steps", "futures"])
@@ -183,7 +184,7 @@ def test_thousands_of_loops(kind):
 
 def test_a_new_loop_while_the_thread_still_holds_the_keeper_of_a_closed_one(kind):
     """KeyError: the hub was pooled, and so used again, before the thread let go of it."""
-    from wakefd import _asyncio
+    from wakefd._loops import asyncio as _asyncio
 
     async def main():
         thread = later(IoEvent().notify, 0)
@@ -555,7 +556,7 @@ def test_a_loop_that_goes_after_the_thread_has_ended():
     program(
         PROGRAM.format(kind="ThreadedLoop")
         + """
-from wakefd import _selector_thread
+from wakefd._loops import selector_thread as _selector_thread
 loop = Loop()
 loop.run_until_complete(main())
 _selector_thread._current._left = True

@@ -6,7 +6,8 @@ import pytest
 
 from helpers import new_turn
 from test_byte_queue import pusher
-from wakefd import ByteQueue, Queue, QueueShutDown, _asyncio
+from wakefd import ByteQueue, Queue, QueueShutDown
+from wakefd._loops import asyncio as _asyncio
 
 
 class Side:

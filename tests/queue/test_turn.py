@@ -27,7 +27,7 @@ def run(main):
 
 async def pauses(monkeypatch, operation):
     """How often 20 operations paused, of a task that awaits something else in between."""
-    from wakefd import _asyncio
+    from wakefd._loops import asyncio as _asyncio
 
     count = 0
     pause = _asyncio.pause

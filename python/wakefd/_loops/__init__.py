@@ -88,12 +88,16 @@ class _Library:
 # the first.
 _TABLE = (
     _Library(
-        "trio", "lowlevel.in_trio_task", "wakefd._trio", at_once=False, portal="wakefd._portal_trio"
+        "trio",
+        "lowlevel.in_trio_task",
+        "wakefd._loops.trio",
+        at_once=False,
+        portal="wakefd._portal_trio",
     ),
     _Library(
         "asyncio",
         "_get_running_loop",
-        "wakefd._asyncio",
+        "wakefd._loops.asyncio",
         at_once=True,
         portal="wakefd._portal_asyncio",
     ),

@@ -8,7 +8,7 @@ from weakref import ReferenceType, ref
 
 from wakefd import _wakefd
 from wakefd._errors import ClosedResourceError
-from wakefd._selector_thread import Keeper
+from wakefd._loops.selector_thread import Keeper
 from wakefd._wakefd import Hub, Place, Reader, Turn, Waiter
 
 
