@@ -1,6 +1,5 @@
 """`Portal`: the compiled inbox, and what needs an event loop."""
 
-import logging
 import reprlib
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future, InvalidStateError
@@ -10,7 +9,7 @@ from inspect import isawaitable
 from types import CoroutineType, TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, TypeVarTuple, cast, overload
 
-from wakefd import _wakefd
+from wakefd import _log, _wakefd
 from wakefd._errors import LoopClosedError
 from wakefd._event import IoEvent
 
@@ -19,8 +18,6 @@ _Ts = TypeVarTuple("_Ts")
 
 _repr = reprlib.Repr()  # which survives what a repr may raise
 _repr.maxother = 200
-
-_log = logging.getLogger("wakefd")
 
 
 _EMPTY = Context()
@@ -168,7 +165,7 @@ class Runner:
 
     def failed(self, error: BaseException, function: object) -> None:
         """Report what a callback has raised."""
-        _log.error("exception in a call of a portal, %r", function, exc_info=error)
+        _log.logger().error("exception in a call of a portal, %r", function, exc_info=error)
 
     def gone(self, calls: list[Any]) -> None:
         """The loop is closed. Nobody who was promised a call is left waiting."""
@@ -184,7 +181,7 @@ class Runner:
         self.rested.notify()
         if never:
             some = ", ".join(map(_repr.repr, never[:10])) + ", ..." * (len(never) > 10)
-            _log.error(
+            _log.logger().error(
                 "%d that a portal had accepted will never be called: its event loop is closed: %s",
                 len(never),
                 some,
@@ -417,11 +414,10 @@ def _notify(event: IoEvent) -> None:
     try:
         event.notify()
     except OSError as error:
-        report(error)
+        consequence = "the task that awaits it goes on at the next wake-up of its loop"
+        _log.refused("a future", consequence, error)
 
 
 def report(error: OSError) -> None:
-    """Of a wake-up that the system refused, once for each portal."""
-    _log.error(
-        "a portal's wake-up was refused; its calls stay in, and the next one tries again: %s", error
-    )
+    """Report a wake-up that the system refused. The compiled half calls it once for each portal."""
+    _log.refused("a portal", "its calls stay in, and the next one tries again", error)

@@ -1,12 +1,11 @@
 """`Queue`: the compiled one, and what needs an event loop."""
 
-import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from operator import index
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, SupportsFloat, SupportsIndex, TypeVar
 
-from wakefd import _loops, _wakefd
+from wakefd import _log, _loops, _wakefd
 from wakefd._errors import QueueShutDown
 from wakefd._views import AsyncQueue, SyncQueue
 from wakefd._wakefd import Items, items
@@ -234,8 +233,5 @@ async def _wait(place: _wakefd.Place) -> None:
 
 
 def report(error: OSError) -> None:
-    """Of a wake-up that the system refused, once for each queue."""
-    logging.getLogger("wakefd").error(
-        "a queue's wake-up was refused; its items stay in, and the next operation tries again: %s",
-        error,
-    )
+    """Report a wake-up that the system refused. The compiled half calls it once for each queue."""
+    _log.refused("a queue", "its items stay in, and the next operation tries again", error)

@@ -1,12 +1,12 @@
 """asyncio's selector loop, with an IoEvent for the wake-ups that come from threads."""
 
 import asyncio
-import logging
 import os
 from contextvars import Context, copy_context
 from time import sleep
 from typing import TYPE_CHECKING, Any
 
+from wakefd import _log
 from wakefd._event import IoEvent
 
 if TYPE_CHECKING:
@@ -156,20 +156,13 @@ class SelectorEventLoop(_SelectorEventLoop):
         try:
             self._event.notify()
         except OSError as error:
-            self._report(error)
+            if not self._refused:
+                self._refused = True
+                _log.refused(repr(self), "asyncio's own pair of sockets is tried", error)
             super()._write_to_self()
         waiting = len(self._ready)
         if waiting > _MANY and waiting % 16 == 0:
             sleep(0)
-
-    def _report(self, error: OSError) -> None:
-        if not self._refused:
-            self._refused = True
-            logging.getLogger("wakefd").error(
-                "a wake-up of %r was refused; it is woken through asyncio's own pair of sockets",
-                self,
-                exc_info=error,
-            )
 
 
 RUN_FOREVER = SelectorEventLoop.run_forever  # as it is here: nest_asyncio may change it

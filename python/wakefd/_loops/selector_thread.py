@@ -11,7 +11,6 @@ can be closed.
 """
 
 import asyncio
-import logging
 import os
 import select
 import socket
@@ -23,6 +22,7 @@ from collections.abc import Callable, Iterable
 from contextvars import Context
 from weakref import ReferenceType, ref
 
+from wakefd._log import logger
 from wakefd._wakefd import Hub
 
 # Seconds. Some loops count milliseconds in 31 bits; `Keeper` renews it.
@@ -31,8 +31,6 @@ _NEVER = 2_000_000.0
 _AGAIN = 0.1
 # Seconds, from one look to the next if no thread can be had.
 _LOOK = 0.01
-
-_log = logging.getLogger("wakefd")
 
 
 def _forget(number: int) -> None:
@@ -81,7 +79,7 @@ class Keeper:
                 return True  # in this moment
             if not self._reported:
                 self._reported = True
-                _log.error("%r refused a wake-up; it is asked again", loop, exc_info=error)
+                logger().error("%r refused a wake-up; it is asked again", loop, exc_info=error)
             return False
         return True
 
@@ -179,7 +177,7 @@ class _Thread:
                     self._turn()
                 except BaseException as error:
                     # Nothing of a loop's: no memory, or an exception that another thread has sent.
-                    _log.error("the selector thread goes on", exc_info=error)
+                    logger().error("the selector thread goes on", exc_info=error)
                     time.sleep(_AGAIN)
         finally:
             if not self._left:  # that exception came between two turns: the thread dies of it
