@@ -113,7 +113,6 @@ impl IoEvent {
     /// ```
     #[inline]
     pub fn clear(&self) -> io::Result<bool> {
-        fork::repaired();
         self.event.clear()
     }
 

@@ -52,7 +52,6 @@ mod fork {
         0
     }
     pub(crate) fn ready() {}
-    pub(crate) fn repaired() {}
 }
 
 #[cfg(all(feature = "async-io", not(any(loom, wakefd_steps))))]

@@ -43,7 +43,6 @@ pub(crate) mod wait_table;
 
 use crate::{
     event::self_pipe::{Descriptor, Raised, SelfPipe, Word},
-    fork,
     notifier::{self, Notifier},
     process::refcount::{Count, Counted, Last},
     sync::{AtomicPtr, AtomicU32, AtomicUsize, Mutex, MutexGuard, UnsafeCell, fence, global},
@@ -157,18 +156,18 @@ pub(crate) struct Registry {
 }
 
 pub(crate) struct Lock {
-    mutex: std::cell::UnsafeCell<Mutex<()>>,
+    mutex: Mutex<()>,
     registry: std::cell::UnsafeCell<Registry>,
 }
 
-// SAFETY: the registry is touched under the mutex only; the mutex itself is replaced only in a raw clone (`reset_lock`).
+// SAFETY: the registry is touched under the mutex only.
 unsafe impl Sync for Lock {}
 // SAFETY: as above; the pointers in the registry are to things that are Sync and outlive their entry.
 unsafe impl Send for Lock {}
 
 global! {
     static LOCK: Lock = Lock {
-        mutex: std::cell::UnsafeCell::new(Mutex::new(())),
+        mutex: Mutex::new(()),
         registry: std::cell::UnsafeCell::new(Registry { hubs: Vec::new(), pool: Vec::new(), exposed: BTreeSet::new(), resting: Vec::new() }),
     };
 }
@@ -179,14 +178,7 @@ pub(crate) struct Locked {
 }
 
 pub(crate) fn lock() -> Locked {
-    fork::repaired(); // in a raw clone, a thread that is not there may hold it
-    lock_as_it_is()
-}
-
-/// The same, for the repair.
-pub(crate) fn lock_as_it_is() -> Locked {
-    // SAFETY: the mutex is there for ever.
-    let mutex: &'static Mutex<()> = unsafe { &*LOCK.mutex.get() };
+    let mutex: &'static Mutex<()> = &LOCK.mutex;
     // Nothing that is done under it panics half-way: a poisoned lock is as good as any.
     Locked {
         _guard: mutex.lock().unwrap_or_else(PoisonError::into_inner),
@@ -206,16 +198,6 @@ impl DerefMut for Locked {
         // SAFETY: we hold the mutex.
         unsafe { &mut *LOCK.registry.get() }
     }
-}
-
-/// In a raw clone, where a thread that is not there any more may have held it.
-///
-/// # Safety
-/// Nobody else uses the lock yet.
-#[cfg(all(unix, not(loom)))]
-pub(crate) unsafe fn reset_lock() {
-    // SAFETY: the caller's promise; the old mutex needs no drop.
-    unsafe { LOCK.mutex.get().write(Mutex::new(())) };
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -331,10 +313,6 @@ impl Event {
         });
         if let Some(spare) = spare {
             spare.state.store(CLAIMED, Relaxed);
-            // A raw clone may have begun before it was freed. SAFETY: CLAIMED, so it is ours.
-            spare
-                .waiters
-                .with_mut(|waiters| unsafe { *waiters = Default::default() });
             return spare;
         }
         #[cfg(all(test, any(loom, wakefd_steps)))]
@@ -431,7 +409,7 @@ impl EventRef {
         {
             let mut registry = lock();
             let closed = self.pipe.close();
-            registry.exposed.remove(&self.as_ptr()); // not before: a raw clone repairs what it finds there
+            registry.exposed.remove(&self.as_ptr());
             if !closed {
                 return Ok(());
             }
@@ -663,13 +641,6 @@ impl Listener {
         });
     }
 
-    /// Whether it is in its event's list. Under the lock, and not of one that is being linked.
-    #[cfg(all(unix, not(loom)))]
-    fn is_linked(&self) -> bool {
-        // SAFETY: under the lock; what pointed to us is the event, or a listener that it owns.
-        ptr::eq(unsafe { (*self.back.with_mut(|back| *back)).load(Relaxed) }, self)
-    }
-
     /// Puts it at the head of its event's list. Under the lock; owned by the caller, and not yet in `own`.
     fn link(&self, event: &Event) {
         let this = ptr::from_ref(self).cast_mut();
@@ -784,7 +755,7 @@ impl HubCore {
             listener.link(event);
             listener
         });
-        self.refs.fetch_add(1, Relaxed); // what counts is in `own`, wherever a raw clone begins
+        self.refs.fetch_add(1, Relaxed);
         // SAFETY: under the lock.
         self.own.with_mut(|own| unsafe {
             let own = &mut *own;
@@ -917,28 +888,25 @@ impl HubCore {
     ///
     /// Leaves the listeners that own a reference to their event on the stack: it may be the last one, and the lock is closed.
     #[cfg(all(unix, not(loom)))]
-    fn reset(&'static self, pool: &mut Vec<&'static Self>, in_place: bool) {
+    fn reset(&'static self, pool: &mut Vec<&'static Self>) {
         let mut chain = ptr::null_mut();
         // SAFETY: under the lock, in a process without other threads.
         self.own.with_mut(|own| unsafe {
             let own = &mut *own;
             for &listener in &*own {
                 let listener = &*listener;
-                if listener.state.swap(CLAIMED, Relaxed) == FREE {
-                    listener.state.store(FREE, Relaxed); // a raw clone, which began as its hub was being closed
-                } else if listener.keep.with_mut(|keep| (*keep).is_some()) {
+                listener.state.store(CLAIMED, Relaxed);
+                if listener.keep.with_mut(|keep| (*keep).is_some()) {
                     listener.fired.store(chain, Relaxed);
                     chain = ptr::from_ref(listener).cast_mut();
-                } else if listener.is_linked() {
-                    listener.detach(self);
                 } else {
-                    listener.free(self); // as above
+                    listener.detach(self);
                 }
             }
             own.clear();
         });
         self.head.store(chain, Relaxed);
-        self.pipe.void(!in_place);
+        self.pipe.void();
         self.pipe.retire();
         if !pool.iter().any(|pooled| ptr::eq(*pooled, self)) {
             pool.push(self);
@@ -947,21 +915,21 @@ impl HubCore {
 }
 
 /// In the child of a fork, before any other thread is there: every hub is closed and in the pool, every exposed event has a
-/// descriptor of its own (`in_place`: under the old number, where that still is ours). Allocates nothing.
+/// descriptor of its own, under the old number where that still is ours. Allocates nothing.
 #[cfg(all(unix, not(loom)))]
-pub(crate) fn reset_after_fork(mut registry: Locked, in_place: bool) {
+pub(crate) fn reset_after_fork(mut registry: Locked) {
     let Registry {
         hubs, pool, exposed, ..
     } = &mut *registry;
     // First what gives descriptors back.
     for hub in hubs {
-        hub.reset(pool, in_place);
+        hub.reset(pool);
     }
     for event in &*exposed {
         // SAFETY: events remove themselves under the lock when they go.
         let pipe = &unsafe { &**event }.pipe;
-        pipe.void(!in_place);
-        let _ = pipe.renew(in_place); // without a descriptor the next `fileno` makes one
+        pipe.void();
+        let _ = pipe.renew(); // without a descriptor the next `fileno` makes one
     }
     drop(registry);
     let mut index = 0;

@@ -166,8 +166,8 @@ impl SelfPipe {
             if seen.is_set() && !seen.has(UNSENT) {
                 return Raised::Coalesced;
             }
-            // A retry sends only where no token is left. The descriptors of a raw clone are its parent's: nothing goes there.
-            let sends = seen.is_exposed() && (!seen.is_set() || seen.owed() == 0) && GATE.read() != 0;
+            // A retry sends only where no token is left.
+            let sends = seen.is_exposed() && (!seen.is_set() || seen.owed() == 0);
             if sends && seen.has(USERS) {
                 // 4095 threads, each stopped in the middle of its write to this very pipe: let them finish.
                 yield_now();
@@ -391,29 +391,25 @@ impl SelfPipe {
         })
     }
 
-    /// In the child of a fork, before anything else runs there: what the threads of the parent had under way is void. With
-    /// `disown`, the number may be somebody else's by now, and is not closed.
+    /// The pipe forgets what the parent's threads had under way. In the child of a fork, before anything else runs there.
     #[cfg(all(unix, not(loom)))]
-    pub(crate) fn void(&self, disown: bool) {
+    pub(crate) fn void(&self) {
         self.word.store(self.word().without(USERS | OWED | UNSENT).0, Relaxed);
-        if let Some(descriptor) = self.hold().filter(|_| disown) {
-            descriptor.notifier().disown();
-        }
     }
 
-    /// After that: if there is a notifier, a fresh one takes its place (`in_place`: under the old number, where it still is
-    /// ours).
+    /// The pipe's notifier, if there is one, gives way to a fresh one, under the old number where that still is ours.
+    /// In the child of a fork, after `void`.
     ///
     /// # Errors
     /// No descriptor to be had: the pipe has none now.
     #[cfg(all(unix, not(loom)))]
-    pub(crate) fn renew(&self, in_place: bool) -> io::Result<()> {
+    pub(crate) fn renew(&self) -> io::Result<()> {
         let word = self.word();
         if !word.is_exposed() {
             return Ok(());
         }
         // SAFETY: EXPOSED, so it is open; and the child has no other thread.
-        let renewed = unsafe { (*self.open.load(Relaxed)).notifier.renew(in_place) };
+        let renewed = unsafe { (*self.open.load(Relaxed)).notifier.renew() };
         if renewed.is_err() {
             self.retire();
         } else if word.is_set() {

@@ -59,7 +59,6 @@ extern "C" fn notify(argument: *mut c_void) -> c_int {
 }
 
 extern "C" fn clear(argument: *mut c_void) -> c_int {
-    fork::repaired();
     answer(handle_table::clear(argument.addr()))
 }
 

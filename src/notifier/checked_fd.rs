@@ -40,6 +40,7 @@ impl Owned {
         }
     }
 
+    #[allow(dead_code)] // called by eventfds only
     pub(crate) fn disown(&self) {
         self.gone.store(true, Relaxed);
     }
@@ -68,13 +69,13 @@ impl Owned {
         ours
     }
 
-    /// Puts `fresh` in its place: under the same number if `in_place` and it is ours for certain, else under another one, and
-    /// the old number is left alone.
+    /// Puts `fresh` in its place: under the same number if it is ours for certain, else under another one, and the old number
+    /// is left alone.
     ///
     /// # Errors
     /// The system refused. Nothing has changed.
-    pub(crate) fn replace(&mut self, mut fresh: Self, in_place: bool) -> io::Result<()> {
-        if in_place && self.is_ours() == Some(true) {
+    pub(crate) fn replace(&mut self, mut fresh: Self) -> io::Result<()> {
+        if self.is_ours() == Some(true) {
             #[cfg(target_os = "linux")]
             rustix::io::dup3(&fresh, &mut self.fd, rustix::io::DupFlags::CLOEXEC)?;
             #[cfg(not(target_os = "linux"))]

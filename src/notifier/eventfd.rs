@@ -33,7 +33,7 @@ impl EventFd {
                 Ok(_) => return Ok(true),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Ok(false),
-                Err(Errno::BADF) => self.disown(), // closed under us, and whose it is when we try again, nobody knows
+                Err(Errno::BADF) => self.0.disown(), // closed under us, and whose it is when we try again, nobody knows
                 Err(e) => return Err(e.into()),
             }
         }
@@ -46,7 +46,7 @@ impl EventFd {
         while self.0.may_be_ours() {
             match read(&self.0, &mut count) {
                 Ok(8) => return Ok(u64::from_ne_bytes(count)),
-                Ok(_) | Err(Errno::BADF) => self.disown(), // no eventfd any more
+                Ok(_) | Err(Errno::BADF) => self.0.disown(), // no eventfd any more
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Ok(0),
                 Err(e) => return Err(e.into()),
@@ -59,12 +59,8 @@ impl EventFd {
         super::poll::wait(self.as_fd(), left)
     }
 
-    pub(crate) fn renew(&mut self, in_place: bool) -> io::Result<()> {
-        self.0.replace(Self::new()?.0, in_place)
-    }
-
-    pub(crate) fn disown(&self) {
-        self.0.disown();
+    pub(crate) fn renew(&mut self) -> io::Result<()> {
+        self.0.replace(Self::new()?.0)
     }
 
     pub(crate) fn is_ours(&self) -> bool {

@@ -72,14 +72,6 @@ impl Notifier {
         }
     }
 
-    pub(crate) fn disown(&self) {
-        match self {
-            Self::EventFd(it) => it.disown(),
-            Self::Stream(it) => it.disown(),
-            Self::Futex(_) => (),
-        }
-    }
-
     pub(crate) fn is_ours(&self) -> bool {
         match self {
             Self::EventFd(it) => it.is_ours(),
@@ -88,10 +80,10 @@ impl Notifier {
         }
     }
 
-    pub(crate) fn renew(&mut self, in_place: bool) -> io::Result<()> {
+    pub(crate) fn renew(&mut self) -> io::Result<()> {
         match self {
-            Self::EventFd(it) => it.renew(in_place),
-            Self::Stream(it) => it.renew(in_place),
+            Self::EventFd(it) => it.renew(),
+            Self::Stream(it) => it.renew(),
             Self::Futex(it) => {
                 it.renew();
                 Ok(())

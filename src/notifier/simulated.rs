@@ -127,10 +127,6 @@ impl Notifier {
     }
 
     #[allow(clippy::unused_self)] // the contract's
-    #[cfg_attr(loom, allow(dead_code))]
-    pub(crate) fn disown(&self) {}
-
-    #[allow(clippy::unused_self)] // the contract's
     pub(crate) fn is_ours(&self) -> bool {
         true
     }
@@ -138,7 +134,7 @@ impl Notifier {
     /// The child of a fork gets an empty one, under the same sandbox.
     #[cfg(not(loom))]
     #[allow(clippy::unnecessary_wraps)] // the contract's
-    pub(crate) fn renew(&mut self, _in_place: bool) -> io::Result<()> {
+    pub(crate) fn renew(&mut self) -> io::Result<()> {
         let refuse = self.state.lock().unwrap().refuse;
         let state = Mutex::new(State {
             refuse,

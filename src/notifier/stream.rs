@@ -98,23 +98,16 @@ impl Stream {
         super::pair::NAME
     }
 
-    /// In the child of a fork: the same thing again, shared with nobody. Under the old numbers where they still are ours and
-    /// `in_place` asks for it, else under new ones, and the old ones are left alone.
+    /// The stream becomes one that is shared with nobody, in the child of a fork: under the old numbers where they still are
+    /// ours, else under new ones, and the old ones are left alone.
     ///
     /// # Errors
     /// No descriptor to be had.
     #[cfg(unix)]
-    pub(crate) fn renew(&mut self, in_place: bool) -> io::Result<()> {
+    pub(crate) fn renew(&mut self) -> io::Result<()> {
         let fresh = Self::new()?;
-        self.reader.replace(fresh.reader, in_place)?;
-        self.writer.replace(fresh.writer, in_place)
-    }
-
-    /// The numbers may be somebody else's by now: they are not closed.
-    #[cfg(unix)]
-    pub(crate) fn disown(&self) {
-        self.reader.disown();
-        self.writer.disown();
+        self.reader.replace(fresh.reader)?;
+        self.writer.replace(fresh.writer)
     }
 
     /// False: the number is somebody else's by now.

@@ -8,63 +8,35 @@ use std::{
     sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 
-/// 0 in a raw clone (the page is wiped there), 1 when all is well, and one more for each pipe that is UNSENT.
+/// The gate is 1 when all is well, and one more for each pipe that is UNSENT.
 ///
 /// `notify` reads it beside its own word, so that one load tells it of everything that is out of the ordinary.
-pub(crate) struct Gate {
-    word: AtomicPtr<AtomicUsize>,
-    here: AtomicUsize,
-}
+pub(crate) struct Gate(AtomicUsize);
 
 global! {
-    static GATE: Gate = Gate { word: AtomicPtr::new(ptr::null_mut()), here: AtomicUsize::new(1) };
+    static GATE: Gate = Gate(AtomicUsize::new(1));
 }
 
 impl Gate {
     #[inline]
-    fn word(&self) -> &AtomicUsize {
-        // SAFETY: null, or what `move_to` stored, which lives for ever.
-        unsafe { self.word.load(Acquire).as_ref() }.unwrap_or(&self.here)
-    }
-
-    #[inline]
     pub(crate) fn read(&self) -> usize {
-        self.word().load(Relaxed)
+        self.0.load(Relaxed)
     }
 
     /// A pipe is about to be marked UNSENT. AcqRel, as `lower`: whoever reads the new value sees what led to it.
     pub(crate) fn raise(&self) {
-        self.change(|word| word + 1);
+        self.0.fetch_add(1, AcqRel);
     }
 
     /// A pipe's UNSENT has fallen.
     pub(crate) fn lower(&self) {
-        self.change(|word| word - 1);
+        self.0.fetch_sub(1, AcqRel);
     }
 
-    /// Not in a raw clone, which finds the parent's UNSENT pipes: it stays at 0 until all is repaired.
-    fn change(&self, change: impl Fn(usize) -> usize) {
-        let word = self.word();
-        let mut seen = word.load(Relaxed);
-        while seen != 0 {
-            match word.compare_exchange_weak(seen, change(seen), AcqRel, Relaxed) {
-                Ok(_) => return,
-                Err(now) => seen = now,
-            }
-        }
-    }
-
-    /// All is well (again): nothing is UNSENT any more.
+    /// No pipe is UNSENT, as in the child of a fork.
     #[cfg(all(unix, not(loom)))]
     pub(crate) fn reset(&self) {
-        self.word().store(1, Release);
-    }
-
-    /// From now on the word stands there. To be called before any pipe exists.
-    #[cfg(all(target_os = "linux", not(any(loom, wakefd_steps))))]
-    pub(crate) fn move_to(&self, word: &'static AtomicUsize) {
-        word.store(1, Relaxed);
-        self.word.store(ptr::from_ref(word).cast_mut(), Release);
+        self.0.store(1, Release);
     }
 }
 

@@ -45,7 +45,6 @@
 use crate::{
     event::{Event, EventRef},
     fork,
-    process::GATE,
     sync::{AtomicU32, AtomicU64, yield_now},
 };
 use memory::Memory;
@@ -200,9 +199,6 @@ impl Ring {
         if length > self.max_message {
             return Err(Refusal::TooLong);
         }
-        if GATE.read() == 0 {
-            return Err(Refusal::Full); // a raw clone, and what is in there is its parent's: later
-        }
         let at = self.reserve(units_of(length) as u64)?;
         // SAFETY: reserved for us, so nobody else's until the commit.
         unsafe { self.memory.write(at, data, length) };
@@ -241,8 +237,6 @@ impl Ring {
     /// To take messages; nobody else does meanwhile. To be held for moments, and not while anything waits.
     #[inline]
     pub(crate) fn take(&self) -> Take<'_> {
-        #[cfg(all(unix, not(loom)))]
-        fork::repaired();
         while self.taking.0.compare_exchange(0, 1, Acquire, Relaxed).is_err() {
             yield_now();
         }

@@ -12,7 +12,6 @@ import pytest
 import lives
 from helpers import PATIENCE, Thread, forked, numbers, reaped, run_child, waiting
 from lives import every, works
-from test_fork import clone
 from wakefd import IoEvent
 
 # Not Tk: an X connection cannot be shared with a child.
@@ -100,13 +99,12 @@ def forks(name):
 
 
 @every("tk")
-@pytest.mark.parametrize("how", ["clone", "fork"])
-def test_native_code_forks(name, how):
-    run_child("test_life_processes", "native", name, how)
+def test_native_code_forks(name):
+    run_child("test_life_processes", "native", name)
 
 
-def native(name, how):
-    """Python's own handlers do not run in the child; those of the C library only after fork(3)."""
+def native(name):
+    """A child of fork(3) runs the C library's handlers, and not Python's own."""
     event, other = IoEvent(), IoEvent()
     fd = event.fileno()
     lives.Gevent.in_the_main_thread = name != "gevent"
@@ -119,9 +117,8 @@ def native(name, how):
         for each in (event, other, IoEvent()):
             works(name, each)
 
-    fork = clone if how == "clone" else ctypes.PyDLL(None).fork
     threads_are_gone()
-    forked(child, fork)
+    forked(child, ctypes.PyDLL(None).fork)
     assert not event.is_set()
     assert event.fileno() == fd
     works(name, event)

@@ -59,7 +59,10 @@ fn a_late_call_finds_its_slot_used_again() {
             next.notify().unwrap();
             let again = handle_table::open(&next).unwrap();
             next.clear().unwrap();
-            assert!(handle_table::notify(again).unwrap(), "NOT MINE: raised by a call that is stale");
+            assert!(
+                handle_table::notify(again).unwrap(),
+                "NOT MINE: raised by a call that is stale"
+            );
             handle_table::release(again).unwrap();
         });
         let called = called.take().unwrap();

@@ -297,17 +297,6 @@ enum Child {
     Fork,
     /// And the first token of the repaired event is refused.
     Denied,
-    /// No handler runs; the gate reads 0.
-    RawClone,
-    /// It forks, before it has done anything else.
-    ForkOfRawClone,
-}
-
-impl Child {
-    /// Is a raw clone, which finds the lock as it is.
-    fn is_raw(self) -> bool {
-        matches!(self, Self::RawClone | Self::ForkOfRawClone)
-    }
 }
 
 /// In the child, where the thread that was at work is no more.
@@ -324,36 +313,7 @@ fn child(world: &mut World, how: Child, all: bool) {
             fd.notifier().refuse(refuse);
         }
     }
-    if how.is_raw() {
-        while GATE.read() > 0 {
-            GATE.lower();
-        }
-        let hub = world.lp.hub.descriptor();
-        let writes = || {
-            [&own, &hub]
-                .into_iter()
-                .flatten()
-                .map(|fd| fd.notifier().log().writes.load(Relaxed))
-                .sum::<usize>()
-        };
-        let before = writes();
-        for event in [event, &world.other] {
-            for _ in 0..2 {
-                event.notify().unwrap();
-                assert!(event.pipe.word().is_set() || event.pipe.word().is_closed());
-            }
-        }
-        assert_eq!(writes(), before, "the parent was woken");
-        assert_eq!(GATE.read(), 0, "no raw clone any more, and not repaired");
-    }
-    match how {
-        Child::Fork | Child::Denied => fork::child(),
-        Child::RawClone => fork::ready(),
-        Child::ForkOfRawClone => {
-            fork::prepare();
-            fork::child();
-        }
-    }
+    fork::child();
     if let Some(fd) = &own {
         fd.notifier().refuse(0);
     }
@@ -423,16 +383,14 @@ fn forks(op: char, between: &str, states: &[String], how: &[Child]) -> usize {
                 let (forked, well) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(true)));
                 let (set_forked, set_well) = (forked.clone(), well.clone());
                 steps::interrupt_at(step, move || {
-                    if steps::locked() && !how.is_raw() {
+                    if steps::locked() {
                         return; // `prepare` would wait for it
                     }
                     // SAFETY: what is under way has no reference into the part that is touched here: it is another thread's.
                     let world = unsafe { &mut *this };
                     done.chars().for_each(|letter| world.act(letter));
                     set_forked.set(true);
-                    if !how.is_raw() {
-                        fork::prepare();
-                    }
+                    fork::prepare();
                     set_well.set(in_a_fork(|| child(world, how, all)));
                     fork::parent();
                 });
@@ -526,26 +484,4 @@ fn a_fork_waits_for_whoever_holds_the_lock() {
         }
     }
     println!("{cases} cases");
-}
-
-#[test]
-fn a_raw_clone_only_raises_the_flag_until_it_is_repaired() {
-    let _alone = alone();
-    let states = states();
-    count(
-        "nRHcdxwqoD"
-            .chars()
-            .map(|op| forks(op, "", &states, &[Child::RawClone])),
-    );
-}
-
-#[test]
-fn a_raw_clone_forks() {
-    let _alone = alone();
-    let states = states();
-    count(
-        "nxwo"
-            .chars()
-            .map(|op| forks(op, "", &states, &[Child::ForkOfRawClone])),
-    );
 }
