@@ -108,6 +108,39 @@ def uvloop_kit(name, debug=False):
     return AsyncioKit(name, uvloop.new_event_loop, debug)
 
 
+def rloop_kit(name):
+    from rloop.loop import RLoop
+
+    class Loop(RLoop):
+        def _ssock_stop(self):
+            """rloop closes both descriptors; its socket objects would close them once more."""
+            ends = self._ssock_r, self._ssock_w
+            super()._ssock_stop()
+            for end in ends:
+                end.detach()
+
+    kit = AsyncioKit(name, Loop)
+    kit.leaks = 2
+    return kit
+
+
+class TornadoKit(AsyncioKit):
+    """Tornado's IOLoop runs the asyncio loop that it has made."""
+
+    def __init__(self, name):
+        from tornado.ioloop import IOLoop
+
+        super().__init__(name)
+        self._ioloop = IOLoop
+
+    def run(self, main, patience=PATIENCE):
+        loop = self._ioloop(make_current=False)
+        try:
+            return loop.run_sync(main, timeout=patience)
+        finally:
+            loop.close()
+
+
 class ZmqAsyncioKit(AsyncioKit):
     """asyncio, but waits with pyzmq's poller."""
 

@@ -12,6 +12,7 @@ class Kit:
     name: str
     lacks = ()  # kits.py says what
     is_asyncio = False
+    leaks = 0  # descriptors of its own that the loop does not close at its end
 
     def __repr__(self):
         return self.name

@@ -12,10 +12,12 @@ import wakefd
 from kit_asyncio import (
     AsyncioKit,
     ThreadedLoop,
+    TornadoKit,
     UnknownLoop,
     UnknownThreadedLoop,
     ZmqAsyncioKit,
     python_task,
+    rloop_kit,
     uvloop_kit,
 )
 from kit_base import CANCELLED, Kit
@@ -33,6 +35,7 @@ CAN = {
     "close": "whoever waits hears of the close",
     "end": "the loop may end while somebody waits",
     "fair": "a consumer whose flag is always up does not starve the others",
+    "finalize": "the end of a run finalizes asynchronous generators",
     "hub": "it waits with a hub of ours",
     "loop": "one task at a time",
     "order": "tasks resume in the order of the waits, and of the notifications",
@@ -65,6 +68,7 @@ _QT = {
 LACKS = {
     "asyncio-thread": _NO_READER,
     "asyncio-thread-future": _NO_READER,
+    "tornado": {"finalize": "IOLoop.close() leaves asynchronous generators alone"},
     "trio": _SHUFFLES,
     "trio-guest": _SHUFFLES,
     "anyio-trio": _SHUFFLES,
@@ -109,6 +113,8 @@ KITS = {
     "asyncio-thread-future": partial(AsyncioKit, loop=UnknownThreadedLoop),
     "uvloop": uvloop_kit,
     "uvloop-debug": partial(uvloop_kit, debug=True),
+    "rloop": rloop_kit,
+    "tornado": TornadoKit,
     "trio": trio_kit,
     "trio-guest": partial(trio_kit, run=as_guest),
     "anyio-asyncio": anyio_kit,

@@ -1,18 +1,26 @@
-"""Loops that are asyncio underneath, and pollers: each in a program of its own."""
+"""Loops and pollers beside the kits: QtAsyncio, Tornado's handlers, pyzmq's pollers."""
 
+import asyncio
 import importlib.util
+import os
+import threading
 
 import pytest
 
-from helpers import program
-
-# What each loop of asyncio's kind must do; `start(main)` runs it.
-SCENE = """
-import asyncio, gc, os, sys, time
-from helpers import Thread, fds, later, waiting
+from helpers import Thread, later, run_child, waiting
 from wakefd import ClosedResourceError, IoEvent, any_notified
 
-async def main():
+
+def need(module):
+    try:
+        found = importlib.util.find_spec(module)
+    except ModuleNotFoundError:  # nor its parent
+        found = None
+    if found is None:
+        pytest.skip(f"{module} is not installed")
+
+
+async def waits_of_every_kind():
     event = IoEvent()
     event.notify()
     await event.notified()
@@ -30,26 +38,25 @@ async def main():
     event.clear()
     await asyncio.wait_for(asyncio.gather(*tasks), 20)
 
-    try:
+    with pytest.raises(asyncio.TimeoutError):
         await asyncio.wait_for(event.notified(), 0.02)
-        assert False
-    except asyncio.TimeoutError:
-        pass
     assert waiting(event) == 0
 
     events = [IoEvent() for _ in range(1000)]
-    tasks = [asyncio.ensure_future(event.notified()) for event in events]
+    tasks = [asyncio.ensure_future(each.notified()) for each in events]
     while not all(map(waiting, events)):
         await asyncio.sleep(0.001)
-    thread = Thread(lambda: [event.notify() for event in events])
+    thread = Thread(lambda: [each.notify() for each in events])
     await asyncio.wait_for(asyncio.gather(*tasks), 20)
     thread.finish()
 
     items, seen = [], 0
+
     def work():
         for n in range(1000):
             items.append(n)
             event.notify()
+
     threads = [Thread(work) for _ in range(3)]
     async for _ in event:
         for _ in range(len(items)):
@@ -70,144 +77,94 @@ async def main():
     while not waiting(event):
         await asyncio.sleep(0.001)
     thread = Thread(event.close)
-    try:
+    with pytest.raises(ClosedResourceError):
         await asyncio.wait_for(task, 20)
-        assert False
-    except ClosedResourceError:
-        pass
     thread.finish()
     print("done")
-"""
 
 
-def need(module):
-    try:
-        found = importlib.util.find_spec(module)
-    except ModuleNotFoundError:  # nor its parent
-        found = None
-    if found is None:
-        pytest.skip(f"{module} is not installed")
-
-
-def scene(start, **environment):
+def test_qtasyncio_which_has_no_add_reader_is_served_by_the_selector_thread():
+    need("PySide6.QtAsyncio")  # in PySide6-Addons, which is large
     # QtAsyncio prints each exception that a task ends with.
-    assert program(SCENE + start, **environment).endswith("done\n")
+    assert run_child("test_other_loops", "on_qtasyncio").stdout.endswith("done\n")
 
 
-def test_rloop():
-    need("rloop")
-    scene(
-        """
-import warnings
-import rloop
-warnings.simplefilter("ignore", ResourceWarning)  # its own self-pipe
-loop = rloop.new_event_loop()
-assert not isinstance(loop, asyncio.BaseEventLoop)
-loop.run_until_complete(main())
-loop.close()
-"""
-    )
+def on_qtasyncio():
+    os.environ["QT_QPA_PLATFORM"] = "offscreen"
+    from PySide6 import QtAsyncio
+    from PySide6.QtCore import QCoreApplication
 
-
-def test_tornado():
-    need("tornado")
-    scene(
-        """
-from tornado.ioloop import IOLoop
-loop = IOLoop(make_current=False)
-loop.run_sync(main, timeout=30)
-loop.close()
-"""
-    )
+    _app = QCoreApplication([])
+    QtAsyncio.run(waits_of_every_kind(), keep_running=False)
+    assert [thread for thread in threading.enumerate() if thread.name == "wakefd selector"]
 
 
 def test_tornado_add_handler_on_fileno():
     need("tornado")
-    program(
-        """
-        from tornado.ioloop import IOLoop
-        from helpers import later
-        from wakefd import IoEvent
-        event, seen, loop = IoEvent(), [], IOLoop(make_current=False)
+    from tornado.ioloop import IOLoop
 
-        def readable(fd, events):
-            seen.append(event.clear())
-            if len(seen) == 3:
-                loop.stop()
-            else:
-                event.notify()
+    event, seen, loop = IoEvent(), [], IOLoop(make_current=False)
 
-        loop.add_handler(event.fileno(), readable, loop.READ)
-        thread = later(event.notify)
-        loop.start()
-        thread.finish()
-        loop.remove_handler(event.fileno())
-        loop.close()
-        assert seen == [True] * 3
-        """
-    )
-
-
-def test_qtasyncio():
-    """It has no add_reader: the selector thread serves it."""
-    need("PySide6.QtAsyncio")  # in PySide6-Addons, which is large
-    scene(
-        """
-from PySide6.QtCore import QCoreApplication
-import PySide6.QtAsyncio as QtAsyncio
-app = QCoreApplication([])
-QtAsyncio.run(main(), keep_running=False)
-import threading
-assert [thread for thread in threading.enumerate() if thread.name == "wakefd selector"]
-""",
-        QT_QPA_PLATFORM="offscreen",
-    )
-
-
-@pytest.mark.parametrize("green", [False, True], ids=["plain", "asyncio"])
-def test_zmq_pollers(green):
-    need("zmq")
-    program(
-        """
-        import asyncio, sys, zmq, zmq.asyncio
-        from helpers import later
-        from wakefd import IoEvent
-        event, context = IoEvent(), zmq.Context()
-        left, right = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
-        left.bind("inproc://x")
-        right.connect("inproc://x")
-
-        def check(found, thread):
-            thread.finish()
-            assert found == {event.fileno(): zmq.POLLIN}, found
-            assert event.clear()
-
-        if sys.argv[1] == "True":
-            async def main():
-                poller = zmq.asyncio.Poller()
-                poller.register(event.fileno(), zmq.POLLIN)
-                for _ in range(3):
-                    thread = later(event.notify)
-                    check(dict(await poller.poll(20000)), thread)
-                assert await poller.poll(10) == []
-                # And beside our own wait on the same loop.
-                thread = later(event.notify)
-                found, _ = await asyncio.gather(poller.poll(20000), event.notified())
-                check(dict(found), thread)
-            asyncio.run(main())
+    def readable(fd, events):
+        seen.append(event.clear())
+        if len(seen) == 3:
+            loop.stop()
         else:
-            poller = zmq.Poller()
-            poller.register(event.fileno(), zmq.POLLIN)
-            poller.register(left, zmq.POLLIN)
-            for _ in range(3):
-                thread = later(event.notify)
-                check(dict(poller.poll(20000)), thread)
-            assert poller.poll(10) == []
-            right.send(b"x")
-            assert dict(poller.poll(20000)) == {left: zmq.POLLIN}
-        left.close()
-        right.close()
-        context.term()
-        """,
-        str(green),
-    )
+            event.notify()
+
+    loop.add_handler(event.fileno(), readable, loop.READ)
+    loop.call_later(20, loop.stop)
+    thread = later(event.notify)
+    loop.start()
+    thread.finish()
+    loop.remove_handler(event.fileno())
+    loop.close()
+    assert seen == [True] * 3
+
+
+def checked(event, found, thread):
+    import zmq
+
+    thread.finish()
+    assert found == {event.fileno(): zmq.POLLIN}
+    assert event.clear()
+
+
+def test_zmqs_poller_beside_a_socket_of_its_own(event):
+    need("zmq")
+    import zmq
+
+    context = zmq.Context()
+    left, right = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
+    left.bind("inproc://x")
+    right.connect("inproc://x")
+    poller = zmq.Poller()
+    poller.register(event.fileno(), zmq.POLLIN)
+    poller.register(left, zmq.POLLIN)
+    for _ in range(3):
+        thread = later(event.notify)
+        checked(event, dict(poller.poll(20000)), thread)
+    assert poller.poll(10) == []
+    right.send(b"x")
+    assert dict(poller.poll(20000)) == {left: zmq.POLLIN}
+    left.close()
+    right.close()
+    context.term()
+
+
+def test_zmqs_poller_for_asyncio_beside_a_wait_of_ours(event):
+    need("zmq")
+    import zmq.asyncio
+
+    async def main():
+        poller = zmq.asyncio.Poller()
+        poller.register(event.fileno(), zmq.POLLIN)
+        for _ in range(3):
+            thread = later(event.notify)
+            checked(event, dict(await poller.poll(20000)), thread)
+        assert await poller.poll(10) == []
+        thread = later(event.notify)
+        found, _ = await asyncio.gather(poller.poll(20000), event.notified())
+        checked(event, dict(found), thread)
+
+    asyncio.run(main())
