@@ -2,10 +2,10 @@
 
 from collections.abc import AsyncIterator, Iterator
 from operator import index
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, SupportsFloat, SupportsIndex
 
 from wakefd import _loops, _wakefd
+from wakefd._closing import Closing
 from wakefd._errors import QueueShutDown
 from wakefd._native import NativeHandle
 from wakefd._wakefd import Items, items
@@ -13,7 +13,7 @@ from wakefd._wakefd import Items, items
 _Seconds = SupportsFloat | SupportsIndex | None
 
 
-class ByteQueue(_wakefd.ByteQueue):
+class ByteQueue(_wakefd.ByteQueue, Closing):
     """Messages of bytes from native threads, which need no GIL, to threads and tasks on any loops.
 
     Native code pushes: with the function `push` of `wakefd.h` and the argument of a `native()`
@@ -137,16 +137,3 @@ class ByteQueue(_wakefd.ByteQueue):
         wait = _loops.begin(self._readable())
         if wait is not None:
             await wait
-
-    def __enter__(self) -> Self:
-        """Return the queue itself."""
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the queue."""
-        self.close()

@@ -1,14 +1,14 @@
 """`IoEvent`: the compiled one, and what needs an event loop."""
 
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from wakefd import _loops, _wakefd
+from wakefd._closing import Closing
 from wakefd._errors import ClosedResourceError
 from wakefd._native import NativeHandle
 
 
-class IoEvent(_wakefd.IoEvent):
+class IoEvent(_wakefd.IoEvent, Closing):
     """A flag that any thread can raise, and that tasks on any event loop and threads can wait for.
 
     Like a doorbell: `notify` rings it, whoever is at the door hears it, and ringing again before
@@ -65,19 +65,6 @@ class IoEvent(_wakefd.IoEvent):
         last one. For one consumer: two of them take turns from each other.
         """
         return _Turns(self)
-
-    def __enter__(self) -> Self:
-        """Return the event itself."""
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the event."""
-        self.close()
 
 
 class _Turns:

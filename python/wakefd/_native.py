@@ -3,13 +3,13 @@
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from wakefd import _wakefd
+from wakefd._closing import Closing
 
 
-class NativeHandle(_wakefd.NativeHandle):
+class NativeHandle(_wakefd.NativeHandle, Closing):
     """A C function and its argument, for native code that notifies an event without the GIL.
 
     Two integers: `function`, the address of a `void (*)(void *)`, and `argument`. Hand both to a C
@@ -29,19 +29,6 @@ class NativeHandle(_wakefd.NativeHandle):
 
         def __new__(cls, *args: Any, **kwargs: Any) -> Self: ...
         def __init__(self, source: _wakefd.IoEvent | _wakefd.ByteQueue) -> None: ...
-
-    def __enter__(self) -> Self:
-        """Return the handle itself."""
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the handle."""
-        self.close()
 
     # A handle may outlive this module's names at the end of the interpreter: `_warn` is bound here.
     def __del__(self, _warn: Callable[..., None] = warnings.warn) -> None:

@@ -10,6 +10,7 @@ from types import CoroutineType, TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, TypeVarTuple, cast, overload
 
 from wakefd import _log, _wakefd
+from wakefd._closing import Closing
 from wakefd._errors import LoopClosedError
 from wakefd._event import IoEvent
 
@@ -188,7 +189,7 @@ class Runner:
             )
 
 
-class Portal(_wakefd.Portal):
+class Portal(_wakefd.Portal, Closing):
     """Calls into an event loop from any thread. Made inside the loop that it leads to.
 
     What was accepted runs, or whoever waits for it is told that the loop is closed, at the moment
@@ -316,19 +317,6 @@ class Portal(_wakefd.Portal):
         except BaseException:
             runner.cancel_all()
             raise
-
-    def __enter__(self) -> Self:
-        """Return the portal itself."""
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the portal."""
-        self.close()
 
     def _check_thread(self, method: str) -> None:
         if not self._inbox.closed and self._runner.runs_here():

@@ -2,10 +2,10 @@
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from operator import index
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, SupportsFloat, SupportsIndex, TypeVar
 
 from wakefd import _log, _loops, _wakefd
+from wakefd._closing import Closing
 from wakefd._errors import QueueShutDown
 from wakefd._views import AsyncQueue, SyncQueue
 from wakefd._wakefd import Items, items
@@ -16,7 +16,7 @@ _Seconds = SupportsFloat | SupportsIndex | None
 _NOTHING: Any = object()
 
 
-class Queue(_wakefd.Queue, Generic[_T]):
+class Queue(_wakefd.Queue, Closing, Generic[_T]):
     """First in, first out, between any threads and any tasks on any event loops.
 
     The words are those of `queue.Queue`, and mean the same; with `async_` before them they are for
@@ -180,19 +180,6 @@ class Queue(_wakefd.Queue, Generic[_T]):
             return await self.async_get()
         except QueueShutDown:
             raise StopAsyncIteration from None
-
-    def __enter__(self) -> Self:
-        """Return the queue itself."""
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the queue."""
-        self.close()
 
 
 class LifoQueue(Queue[_T]):
