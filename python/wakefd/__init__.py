@@ -26,7 +26,7 @@ from wakefd._byte_queue import ByteQueue
 from wakefd._errors import ClosedResourceError, LoopClosedError, QueueFull, QueueShutDown
 from wakefd._event import IoEvent
 from wakefd._native import NativeHandle, get_include
-from wakefd._portal import Portal, wrap_future
+from wakefd._portal import Portal
 from wakefd._queue import LifoQueue, PriorityQueue, Queue
 from wakefd._views import (
     AsyncQueue,
@@ -36,6 +36,7 @@ from wakefd._views import (
     SyncQueueFull,
     SyncQueueShutDown,
 )
+from wakefd._wrap_future import wrap_future
 
 if TYPE_CHECKING:
     from wakefd._async_errors import AsyncQueueEmpty, AsyncQueueFull, AsyncQueueShutDown

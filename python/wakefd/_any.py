@@ -30,12 +30,12 @@ def wait_any(*events: _E, timeout: float | None = None) -> list[_E]:
             none).
     """
     timeout = _wakefd.seconds(timeout, "wait_any()")
-    watch = _Watch(events, "wait_any()")
+    began = _Snapshot(events, "wait_any()")
     try:
-        _wakefd.wait_for_one(watch.events, 0 if any(watch.up) else timeout)
+        _wakefd.wait_for_one(began.events, 0 if any(began.up) else timeout)
     except ClosedResourceError:
-        return watch.risen_before_close()
-    return watch.risen()
+        return began.risen_before_close()
+    return began.risen()
 
 
 async def any_notified(*events: _E) -> list[_E]:
@@ -53,18 +53,18 @@ async def any_notified(*events: _E) -> list[_E]:
         RuntimeError: no supported loop runs here; or it ran before a fork, in the parent.
         OSError: there is no descriptor to be had for this loop.
     """
-    watch = _Watch(events, "any_notified()")
+    began = _Snapshot(events, "any_notified()")
     try:
-        wait = _loops.give_way() if any(watch.up) else _loops.begin_any(watch.events)
+        wait = _loops.give_way() if any(began.up) else _loops.begin_any(began.events)
         if wait is not None:
             await wait
     except ClosedResourceError:
-        return watch.risen_before_close()
-    return watch.risen()
+        return began.risen_before_close()
+    return began.risen()
 
 
-class _Watch(Generic[_E]):
-    """Some events, and how each of them was when the wait began: its generation, and if it was up.
+class _Snapshot(Generic[_E]):
+    """Some events, and the state of each when the wait began: its flag, and its number of rises.
 
     An event that was up then is in the answer even if another consumer has cleared it since.
     """
@@ -85,7 +85,8 @@ class _Watch(Generic[_E]):
             one if isinstance(one, _wakefd.IoEvent) else one._readable() for one in self._given
         ]
         self._rises = [event._rises() for event in self.events]
-        # After the generations: an event that rises in between is up, or has another generation.
+        # The flags are read after the rises: an event that rises in between is up, or counts one
+        # rise more.
         self.up = [event.is_set() for event in self.events]
         if any(event.closed for event in self.events):
             raise ClosedResourceError("one of these events is closed")
@@ -95,7 +96,7 @@ class _Watch(Generic[_E]):
         return [one for one, event, rises, up in watched if up or event._rises() != rises]
 
     def risen_before_close(self) -> list[_E]:
-        """The rise wins. To be called while ClosedResourceError is handled."""
+        """Return the events that have risen; raise ClosedResourceError again if none has."""
         if risen := self.risen():
             return risen
         raise ClosedResourceError("one of these events was closed") from None

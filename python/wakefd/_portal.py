@@ -1,192 +1,19 @@
 """`Portal`: the compiled inbox, and what needs an event loop."""
 
-import reprlib
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future, InvalidStateError
-from contextvars import Context, copy_context
 from functools import partial
-from inspect import isawaitable
-from types import CoroutineType, TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, TypeVarTuple, cast, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, TypeVarTuple, cast, overload
 
-from wakefd import _log, _wakefd
+from wakefd import _log, _loops, _wakefd
 from wakefd._closing import Closing
-from wakefd._errors import LoopClosedError
-from wakefd._event import IoEvent
+from wakefd._loops.runner import Call, Runner
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
-
-_repr = reprlib.Repr()  # which survives what a repr may raise
-_repr.maxother = 200
-
-
-_EMPTY = Context()
-
-
-def _nothing() -> None:
-    """Stand for the function of a call that has ended."""
-
-
-class Call(Generic[_T]):
-    """A submitted call: from the inbox to the end of its future."""
-
-    __slots__ = ("args", "begun", "cancel", "context", "function", "future", "inbox")
-
-    def __init__(
-        self, inbox: _wakefd.Inbox, function: Callable[..., Any], args: tuple[Any, ...]
-    ) -> None:
-        if not callable(function):
-            raise TypeError(f"a portal calls functions: {function!r} is not callable")
-        self.inbox, self.function, self.args = inbox, function, args
-        self.future: Future[_T] | None = Future()  # None: it has ended
-        self.context = copy_context()
-        # Of the task, once there is one.
-        self.cancel: Callable[[], object] | None = None
-        self.begun = False
-
-    # The future is PENDING to the last, so that it can be cancelled; then RUNNING for a moment, in
-    # which nobody can.
-
-    def succeeded(self, result: _T) -> None:
-        """Tell the future, unless it was cancelled."""
-        if (future := self._end()) is not None:
-            future.set_result(result)
-
-    def failed(self, error: BaseException) -> None:
-        """Tell the future, unless it was cancelled."""
-        if (future := self._end()) is not None:
-            future.set_exception(error)
-
-    def cancelled(self) -> None:
-        """Tell the future, unless it knows."""
-        if self.future is not None:
-            self.cancel = None
-            self.future.cancel()
-            self._end()
-
-    def stop(self) -> None:
-        """Cancel its task, once. In the loop's thread."""
-        cancel, self.cancel = self.cancel, None
-        if cancel is not None:
-            cancel()
-
-    def relay(self, future: "Future[_T]") -> None:
-        """Its future is done. In any thread: if it was cancelled, the loop must hear of it."""
-        if future.cancelled() and self.cancel is not None:
-            self.inbox.push_again(self)
-
-    def _end(self) -> "Future[_T] | None":
-        # From here on we do not have it, and it may have us: `relay`. Whoever keeps the future does
-        # not keep what the call was made with.
-        future, self.future, self.cancel = self.future, None, None
-        self.function, self.args, self.context = _nothing, (), _EMPTY
-        told = future is None or not future.set_running_or_notify_cancel()
-        return None if told else future
-
-
-class Runner:
-    """What a receiver needs of its loop. One for each portal; for the loop's thread only.
-
-    `cancelled` is how a function says that it was cancelled; `ends` is what ends the loop, wherever
-    it is raised.
-    """
-
-    cancelled: type[BaseException]
-    ends: tuple[type[BaseException], ...] = ()
-
-    def __init__(self) -> None:
-        self.event = IoEvent()  # the inbox's
-        self.inbox = _wakefd.Inbox(self.event)
-        self.running: dict[Call[Any], Any] = {}  # and their tasks
-        # Rises each time a closed portal's calls have all ended.
-        self.rested = IoEvent()
-        self.cancelling = False  # nobody waits for them any more; set in any thread
-
-    def runs_here(self) -> bool:
-        """Whether this thread runs the loop now, so that it would wait for itself."""
-        raise NotImplementedError
-
-    def spawn(self, call: Call[Any], awaitable: Awaitable[Any]) -> object:
-        """Make a task of it, set call.cancel, and return the task. `done` is told of its end."""
-        raise NotImplementedError
-
-    def step(self, call: Call[Any]) -> None:
-        """Begin a call; or, if it has begun, cancel it."""
-        if call.begun:
-            call.stop()
-            return
-        call.begun = True
-        future = call.future
-        if self.cancelling and future is not None:
-            future.cancel()
-        if future is None or future.cancelled():
-            call.cancelled()
-            return
-        try:
-            result: Any = call.context.run(call.function, *call.args)
-            if _is_awaitable(result):
-                self.running[call] = self.spawn(call, result)
-                if self.cancelling:  # only now it is: `cancel_all` has not seen this one
-                    future.cancel()
-                if future.cancelled():
-                    call.stop()
-                else:
-                    future.add_done_callback(call.relay)
-            else:
-                call.succeeded(result)
-        except self.cancelled:
-            call.cancelled()
-        except BaseException as error:
-            call.failed(error)
-            if isinstance(error, self.ends):
-                raise
-        finally:
-            del call, future  # which has the traceback
-
-    def cancel_all(self) -> None:
-        """Cancel what is under way, and what was submitted and has not begun. In any thread."""
-        self.cancelling = True
-        for call in list(self.running):
-            if (future := call.future) is not None:
-                future.cancel()
-
-    def done(self, call: Call[Any]) -> None:
-        """Its task has ended, and the future knows."""
-        self.running.pop(call, None)
-        if not self.running and self.inbox.closed:
-            self.inbox.notify()
-
-    def rest(self) -> bool:
-        """All calls of a closed portal have begun. Have they ended?"""
-        if self.running:
-            return False
-        self.rested.notify()
-        return True
-
-    def failed(self, error: BaseException, function: object) -> None:
-        """Report what a callback has raised."""
-        _log.logger().error("exception in a call of a portal, %r", function, exc_info=error)
-
-    def gone(self, calls: list[Any]) -> None:
-        """The loop is closed. Nobody who was promised a call is left waiting."""
-        never: list[object] = []
-        for call in calls:
-            if isinstance(call, Call):
-                call.failed(LoopClosedError("the event loop was closed before the call began"))
-            else:
-                never.append(call)
-        for call in list(self.running):
-            call.failed(LoopClosedError("the event loop was closed before the call had ended"))
-        self.running.clear()
-        self.rested.notify()
-        if never:
-            some = ", ".join(map(_repr.repr, never[:10])) + ", ..." * (len(never) > 10)
-            _log.logger().error(
-                "%d that a portal had accepted will never be called: its event loop is closed: %s",
-                len(never),
-                some,
-            )
 
 
 class Portal(_wakefd.Portal, Closing):
@@ -298,7 +125,7 @@ class Portal(_wakefd.Portal, Closing):
         self,
         exc_type: type[BaseException] | None,
         exc: BaseException | None,
-        traceback: TracebackType | None,
+        traceback: "TracebackType | None",
     ) -> None:
         """Close the portal, and wait until all calls and tasks under way have ended.
 
@@ -313,7 +140,9 @@ class Portal(_wakefd.Portal, Closing):
             while not (self._inbox.gone or (self._inbox.quiet and not runner.running)):
                 runner.rested.clear()
                 self._inbox.notify()  # it looks, and answers
-                await runner.rested.notified()
+                wait = _loops.begin(runner.rested)
+                if wait is not None:
+                    await wait
         except BaseException:
             runner.cancel_all()
             raise
@@ -366,44 +195,6 @@ def _result(future: "Future[_T]") -> _T:
         raise
     finally:
         del future  # the traceback is in it
-
-
-def _is_awaitable(result: object) -> bool:
-    return type(result) is CoroutineType or isawaitable(result)  # the first is quick
-
-
-async def wrap_future(future: "Future[_T]") -> _T:
-    """Wait for a `concurrent.futures.Future` on whatever loop is running; return its result.
-
-    If the wait is cancelled, so is the future.
-
-    Raises:
-        TypeError: it is no such future (asyncio's own can be awaited).
-        concurrent.futures.CancelledError: the future was cancelled.
-        RuntimeError: no supported loop runs here; or it ran before a fork, in the parent.
-        OSError: there is no descriptor to be had for this loop.
-        Exception: what the future's call raised.
-    """
-    if not isinstance(cast("object", future), Future):
-        raise TypeError(f"not a concurrent.futures.Future: {future!r}")
-    done = IoEvent()
-    future.add_done_callback(lambda _: _notify(done))
-    try:
-        await done.notified()
-        return future.result()
-    except BaseException:
-        future.cancel()
-        raise
-    finally:
-        del future  # the traceback is in it
-
-
-def _notify(event: IoEvent) -> None:
-    try:
-        event.notify()
-    except OSError as error:
-        consequence = "the task that awaits it goes on at the next wake-up of its loop"
-        _log.refused("a future", consequence, error)
 
 
 def report(error: OSError) -> None:

@@ -1,4 +1,4 @@
-"""asyncio's selector loop, with an IoEvent for the wake-ups that come from threads."""
+"""`SelectorEventLoop`: asyncio's own, with an IoEvent for the wake-ups that come from threads."""
 
 import asyncio
 import os
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from wakefd import _log
 from wakefd._event import IoEvent
+from wakefd._loops import asyncio_internals
+from wakefd._loops.asyncio import FLAT_FOREVERS
 
 if TYPE_CHECKING:
     from collections import deque
@@ -17,13 +19,12 @@ if TYPE_CHECKING:
 
     _Ts = TypeVarTuple("_Ts")
 
-    class _SelectorEventLoop(asyncio.SelectorEventLoop):
-        """With what asyncio keeps to itself; the same from CPython 3.11 to 3.14."""
+    class _AsyncioLoop(asyncio.SelectorEventLoop):
+        """asyncio's loop, with the names that asyncio keeps to itself: see `asyncio_internals`."""
 
         _closed: bool
         _debug: bool
         _ready: deque[asyncio.Handle]
-        _selector: BaseSelector
 
         def _make_self_pipe(self) -> None: ...
         def _close_self_pipe(self) -> None: ...
@@ -32,30 +33,21 @@ if TYPE_CHECKING:
         def _remove_reader(self, fd: int) -> bool: ...
 
 else:
-    _SelectorEventLoop = asyncio.SelectorEventLoop
+    _AsyncioLoop = asyncio.SelectorEventLoop
 
+# The number of waiting callbacks, some 0.3 ms of work, above which one call of 16 gives up the GIL.
 # A thread that floods the loop keeps the GIL for its 5 ms, four threads for 20, and the loop's
-# turns grow without end. In asyncio's own loop each call gives up the GIL, for each one writes;
-# here one of 16 does, while so many callbacks are waiting, some 0.3 ms of work. Under a flood of
-# four threads a 1 ms ticker then ran at 600 Hz; without it at 1, and asyncio's own at 100.
+# turns grow without end. In asyncio's own loop each call gives up the GIL, because each one writes.
+# Under a flood of four threads a 1 ms ticker ran at 600 Hz; without this at 1 Hz, and on asyncio's
+# own loop at 100 Hz.
 _MANY = 500
 
-# What is known of a handle. If there is more to it, asyncio makes it: from CPython 3.14 on, those
-# of call_soon_threadsafe have a class of their own, with a lock.
-_KNOWN = not hasattr(asyncio.events, "_ThreadSafeHandle") and {
-    "_args",
-    "_callback",
-    "_cancelled",
-    "_context",
-    "_loop",
-    "_repr",
-    "_source_traceback",
-    "__weakref__",
-} == {*asyncio.Handle.__slots__}
+# Whether a handle is made here. If not, asyncio makes it.
+_KNOWN = asyncio_internals.handles_are_known()
 _new = asyncio.Handle.__new__
 
 
-class SelectorEventLoop(_SelectorEventLoop):
+class SelectorEventLoop(_AsyncioLoop):
     """asyncio's selector event loop, but threads wake it through an IoEvent.
 
     So what comes from threads coalesces: `call_soon_threadsafe`, and all that is made of it
@@ -74,11 +66,12 @@ class SelectorEventLoop(_SelectorEventLoop):
 
     Raises:
         OSError: no descriptor is to be had.
+        RuntimeError: this version of asyncio is unknown, and lacks a name that the loop needs.
     """
 
-    # Two attributes. From the 30th on, CPython 3.13 finds all of a loop's more slowly (they are
-    # inline no more), and so it does with slots; asyncio has 26. With four here, call_soon took
-    # 15 % longer.
+    # A loop has two attributes of wakefd's. From the 30th on, CPython 3.13 finds all attributes of
+    # a loop more slowly (they are inline no more), and so it does with slots; asyncio has 26. With
+    # four here, call_soon took 15 % longer.
     _event: IoEvent
     _watched: tuple[int, int]  # the process, and the number that its selector knows
     _refused = False
@@ -86,9 +79,15 @@ class SelectorEventLoop(_SelectorEventLoop):
     def __init__(self, selector: "BaseSelector | None" = None) -> None:
         self._event = IoEvent()
         try:
+            asyncio_internals.check_class_of_selector_loops()
             super().__init__(selector)
-        except OSError:  # no descriptor is left
+        except (OSError, RuntimeError):  # OSError: no descriptor is left
             self._closed = True  # else __del__ closes what is not there
+            raise
+        try:
+            asyncio_internals.check_selector_loop(self)
+        except RuntimeError:
+            self.close()
             raise
 
     def call_soon_threadsafe(
@@ -97,14 +96,14 @@ class SelectorEventLoop(_SelectorEventLoop):
         *args: "Unpack[_Ts]",
         context: Context | None = None,
     ) -> asyncio.Handle:
-        """Call it in the loop's thread, soon. For any thread, and for signal handlers."""
+        """Call the callback in the loop's thread, soon. For any thread, and signal handlers."""
         if self._debug or self._closed or not _KNOWN:
             handle: Any = super().call_soon_threadsafe(callback, *args, context=context)
             if handle._source_traceback:
                 del handle._source_traceback[-1]  # this line
             return handle  # type: ignore[no-any-return]
-        # As asyncio.Handle.__init__ does it, in place: with the four calls that this saves, a call
-        # takes 240 ns instead of 430. (Compiled, it would take longer: eight attributes.)
+        # The handle is made as asyncio.Handle.__init__ makes it, in place: this saves four calls,
+        # and takes 240 ns instead of 430. (Compiled, it would take longer: eight attributes.)
         handle = _new(asyncio.Handle)
         handle._context = copy_context() if context is None else context
         handle._loop = self
@@ -141,18 +140,19 @@ class SelectorEventLoop(_SelectorEventLoop):
         super().run_forever()
 
     def _clear(self) -> None:
-        # What is appended from now on raises the flag again. What is there already, the loop sees
-        # before it sleeps: it looks at _ready then.
+        # A callback that is appended from now on raises the flag again. The loop sees the callbacks
+        # that are there already: it looks at _ready before it sleeps.
         try:
             if not self._event.clear():
-                # Nobody has notified: a stranger's token. What drains ours takes it along.
+                # The token is a stranger's: nobody has notified. The drain of one of our own takes
+                # it along.
                 self._event.notify()
                 self._event.clear()
-        except OSError:  # its pair of sockets has died, and the event has a new one
+        except OSError:  # the event's pair of sockets has died, and the event has a new one
             self._rewatch()
 
     def _write_to_self(self) -> None:
-        # In any thread, after the callback was appended; also while the loop is being closed.
+        # Any thread may call this, after it has appended its callback; also while the loop closes.
         try:
             self._event.notify()
         except OSError as error:
@@ -165,4 +165,4 @@ class SelectorEventLoop(_SelectorEventLoop):
             sleep(0)
 
 
-RUN_FOREVER = SelectorEventLoop.run_forever  # as it is here: nest_asyncio may change it
+FLAT_FOREVERS.append(SelectorEventLoop.run_forever)  # as it is here: nest_asyncio may change it

@@ -1,160 +1,158 @@
-"""Which event loop runs here?
+"""This package answers which event loop runs here, and knows how each kind of loop is served.
 
-A library is asked only if the program has imported it; wakefd imports none by itself. To add a
-loop: one adapter file with `begin`, `begin_any`, `give_way` and `pause`, and one line in `_TABLE`.
+It may know the compiled half (`wakefd._wakefd`), the exceptions (`wakefd._errors`) and the log
+(`wakefd._log`). It knows no public class: events, queues and portals ask this package, never the
+other way round.
 
-`begin(event, here)` begins to wait for the event (or for what a place in line brings), and returns
-None if there is no need to, else an awaitable; `begin_any(events, here)` does so for the first of
-several events; `give_way(here)` is for those who need not wait: None, or what `pause()` returns, an
-awaitable that lets the others have their turn. `here` is what the library said when it was asked
-whether it runs. They hold no algorithm: that is in the compiled `Hub` and `Turn`.
+A loop is one file here, named as its library is, with its portal included, and one line in
+`_TABLE`. A library is asked only if the program has imported it; wakefd imports none by itself.
+
+An adapter is such a file. It holds no algorithm (that is in the compiled `Hub`, `Turn` and
+`Receiver`) and has five functions. `here` is the answer of the library to the question whether it
+runs in this thread.
+
+- `begin(event, here)` begins to wait for an event, or for what a place in line brings. The result
+  is None if there is no need to wait, else an awaitable.
+- `begin_any(events, here)` does the same for the first of several events.
+- `give_way(here)` is for a task that need not wait: None, or the result of `pause()`.
+- `pause()` is an awaitable that lets the other tasks have their turn.
+- `open_portal(here)` makes the runner of a portal (`wakefd._loops.runner`), and begins to serve it.
 """
 
 import sys
-from collections.abc import Awaitable, Callable, Sequence
-from importlib import import_module
 from operator import attrgetter
-from typing import TYPE_CHECKING
 
-from wakefd._wakefd import IoEvent, Place
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from wakefd._portal import Runner
+    from collections.abc import Awaitable, Callable, Sequence
 
-_Begin = Callable[[IoEvent | Place, object], Awaitable[None] | None]
-_BeginAny = Callable[[Sequence[IoEvent], object], Awaitable[None] | None]
-_GiveWay = Callable[[object], Awaitable[None] | None]
+    from wakefd._loops.runner import Runner
+    from wakefd._wakefd import IoEvent, Place
 
 
 class _Library:
-    """A library, and what is known of it since the program has imported it.
+    """An event loop's library: the question whether it runs here, and its adapter.
 
-    Threads look and learn at the same time: what is learnt is one attribute at a time, the same
-    for all.
+    Threads may look and learn at the same time: each thing learnt is one attribute, and the same
+    for all threads.
     """
 
+    # Those of the adapter are empty until the first use.
     __slots__ = (
-        "adapter",
         "at_once",
         "begin",
         "begin_any",
         "give_way",
         "name",
+        "open_portal",
         "pause",
-        "portal",
+        "public",
         "question",
         "runs_here",
     )
 
-    def __init__(
-        self, name: str, question: str, adapter: str, *, at_once: bool, portal: str
-    ) -> None:
-        self.name = name  # as sniffio calls it, and its module
-        self.question = question  # what in it tells: a true value is handed to the adapter
-        self.adapter = adapter
-        self.portal = portal  # the adapter of portals
-        self.at_once = at_once
-        self.pause: Callable[[], Awaitable[object]] = self._import_pause
-        self.runs_here: Callable[[], object] | None = None
-        self.begin: _Begin = self._import
-        self.begin_any: _BeginAny = self._import_any
-        self.give_way: _GiveWay = self._import_give_way
+    if TYPE_CHECKING:
+        begin: Callable[[IoEvent | Place, object], Awaitable[None] | None]
+        begin_any: Callable[[Sequence[IoEvent], object], Awaitable[None] | None]
+        give_way: Callable[[object], Awaitable[None] | None]
+        open_portal: Callable[[object], Runner]
+        pause: Callable[[], Awaitable[object]]
 
-    def look(self) -> Callable[[], object] | None:
+    def __init__(self, name: str, question: str, *, at_once: bool, public: str = "") -> None:
+        self.name = name  # of the module, of the adapter, and in sniffio
+        self.question = question  # in the module: a true answer is handed to the adapter as `here`
+        self.public = public  # the same question, which raises RuntimeError instead of saying None
+        self.at_once = at_once
+        self.runs_here: Callable[[], object] | None = None
+
+    def __getattr__(self, name: str) -> object:
+        """Import the adapter at the first use of each of its functions."""
+        from importlib import import_module  # noqa: PLC0415 - not before a loop runs
+
+        function = getattr(import_module(f"{__name__}.{self.name}"), name)
+        setattr(self, name, function)
+        return function
+
+    def look(self) -> "Callable[[], object] | None":
+        """Find the function that answers whether the library runs in this thread."""
+        library = sys.modules.get(self.name)  # it may be half imported, by another thread
         try:
-            self.runs_here = attrgetter(self.question)(sys.modules[self.name])
-        except (AttributeError, KeyError):
-            return None  # half imported, by another thread
+            self.runs_here = attrgetter(self.question)(library)
+        except AttributeError:
+            if self.public and hasattr(library, self.public):
+                self.runs_here = _none_for_an_error(getattr(library, self.public))
         return self.runs_here
 
-    def _import(self, event: IoEvent | Place, here: object) -> Awaitable[None] | None:
-        self.begin = import_module(self.adapter).begin
-        return self.begin(event, here)
 
-    def _import_any(self, events: Sequence[IoEvent], here: object) -> Awaitable[None] | None:
-        self.begin_any = import_module(self.adapter).begin_any
-        return self.begin_any(events, here)
+def _none_for_an_error(question: "Callable[[], object]") -> "Callable[[], object]":
+    def ask() -> object:
+        try:
+            return question()
+        except RuntimeError:
+            return None
 
-    def _import_give_way(self, here: object) -> Awaitable[None] | None:
-        self.give_way = import_module(self.adapter).give_way
-        return self.give_way(here)
-
-    def _import_pause(self) -> Awaitable[object]:
-        self.pause = import_module(self.adapter).pause
-        return self.pause()
+    return ask
 
 
-# Where several say yes (trio in guest mode, trio-asyncio), sniffio decides if it is loaded, else
-# the first.
+# Where several libraries say yes (trio in guest mode, trio-asyncio), sniffio decides if it is
+# loaded, else the first. `at_once`: a task that need not wait goes on without a checkpoint, by the
+# habits of the library.
 _TABLE = (
-    _Library(
-        "trio",
-        "lowlevel.in_trio_task",
-        "wakefd._loops.trio",
-        at_once=False,
-        portal="wakefd._portal_trio",
-    ),
-    _Library(
-        "asyncio",
-        "_get_running_loop",
-        "wakefd._loops.asyncio",
-        at_once=True,
-        portal="wakefd._portal_asyncio",
-    ),
+    _Library("trio", "lowlevel.in_trio_task", at_once=False),
+    _Library("asyncio", "_get_running_loop", at_once=True, public="get_running_loop"),
 )
 _TRIO, _ASYNCIO = _TABLE
 
 
-def begin(event: IoEvent | Place) -> Awaitable[None] | None:
-    """Begin to wait for the event on the loop that runs here. None: no need to wait."""
+def begin(event: "IoEvent | Place") -> "Awaitable[None] | None":
+    """Begin to wait for the event on the loop that runs here. None: there is no need to wait."""
     library, here = _running()
     return library.begin(event, here)
 
 
-def begin_any(events: Sequence[IoEvent]) -> Awaitable[None] | None:
-    """Begin to wait for the first of some events. None: no need to wait."""
+def begin_any(events: "Sequence[IoEvent]") -> "Awaitable[None] | None":
+    """Begin to wait for the first of some events. None: there is no need to wait."""
     library, here = _running()
     return library.begin_any(events, here)
 
 
-def give_way() -> Awaitable[None] | None:
-    """Let the others have their turn, as the loop that runs here does. None: no need to."""
+def give_way() -> "Awaitable[None] | None":
+    """Let the other tasks have their turn, as the loop that runs here does. None: no need to."""
     library, here = _running()
     return library.give_way(here)
 
 
 def at_once() -> bool:
-    """May what need not wait end without a checkpoint, by the habits of the loop that runs here?"""
-    # A shortcut for each and every item. Half imported, a library takes the long way.
+    """Return True if an operation that need not wait may end without a checkpoint here."""
+    # This shortcut is taken for each item. A library that is half imported takes the long way.
     in_trio, in_asyncio = _TRIO.runs_here, _ASYNCIO.runs_here
     if (not in_trio() if in_trio else "trio" not in sys.modules) and in_asyncio and in_asyncio():
         return True
     return _running()[0].at_once
 
 
-def pause() -> Awaitable[object]:
-    """Let the others on the loop that runs here have their turn: an awaitable."""
+def pause() -> "Awaitable[object]":
+    """Return an awaitable that lets the other tasks on the loop that runs here have their turn."""
     return _running()[0].pause()
 
 
 def open_portal() -> "Runner":
     """Begin to serve a portal in the loop that runs here."""
     library, here = _running()
-    runner: Runner = import_module(library.portal).open_portal(here)
-    return runner
+    return library.open_portal(here)
 
 
-def _running() -> tuple[_Library, object]:
+def _running() -> "tuple[_Library, object]":
     running: _Library | None = None
     here: object = None
     for library in _TABLE:
         runs_here = library.runs_here
         if runs_here is None and library.name in sys.modules:
             runs_here = library.look()
-        if runs_here is not None and (what := runs_here()):
+        if runs_here is not None and (answer := runs_here()):
             if running is not None:
                 return _chosen_by_sniffio()
-            running, here = library, what
+            running, here = library, answer
     if running is None:
         msg = (
             "no event loop that wakefd knows runs here (asyncio, uvloop, trio): use"
@@ -166,7 +164,7 @@ def _running() -> tuple[_Library, object]:
     return running, here
 
 
-def _chosen_by_sniffio() -> tuple[_Library, object]:
+def _chosen_by_sniffio() -> "tuple[_Library, object]":
     running = [
         (library, here)
         for library in _TABLE
