@@ -17,37 +17,21 @@
 hello
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING
-
 from wakefd import _wakefd
-from wakefd._any import any_notified, wait_any
-from wakefd._byte_queue import ByteQueue
 from wakefd._errors import ClosedResourceError, LoopClosedError, QueueFull, QueueShutDown
 from wakefd._event import IoEvent
 from wakefd._native import NativeHandle, get_include
-from wakefd._portal import Portal
-from wakefd._queue import LifoQueue, PriorityQueue, Queue
-from wakefd._views import (
-    AsyncQueue,
-    BaseQueue,
-    SyncQueue,
-    SyncQueueEmpty,
-    SyncQueueFull,
-    SyncQueueShutDown,
-)
-from wakefd._wrap_future import wrap_future
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from wakefd._async_errors import AsyncQueueEmpty, AsyncQueueFull, AsyncQueueShutDown
+    from wakefd._any import any_notified, wait_any
+    from wakefd._byte_queue import ByteQueue
+    from wakefd._portal import Portal
+    from wakefd._queue import LifoQueue, PriorityQueue, Queue
     from wakefd._selector_loop import SelectorEventLoop
+    from wakefd._wrap_future import wrap_future
 
 __all__ = [
-    "AsyncQueue",
-    "AsyncQueueEmpty",
-    "AsyncQueueFull",
-    "AsyncQueueShutDown",
-    "BaseQueue",
     "ByteQueue",
     "ClosedResourceError",
     "IoEvent",
@@ -60,10 +44,6 @@ __all__ = [
     "QueueFull",
     "QueueShutDown",
     "SelectorEventLoop",
-    "SyncQueue",
-    "SyncQueueEmpty",
-    "SyncQueueFull",
-    "SyncQueueShutDown",
     "__version__",
     "any_notified",
     "get_include",
@@ -75,18 +55,29 @@ __version__: str = _wakefd.VERSION
 _C_API = _wakefd.c_api()  # for PyCapsule_Import
 _wakefd.install_fast_methods()
 
-
-# No asyncio before somebody asks.
+# These names, and what they import of the standard library, are loaded at their first use: a
+# program that only notifies an event waits for none of it.
 _LAZY = {
-    "AsyncQueueEmpty": "wakefd._async_errors",
-    "AsyncQueueFull": "wakefd._async_errors",
-    "AsyncQueueShutDown": "wakefd._async_errors",
+    "ByteQueue": "wakefd._byte_queue",
+    "LifoQueue": "wakefd._queue",
+    "Portal": "wakefd._portal",
+    "PriorityQueue": "wakefd._queue",
+    "Queue": "wakefd._queue",
     "SelectorEventLoop": "wakefd._selector_loop",
+    "any_notified": "wakefd._any",
+    "wait_any": "wakefd._any",
+    "wrap_future": "wakefd._wrap_future",
 }
 
 
 def __getattr__(name: str) -> object:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415 - as above
+
     globals()[name] = value = getattr(import_module(_LAZY[name]), name)
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

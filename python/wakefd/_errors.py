@@ -2,9 +2,10 @@
 
 import queue
 import sys
-from typing import TYPE_CHECKING
 
 from wakefd import _wakefd
+
+TYPE_CHECKING = False
 
 # QueueShutDown is the standard library's own class where there is one. Type checkers are shown a
 # subclass there, because `accepted` is set on every QueueShutDown that a queue of wakefd raises.

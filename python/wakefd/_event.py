@@ -1,11 +1,13 @@
 """`IoEvent`: the compiled one, and what needs an event loop."""
 
-from typing import TYPE_CHECKING, Any, Self
-
 from wakefd import _loops, _wakefd
 from wakefd._closing import Closing
 from wakefd._errors import ClosedResourceError
 from wakefd._native import NativeHandle
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Self
 
 
 class IoEvent(_wakefd.IoEvent, Closing):

@@ -1,12 +1,15 @@
 """`NativeHandle`: how native code notifies an event. And where its header is."""
 
+import os
 import warnings
-from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
 
 from wakefd import _wakefd
 from wakefd._closing import Closing
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Self
 
 
 class NativeHandle(_wakefd.NativeHandle, Closing):
@@ -31,7 +34,7 @@ class NativeHandle(_wakefd.NativeHandle, Closing):
         def __init__(self, source: _wakefd.IoEvent | _wakefd.ByteQueue) -> None: ...
 
     # A handle may outlive this module's names at the end of the interpreter: `_warn` is bound here.
-    def __del__(self, _warn: Callable[..., None] = warnings.warn) -> None:
+    def __del__(self, _warn: "Callable[..., None]" = warnings.warn) -> None:
         """Close the handle, and complain if nobody has."""
         if not self.closed:
             _warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
@@ -40,4 +43,4 @@ class NativeHandle(_wakefd.NativeHandle, Closing):
 
 def get_include() -> str:
     """Return the directory that `wakefd.h` is in, for a C compiler's `-I`."""
-    return str(Path(__file__).parent / "include")
+    return os.path.join(os.path.dirname(__file__), "include")  # noqa: PTH118, PTH120 - no pathlib

@@ -1,10 +1,13 @@
-"""The views of a `Queue` by which code written for janus or culsans goes on as it is."""
+"""The views of a queue. Users import them from `wakefd.compat`, by whose name they call themselves.
 
-from queue import Empty as SyncQueueEmpty
-from queue import Full as SyncQueueFull
+They stand in a file of their own because a queue makes them, and knows no more of `wakefd.compat`.
+"""
+
+import queue
+import sys
 from typing import TYPE_CHECKING, Generic, SupportsFloat, SupportsIndex, TypeVar
 
-from wakefd._errors import QueueShutDown as SyncQueueShutDown
+from wakefd._errors import QueueShutDown
 
 if TYPE_CHECKING:
     from wakefd._queue import Queue
@@ -12,12 +15,20 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 _Seconds = SupportsFloat | SupportsIndex | None
-_Errors = (SyncQueueEmpty, SyncQueueFull, SyncQueueShutDown)
+_Errors = (queue.Empty, queue.Full, QueueShutDown)
+
+if sys.version_info < (3, 13):
+
+    class AsyncQueueShutDown(Exception):  # noqa: N818 - the standard library's word
+        """The queue is shut down: nothing can be put, and nothing is left to get."""
+
+        __module__ = "wakefd.compat"
 
 
 class BaseQueue(Generic[_T]):
-    """What both views have. A view has no state: all views of a queue are that queue."""
+    """The methods that both views have. A view has no state: it is its queue, by other names."""
 
+    __module__ = "wakefd.compat"
     __slots__ = ("__weakref__", "wrapped")
 
     wrapped: "Queue[_T]"
@@ -26,50 +37,50 @@ class BaseQueue(Generic[_T]):
         self.wrapped = wrapped
 
     def __repr__(self) -> str:
-        return f"<wakefd.{type(self).__name__} of {self.wrapped!r}>"
+        return f"<wakefd.compat.{type(self).__name__} of {self.wrapped!r}>"
 
     def qsize(self) -> int:
-        """Return how many items are in there, for this instant."""
+        """Return the number of items in the queue, for this instant."""
         return self.wrapped.qsize()
 
     def empty(self) -> bool:
-        """Return True if nothing is in there, for this instant."""
+        """Return True if the queue has no item, for this instant."""
         return self.wrapped.empty()
 
     def full(self) -> bool:
-        """Return True if there is no room, for this instant."""
+        """Return True if the queue has no room, for this instant."""
         return self.wrapped.full()
 
     def peekable(self) -> bool:
-        """Return True: peek() works."""
+        """Return True: peek() works on every queue."""
         return True
 
     def clearable(self) -> bool:
-        """Return True: clear() works."""
+        """Return True: clear() works on every queue."""
         return True
 
     def clear(self) -> None:
-        """Throw away what is in there; it counts as done."""
+        """Throw away the items in the queue; they count as done."""
         self.wrapped.clear()
 
     def task_done(self) -> None:
-        """Say that an item that was taken is done with.
+        """Tell the queue that an item that was taken is done with.
 
         Raises:
-            ValueError: it is said more often than items were put.
+            ValueError: this was called more often than items were put.
         """
         self.wrapped.task_done()
 
     def shutdown(self, immediate: bool = False) -> None:
-        """Take no more items; `immediate`: and throw away what is in there."""
+        """Accept no more items; `immediate`: and throw away those in the queue."""
         self.wrapped.shutdown(immediate)
 
     def close(self) -> None:
-        """The same as `shutdown(immediate=True)`."""
+        """Shut the queue down: the same as `shutdown(immediate=True)`."""
         self.wrapped.close()
 
     async def wait_closed(self) -> None:
-        """The same as `Queue.wait_closed`."""
+        """Wait as `Queue.wait_closed` does."""
         await self.wrapped.wait_closed()
 
     async def aclose(self) -> None:
@@ -78,12 +89,12 @@ class BaseQueue(Generic[_T]):
 
     @property
     def unfinished_tasks(self) -> int:
-        """How many items were put for which task_done() was not called yet."""
+        """The number of items that were put and for which task_done() was not called yet."""
         return self.wrapped.unfinished_tasks
 
     @property
     def is_shutdown(self) -> bool:
-        """True once shutdown() or close() was called."""
+        """Whether shutdown() or close() was called."""
         return self.wrapped.is_shutdown
 
     @property
@@ -93,7 +104,7 @@ class BaseQueue(Generic[_T]):
 
     @property
     def maxsize(self) -> int:
-        """How many items there may be; 0 and less: any number. Can be set at any time."""
+        """The most items that the queue may have; 0 and less: any number. Set it at any time."""
         return self.wrapped.maxsize
 
     @maxsize.setter
@@ -107,6 +118,7 @@ class SyncQueue(BaseQueue[_T]):
     A `block` is anything that is true or false. See `Queue` for all else.
     """
 
+    __module__ = "wakefd.compat"
     __slots__ = ()
 
     def put(self, item: _T, block: bool = True, timeout: _Seconds = None) -> None:
@@ -150,6 +162,7 @@ class AsyncQueue(BaseQueue[_T]):
     may be called from any thread, too.
     """
 
+    __module__ = "wakefd.compat"
     __slots__ = ()
 
     async def put(self, item: _T) -> None:
@@ -200,16 +213,13 @@ class AsyncQueue(BaseQueue[_T]):
 
 
 def _renamed(error: Exception) -> Exception:
-    from wakefd import _async_errors  # noqa: PLC0415
+    """Return the exception that asyncio has for it."""
+    import asyncio  # noqa: PLC0415 - a queue that only threads use needs no asyncio
 
-    return _async_errors.renamed(error)
-
-
-__all__ = [
-    "AsyncQueue",
-    "BaseQueue",
-    "SyncQueue",
-    "SyncQueueEmpty",
-    "SyncQueueFull",
-    "SyncQueueShutDown",
-]
+    if isinstance(error, queue.Empty):
+        return asyncio.QueueEmpty()
+    if isinstance(error, queue.Full):
+        return asyncio.QueueFull()
+    if sys.version_info >= (3, 13):
+        return asyncio.QueueShutDown(*error.args)
+    return AsyncQueueShutDown(*error.args)

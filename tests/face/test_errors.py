@@ -13,13 +13,20 @@ import pytest
 
 import wakefd
 from helpers import PATIENCE
+from wakefd import compat
 
-NAMES = [name for name in wakefd.__all__ if name.endswith(("Error", "ShutDown", "Full", "Empty"))]
+# Each exception of the package, by the name and the module of its import.
+NAMES = {
+    name: module
+    for module in (compat, wakefd)
+    for name in module.__all__
+    if name.endswith(("Error", "ShutDown", "Full", "Empty"))
+}
 
 
 def named(name):
     """An exception with arguments and an attribute."""
-    error = getattr(wakefd, name)("because", 7)
+    error = getattr(NAMES[name], name)("because", 7)
     error.accepted = 3
     return error
 
@@ -72,18 +79,17 @@ def is_the_same(one, other):
 
 
 def test_all_exceptions_are_there():
-    assert {"QueueFull", "QueueShutDown", "ClosedResourceError", "LoopClosedError"} <= set(NAMES)
-    assert {"AsyncQueueShutDown", "SyncQueueShutDown"} <= set(NAMES)
+    assert {"QueueFull", "QueueShutDown", "ClosedResourceError", "LoopClosedError"} <= NAMES.keys()
+    assert {"AsyncQueueShutDown", "SyncQueueShutDown"} <= NAMES.keys()
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_exception_is_named_as_it_is_imported(name):
-    kind = getattr(wakefd, name)
+    kind = getattr(NAMES[name], name)
     assert kind.__name__ == kind.__qualname__
     assert getattr(importlib.import_module(kind.__module__), kind.__qualname__) is kind
     if kind.__module__.startswith("wakefd"):
-        assert kind.__module__ == "wakefd"
-        assert kind.__name__ in wakefd.__all__
+        assert kind.__module__ == NAMES[kind.__name__].__name__
     words = traceback.format_exception_only(named(name))[0]
     assert words.startswith(f"{kind.__module__}.{kind.__qualname__}: ")
 
@@ -117,7 +123,7 @@ def test_an_exception_comes_out_of_a_process_pool_as_it_was_raised():
 
 def test_the_standard_librarys_names_catch_them():
     assert issubclass(wakefd.QueueFull, queue.Full)
-    assert wakefd.SyncQueueShutDown is wakefd.QueueShutDown
+    assert compat.SyncQueueShutDown is wakefd.QueueShutDown
     if sys.version_info >= (3, 13):
         assert wakefd.QueueShutDown is queue.ShutDown
     for act in (
@@ -130,5 +136,5 @@ def test_the_standard_librarys_names_catch_them():
         with pytest.raises(wakefd.QueueFull) as caught:
             act(q)
         assert caught.value.accepted == 0
-        with pytest.raises(wakefd.SyncQueueFull):
+        with pytest.raises(compat.SyncQueueFull):
             q.sync_q.put_nowait(2)

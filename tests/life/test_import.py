@@ -27,6 +27,7 @@ def test_what_is_raised_after_an_import_anew_can_be_caught(more):
         ANEW.format(more=more)
         + """
 import asyncio
+import queue as stdlib_queue
 
 def raises(error, call, *args):
     try:
@@ -43,13 +44,13 @@ for package in (wakefd, first):
     raises(first.ClosedResourceError, event.wait)
     for queue in (package.Queue(1), package.LifoQueue(1), package.PriorityQueue(1)):
         queue.put(1)
-        raises(wakefd.SyncQueueFull, queue.put_nowait, 2)
+        raises(stdlib_queue.Full, queue.put_nowait, 2)
         queue.get()
-        raises(wakefd.SyncQueueEmpty, queue.get_nowait)
+        raises(stdlib_queue.Empty, queue.get_nowait)
         queue.shutdown()
         raises(wakefd.QueueShutDown, queue.get)
         raises(wakefd.QueueShutDown, queue.put, 1)
-        raises(wakefd.SyncQueueShutDown, queue.sync_q.get)
+        raises(wakefd.QueueShutDown, queue.sync_q.get)
     queue = package.ByteQueue(1024, 64)
     queue.shutdown()
     raises(wakefd.QueueShutDown, queue.get)

@@ -9,9 +9,10 @@ import pytest
 
 import wakefd
 from helpers import Thread, until
+from wakefd import compat
 
-SYNC = (wakefd.SyncQueueEmpty, wakefd.SyncQueueFull, wakefd.SyncQueueShutDown)
-ASYNC = (wakefd.AsyncQueueEmpty, wakefd.AsyncQueueFull, wakefd.AsyncQueueShutDown)
+SYNC = (compat.SyncQueueEmpty, compat.SyncQueueFull, compat.SyncQueueShutDown)
+ASYNC = (compat.AsyncQueueEmpty, compat.AsyncQueueFull, compat.AsyncQueueShutDown)
 
 
 def test_the_exceptions_are_those_of_the_standard_library():
@@ -92,7 +93,7 @@ def test_threads():
     getter = Thread(view.get)
     until(lambda: q.getting == 1)
     view.close()
-    with pytest.raises(wakefd.SyncQueueShutDown):
+    with pytest.raises(compat.SyncQueueShutDown):
         getter.finish()
 
 
@@ -120,9 +121,9 @@ def test_tasks(loop_kit):
         q.close()
         await q.wait_closed()
         for task in waiting:
-            with pytest.raises(wakefd.AsyncQueueShutDown):
+            with pytest.raises(compat.AsyncQueueShutDown):
                 await task.join()
-        with pytest.raises(wakefd.AsyncQueueShutDown):
+        with pytest.raises(compat.AsyncQueueShutDown):
             await view.put(3)
         for closes in (q, view):
             await closes.aclose()

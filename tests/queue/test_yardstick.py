@@ -79,7 +79,7 @@ def test_peer(peer, tmp_path):
     root = tmp_path / sdist.name.removesuffix(".tar.gz")
     for name in files:
         code = (root / name).read_text("utf-8")
-        code, changed = re.subn(f"(?m)^import {peer}$", f"import wakefd as {peer}", code)
+        code, changed = re.subn(f"(?m)^import {peer}$", f"import wakefd.compat as {peer}", code)
         assert changed == 1
         for pattern, here in INSIDE:
             code = re.sub(pattern, here, code)

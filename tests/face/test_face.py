@@ -1,0 +1,128 @@
+"""The face of the package: its names, what shows them, and what an import loads."""
+
+import pickle
+
+import pytest
+
+import wakefd
+from helpers import program
+from wakefd import compat
+
+# Modules of the standard library that no notify needs; most of an import's time was theirs.
+HEAVY = ["asyncio", "concurrent.futures", "inspect", "logging", "pathlib", "typing"]
+
+
+def test_a_fresh_import_and_the_first_notify_load_nothing_heavy():
+    """The import took 30 ms, and 25 of them were those of the standard library."""
+    loaded = program(
+        f"""
+        import sys
+        before = set(sys.modules)  # `site` may have loaded some
+        import wakefd
+        event = wakefd.IoEvent()
+        event.notify()
+        assert event.wait(0) and event.clear()
+        print(*sorted((set(sys.modules) - before) & set({HEAVY})))
+        """
+    )
+    assert loaded.split() == []
+
+
+def test_a_fresh_interpreter_shows_all_names_before_their_first_use():
+    """Names that are loaded late were missing from dir(), and so from tab completion."""
+    program(
+        """
+        import sys
+        import wakefd
+        import rlcompleter
+
+        lazy = set(wakefd.__all__) - set(vars(wakefd))
+        assert {"Queue", "Portal", "SelectorEventLoop", "wait_any"} <= lazy
+        assert set(wakefd.__all__) <= set(dir(wakefd)) and dir(wakefd) == sorted(dir(wakefd))
+
+        def completions(text):
+            complete = rlcompleter.Completer({"wakefd": wakefd}).complete
+            found = []
+            while (word := complete(text, len(found))) is not None:
+                found.append(word.rstrip("()"))
+            return found
+
+        names = {name for name in wakefd.__all__ if not name.startswith("_")}
+        assert {f"wakefd.{name}" for name in names} <= set(completions("wakefd."))
+        assert completions("wakefd.Sel") == ["wakefd.SelectorEventLoop"]
+        import wakefd.compat
+        assert set(wakefd.compat.__all__) <= set(dir(wakefd.compat))
+        """
+    )
+
+
+def test_every_name_is_there_and_the_star_imports_them_all():
+    for module in (wakefd, compat):
+        names = {}
+        exec(f"from {module.__name__} import *", names)
+        assert {*module.__all__} == names.keys() - {"__builtins__"}
+        assert [*module.__all__] == sorted(module.__all__)
+        with pytest.raises(AttributeError, match=f"module '{module.__name__}' has no .*'no_such'"):
+            _ = module.no_such
+
+
+def test_wakefd_offers_no_name_of_janus_and_culsans():
+    for name in set(compat.__all__) - {"Queue", "LifoQueue", "PriorityQueue"}:
+        assert name not in wakefd.__all__
+        with pytest.raises(AttributeError):
+            getattr(wakefd, name)
+
+
+def test_the_queues_of_compat_are_the_queues():
+    for name in ("Queue", "LifoQueue", "PriorityQueue"):
+        assert getattr(compat, name) is getattr(wakefd, name)
+
+
+@pytest.mark.parametrize("name", ["AsyncQueue", "BaseQueue", "SyncQueue"])
+def test_a_class_of_compat_says_so(name):
+    kind = getattr(compat, name)
+    assert (kind.__module__, kind.__qualname__) == ("wakefd.compat", name)
+    assert pickle.loads(pickle.dumps(kind)) is kind
+    q = compat.Queue()
+    assert repr(q.sync_q).startswith("<wakefd.compat.SyncQueue of <wakefd.Queue ")
+    assert repr(q.async_q).startswith("<wakefd.compat.AsyncQueue of <wakefd.Queue ")
+
+
+def test_compat_loads_asyncio_for_its_exceptions_alone():
+    program(
+        """
+        import sys
+        import wakefd.compat
+        q = wakefd.compat.Queue()
+        q.sync_q.put(1)
+        assert q.async_q.get_nowait() == 1
+        assert "asyncio" not in sys.modules
+        from wakefd.compat import AsyncQueueEmpty
+        import asyncio
+        assert AsyncQueueEmpty is asyncio.QueueEmpty
+        """
+    )
+
+
+def test_threads_that_use_a_name_first_at_the_same_time_get_the_same_object():
+    program(
+        """
+        import sys, threading
+        import wakefd
+
+        def use(name, start, found):
+            start.wait(20)
+            found.append(getattr(wakefd, name))
+
+        sys.setswitchinterval(1e-6)
+        for name in wakefd.__all__:
+            start, found = threading.Barrier(4), []
+            arguments = (name, start, found)
+            threads = [threading.Thread(target=use, args=arguments) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(20)
+            assert len(found) == 4 and all(each is found[0] for each in found), (name, found)
+        """
+    )
