@@ -798,7 +798,7 @@ class Waiter:
 
 def assume_free_threaded(assume: bool) -> None:
     """
-    For tests: do as where there may be no GIL; False: as it was found at the import.
+    For tests: True has the cells work as without a GIL, False as the import found the interpreter.
     """
 
 def backend(thread: bool = False) -> str:

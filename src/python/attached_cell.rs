@@ -1,6 +1,9 @@
-//! What one thread at a time may touch.
+//! The attached cell: a value for one thread at a time, of those that are attached to Python.
+//!
+//! The GIL does most of the locking. A thread that has the GIL, and keeps it until it is done with the value, needs no lock;
+//! only an interpreter without a GIL has several attached threads at a time, and a flag keeps these apart.
 
-use pyo3::pyfunction;
+use pyo3::{PyVisit, Python, pyfunction};
 use std::{
     cell::UnsafeCell,
     sync::atomic::{
@@ -9,41 +12,46 @@ use std::{
     },
 };
 
-/// This Python has no GIL, or may run without. Until somebody knows: yes.
+/// Whether this interpreter can run without the GIL. True until the import has found out.
 static FREE_THREADED: AtomicBool = AtomicBool::new(true);
-/// The same, as it was found at the import.
+/// The answer of the import, which `assume_free_threaded` goes back to.
 static FOUND: AtomicBool = AtomicBool::new(true);
 
-/// To be called at the import, as long as no other thread is at it: with the GIL, the exchange in `take` would cost as much
-/// as all else that `put` does.
+/// The import says here whether the interpreter can run without the GIL, while no other thread is attached.
+///
+/// With the GIL, the atomic exchange in `take` would cost as much as all the rest of `put`.
 pub(super) fn free_threaded(yes: bool) {
     FOUND.store(yes, Relaxed);
     FREE_THREADED.store(yes, Relaxed);
 }
 
-/// For tests: do as where there may be no GIL; False: as it was found at the import.
+/// For tests: True has the cells work as without a GIL, False as the import found the interpreter.
 #[pyfunction]
 pub(super) fn assume_free_threaded(assume: bool) {
     FREE_THREADED.store(assume || FOUND.load(Relaxed), Relaxed);
 }
 
-/// May another thread be attached to Python at the same time as this one?
+/// Whether several threads can be attached to Python at a time.
 #[inline]
 pub(super) fn is_free_threaded() -> bool {
     FREE_THREADED.load(Relaxed)
 }
 
-/// One at a time, of the threads that are attached to Python: no other may touch it. Under the GIL nobody ever finds it
-/// taken, as nobody lets go of the GIL in there.
-pub(super) struct Exclusive<T> {
+/// A cell whose value one attached thread at a time may touch.
+///
+/// Its users must neither run Python code nor detach while they have the value. With the GIL no thread then finds the cell
+/// taken. A user that breaks the rule hangs; two threads never have the value at once.
+///
+/// Only an attached thread has a `Python` token, which is why a thread that is not cannot reach the value.
+pub(super) struct AttachedCell<T> {
     taken: AtomicBool,
     value: UnsafeCell<T>,
 }
 
-// SAFETY: one at a time.
-unsafe impl<T: Send> Sync for Exclusive<T> {}
+// SAFETY: `enter` gives the value to one thread at a time.
+unsafe impl<T: Send> Sync for AttachedCell<T> {}
 
-impl<T> Exclusive<T> {
+impl<T> AttachedCell<T> {
     pub(super) fn new(value: T) -> Self {
         Self {
             taken: AtomicBool::new(false),
@@ -51,27 +59,48 @@ impl<T> Exclusive<T> {
         }
     }
 
+    /// Gives the value to `act`.
     #[inline]
-    pub(super) fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
-        struct Free<'a>(&'a AtomicBool);
-        impl Drop for Free<'_> {
+    pub(super) fn with<R>(&self, _attached: Python<'_>, act: impl FnOnce(&mut T) -> R) -> R {
+        // SAFETY: the token proves that this thread is attached.
+        unsafe { self.enter(act) }
+    }
+
+    /// The same for the garbage collector's visit, which an attached thread makes, and where there is no token.
+    pub(super) fn traverse<R>(&self, _attached: &PyVisit<'_>, act: impl FnOnce(&mut T) -> R) -> R {
+        // SAFETY: a `PyVisit` is only lent to a `__traverse__`, and CPython calls that from an attached thread.
+        unsafe { self.enter(act) }
+    }
+
+    /// # Safety
+    /// This thread is attached.
+    #[inline]
+    unsafe fn enter<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
+        struct Leave<'a>(&'a AtomicBool);
+        impl Drop for Leave<'_> {
             fn drop(&mut self) {
                 self.0.store(false, Release);
             }
         }
-        while !self.take() {
+        // SAFETY: the caller's promise.
+        while !unsafe { self.take() } {
             std::thread::yield_now();
         }
-        let _free = Free(&self.taken);
-        // SAFETY: we have it.
+        let _leave = Leave(&self.taken);
+        // SAFETY: this thread has taken the cell, and no other one takes it until `_leave` is dropped.
         act(unsafe { &mut *self.value.get() })
     }
+
+    /// Takes the cell, unless it is taken.
+    ///
+    /// # Safety
+    /// This thread is attached.
     #[inline]
-    fn take(&self) -> bool {
+    unsafe fn take(&self) -> bool {
         if is_free_threaded() {
             return !self.taken.swap(true, Acquire);
         }
-        // Nobody is between these two: whoever gets here has the GIL, and the one before let go of it since.
+        // This thread has the GIL, so no other one is between these two lines; the GIL also orders what they do in here.
         let free = !self.taken.load(Relaxed);
         if free {
             self.taken.store(true, Relaxed);

@@ -5,7 +5,7 @@
 //! `LOOK`; from then on the turn lasts `BUDGET`. Whoever finds it over pauses: lets the loop have its next turn before the
 //! operation. Nobody who comes later overtakes those who pause, as the turn stays over until the first of them is back.
 
-use super::{attached_cell::Exclusive, call::call};
+use super::{attached_cell::AttachedCell, call::call};
 use pyo3::{PyTraverseError, PyVisit, ffi, intern, prelude::*, sync::PyOnceLock};
 use std::{
     cell::Cell,
@@ -126,7 +126,7 @@ fn here(py: Python<'_>, now: Instant) -> PyResult<bool> {
 /// The turn of one loop.
 #[pyclass(module = "wakefd._wakefd", frozen)]
 pub(crate) struct Turn {
-    state: Exclusive<State>,
+    state: AttachedCell<State>,
     /// Has the loop call its argument in the next turn.
     mark: Py<PyAny>,
 }
@@ -150,7 +150,7 @@ impl Turn {
     #[new]
     fn new(mark: Py<PyAny>) -> Self {
         Self {
-            state: Exclusive::new(State {
+            state: AttachedCell::new(State {
                 marked: false,
                 until: Instant::now(),
                 over: false,
@@ -169,8 +169,8 @@ impl Turn {
     }
 
     /// The caller pauses: until resumed() the turn is over for everybody.
-    fn pauses(&self) {
-        self.state.with(|state| {
+    fn pauses(&self, py: Python<'_>) {
+        self.state.with(py, |state| {
             state.over = true;
             state.paused = state.paused.saturating_add(1);
         });
@@ -182,8 +182,8 @@ impl Turn {
     }
 
     /// The caller is back from a pause, or has given it up.
-    fn resumed(&self) {
-        let until = self.state.with(|state| {
+    fn resumed(&self, py: Python<'_>) {
+        let until = self.state.with(py, |state| {
             state.over = false;
             state.until = Instant::now() + state.share;
             state.until
@@ -197,7 +197,7 @@ impl Turn {
 
     /// The marker: the loop has begun a turn. The next marker follows at once if this turn belongs to those who have paused.
     fn turned(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let marked = slf.get().state.with(|state| {
+        let marked = slf.get().state.with(slf.py(), |state| {
             let paused = mem::take(&mut state.paused);
             state.marked = paused > 0;
             state.over &= state.marked; // else somebody has paused who never came back
@@ -219,7 +219,7 @@ impl Turn {
 
 impl Turn {
     fn lasts(slf: &Bound<'_, Self>, now: Instant) -> PyResult<bool> {
-        let (lasts, until, marked) = slf.get().state.with(|state| {
+        let (lasts, until, marked) = slf.get().state.with(slf.py(), |state| {
             let marked = mem::replace(&mut state.marked, true);
             if !marked {
                 state.until = now + BUDGET;
@@ -244,7 +244,7 @@ impl Turn {
         let turned = slf.getattr(intern!(slf.py(), "turned"));
         let marked = turned.and_then(|turned| call(this.mark.bind(slf.py()), (turned,)));
         if marked.is_err() {
-            this.state.with(|state| state.marked = false);
+            this.state.with(slf.py(), |state| state.marked = false);
         }
         marked.map(drop)
     }

@@ -206,7 +206,7 @@ fn put(queue: &Queue, py: Python<'_>, item: *mut PyObject) -> Option<*mut PyObje
     }
     // SAFETY: an argument.
     let item = unsafe { Borrowed::from_ptr(py, item) }.to_owned().unbind();
-    let put = queue.state.with(|state| {
+    let put = queue.state.with(py, |state| {
         if state.shows() {
             Err((Refusal::NotNow, item))
         } else {
@@ -240,7 +240,7 @@ pub(super) fn take(queue: &Queue, py: Python<'_>) -> Option<Py<PyAny>> {
     }
     let (item, putter) = queue
         .state
-        .with(|state| if state.shows() { None } else { state.queue.get().ok() })?;
+        .with(py, |state| if state.shows() { None } else { state.queue.get().ok() })?;
     if putter.is_some() {
         attached(py, |py| queue.wake(py, putter));
     }

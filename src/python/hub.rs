@@ -2,7 +2,7 @@
 
 use super::{
     asyncio::Waiter,
-    attached_cell::Exclusive,
+    attached_cell::AttachedCell,
     call::{call, call_method},
     closed, context,
     event::IoEvent,
@@ -48,7 +48,7 @@ impl Hub {
         Ok(Self {
             table: wait_table::Hub::new(false).map_err(os_error)?,
             released: VecDeque::new(),
-            places: Arc::new(Exclusive::new(SlotMap::new())),
+            places: Arc::new(AttachedCell::new(SlotMap::new())),
         })
     }
 
@@ -141,7 +141,7 @@ impl Hub {
         let released = self.released.iter().map(|(who, _)| who);
         self.table.iter().chain(released).try_for_each(|who| visit.call(who))?;
         self.places
-            .with(|places| places.values().try_for_each(|place| visit.call(place)))
+            .traverse(&visit, |places| places.values().try_for_each(|place| visit.call(place)))
     }
 
     fn __clear__(slf: &Bound<'_, Self>) {

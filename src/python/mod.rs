@@ -132,3 +132,31 @@ mod _wakefd {
         Ok(made.map_err(super::os_error)?.name())
     }
 }
+
+/// An attached cell gives its value to a thread that has a `Python` token:
+///
+/// ```no_run
+/// # #[path = "attached_cell.rs"] mod attached_cell;
+/// use attached_cell::AttachedCell;
+/// use pyo3::Python;
+///
+/// fn add_one(cell: &AttachedCell<u64>, py: Python<'_>) {
+///     cell.with(py, |number| *number += 1);
+/// }
+/// # fn main() {}
+/// ```
+///
+/// It gives the value to no other thread:
+///
+/// ```compile_fail,E0061
+/// # #[path = "attached_cell.rs"] mod attached_cell;
+/// use attached_cell::AttachedCell;
+/// use pyo3::Python;
+///
+/// fn add_one(cell: &AttachedCell<u64>) {
+///     cell.with(|number| *number += 1);
+/// }
+/// # fn main() {}
+/// ```
+#[cfg(doctest)]
+struct AttachedCellTests;

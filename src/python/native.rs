@@ -2,7 +2,7 @@
 
 use super::{
     arguments::{initialised_before, made_by_new, mismatch, parameters, required},
-    attached_cell::Exclusive,
+    attached_cell::AttachedCell,
     byte_queue::ByteQueue,
     closed_handle,
     event::IoEvent,
@@ -20,7 +20,7 @@ use std::ptr::NonNull;
 #[pyclass(module = "wakefd._wakefd", frozen, subclass, weakref)]
 pub(crate) struct NativeHandle {
     /// None: closed.
-    handle: Exclusive<Option<crate::NativeHandle>>,
+    handle: AttachedCell<Option<crate::NativeHandle>>,
 }
 
 /// What native code may hold.
@@ -38,7 +38,7 @@ impl NativeHandle {
     #[pyo3(signature = (*args: "object", **kwargs: "object"), text_signature = "(source)")]
     fn new(cls: &Bound<'_, PyType>, args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
         let new = Self {
-            handle: Exclusive::new(None),
+            handle: AttachedCell::new(None),
         };
         if made_by_new::<Self>(cls) {
             new.open(args, kwargs)?;
@@ -57,31 +57,31 @@ impl NativeHandle {
     /// The address of a C function `void (*)(void *)`. Called with `argument`, from any thread and in signal handlers, it
     /// notifies the event. The same one for all handles, and there as long as the process lives.
     #[getter]
-    fn function(&self) -> PyResult<usize> {
-        self.look(|handle| handle.function() as usize)
+    fn function(&self, py: Python<'_>) -> PyResult<usize> {
+        self.look(py, |handle| handle.function() as usize)
     }
 
     /// What to call it with, as a `void *`; never 0.
     #[getter]
-    fn argument(&self) -> PyResult<usize> {
-        self.look(|handle| handle.argument().addr())
+    fn argument(&self, py: Python<'_>) -> PyResult<usize> {
+        self.look(py, |handle| handle.argument().addr())
     }
 
     /// Give the argument back: calls with it do nothing from now on, unless native code has retained it. Closing it again does
     /// nothing. Callable from any thread.
-    fn close(&self) {
-        drop(self.handle.with(Option::take));
+    fn close(&self, py: Python<'_>) {
+        drop(self.handle.with(py, Option::take));
     }
 
     /// True once the handle was closed.
     #[getter]
-    fn closed(&self) -> bool {
-        self.handle.with(|handle| handle.is_none())
+    fn closed(&self, py: Python<'_>) -> bool {
+        self.handle.with(py, |handle| handle.is_none())
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
         let name = slf.get_type().name()?;
-        Ok(match slf.get().argument() {
+        Ok(match slf.get().argument(slf.py()) {
             Ok(argument) => format!("<wakefd.{name} argument={argument:#x} at {:p}>", slf.as_ptr()),
             Err(_) => format!("<wakefd.{name} closed at {:p}>", slf.as_ptr()),
         })
@@ -99,7 +99,7 @@ impl NativeHandle {
             Err(_) => return Err(mismatch(function, "source", "an IoEvent or a ByteQueue", &source)),
         }
         .map_err(os_error)?;
-        let refused = self.handle.with(|mine| match mine {
+        let refused = self.handle.with(args.py(), |mine| match mine {
             Some(_) => Some(handle),
             None => mine.replace(handle),
         });
@@ -109,9 +109,9 @@ impl NativeHandle {
         }
     }
 
-    fn look<R>(&self, f: impl FnOnce(&crate::NativeHandle) -> R) -> PyResult<R> {
+    fn look<R>(&self, py: Python<'_>, f: impl FnOnce(&crate::NativeHandle) -> R) -> PyResult<R> {
         self.handle
-            .with(|handle| handle.as_ref().map(f))
+            .with(py, |handle| handle.as_ref().map(f))
             .ok_or_else(closed_handle)
     }
 }

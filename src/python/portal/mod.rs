@@ -2,12 +2,12 @@
 //!
 //! One inbox per portal: what was accepted, in the order in which it came, and an event that is up while there is some of it.
 //! Whoever puts first, and then notifies; whoever takes first clears, and then looks: so nothing is overlooked, and only the
-//! first call of a batch wakes the loop. Calls go in and out under `Exclusive`, and nothing of Python runs there.
+//! first call of a batch wakes the loop. Calls go in and out under `AttachedCell`, and nothing of Python runs there.
 
 use crate::python::{
     ClosedResourceError, LoopClosedError,
     arguments::no_arguments,
-    attached_cell::Exclusive,
+    attached_cell::AttachedCell,
     call::{call, call_method},
     context, event,
     fairness::Clock,
@@ -63,7 +63,7 @@ struct State {
 /// What one portal has accepted. The portal and its receiver share it.
 #[pyclass(module = "wakefd._wakefd", frozen)]
 pub(crate) struct Inbox {
-    state: Exclusive<State>,
+    state: AttachedCell<State>,
     event: Py<event::IoEvent>,
     copy_context: Py<PyAny>,
     epoch: u32,
@@ -76,7 +76,7 @@ impl Inbox {
     fn new(event: Py<event::IoEvent>) -> PyResult<Self> {
         let copy_context = Python::attach(|py| context::copy_context(py).map(|function| function.clone_ref(py)))?;
         Ok(Self {
-            state: Exclusive::new(State {
+            state: AttachedCell::new(State {
                 calls: VecDeque::new(),
                 life: Life::Open,
                 busy: 0,
@@ -100,7 +100,7 @@ impl Inbox {
     /// The same of a call that was accepted before: also after close(), and in silence once the loop is gone.
     fn push_again(&self, py: Python<'_>, call: Py<PyAny>) -> PyResult<()> {
         let put = self.put(py, Call::Step(call), true);
-        put.or_else(|error| if self.gone() { Ok(()) } else { Err(error) })
+        put.or_else(|error| if self.gone(py) { Ok(()) } else { Err(error) })
     }
 
     /// Have the receiver look.
@@ -115,7 +115,7 @@ impl Inbox {
 
     /// Accept no more.
     fn close(&self, py: Python<'_>) {
-        self.state.with(|state| {
+        self.state.with(py, |state| {
             if state.life == Life::Open {
                 state.life = Life::Closed;
             }
@@ -127,39 +127,39 @@ impl Inbox {
 
     /// True unless calls are accepted.
     #[getter]
-    fn closed(&self) -> bool {
-        self.epoch != fork::epoch() || self.state.with(|state| state.life) != Life::Open
+    fn closed(&self, py: Python<'_>) -> bool {
+        self.epoch != fork::epoch() || self.state.with(py, |state| state.life) != Life::Open
     }
 
     /// True once the loop is gone.
     #[getter]
-    fn gone(&self) -> bool {
-        self.epoch != fork::epoch() || self.state.with(|state| state.life) == Life::Gone
+    fn gone(&self, py: Python<'_>) -> bool {
+        self.epoch != fork::epoch() || self.state.with(py, |state| state.life) == Life::Gone
     }
 
     /// How many calls have not begun.
     #[getter]
-    fn size(&self) -> usize {
-        self.state.with(|state| state.calls.len())
+    fn size(&self, py: Python<'_>) -> usize {
+        self.state.with(py, |state| state.calls.len())
     }
 
     /// True if no call is in there, and none of them runs now.
     #[getter]
-    fn quiet(&self) -> bool {
-        self.state.with(|state| state.calls.is_empty() && state.busy == 0)
+    fn quiet(&self, py: Python<'_>) -> bool {
+        self.state.with(py, |state| state.calls.is_empty() && state.busy == 0)
     }
 
     /// True in a thread in which a call of this portal runs now.
     #[getter]
-    fn here(&self) -> bool {
+    fn here(&self, py: Python<'_>) -> bool {
         let here = thread::current().id();
-        self.state.with(|state| state.busy > 0 && state.thread == here)
+        self.state.with(py, |state| state.busy > 0 && state.thread == here)
     }
 
     #[allow(clippy::needless_pass_by_value)] // PyO3's signature
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.event)?;
-        self.state.with(|state| {
+        self.state.traverse(&visit, |state| {
             state.calls.iter().try_for_each(|call| match call {
                 Call::Soon {
                     function,
@@ -186,7 +186,7 @@ impl Inbox {
             ));
         }
         let mut call = Some(call);
-        let (life, room) = self.state.with(|state| {
+        let (life, room) = self.state.with(py, |state| {
             let room = state.calls.try_reserve(1).is_ok();
             if room && (state.life == Life::Open || (again && state.life == Life::Closed)) {
                 state.calls.extend(call.take());
@@ -278,18 +278,18 @@ impl Portal {
 
     /// True once close() was called, or the loop is closed.
     #[getter]
-    fn closed(&self) -> bool {
-        self.inbox.get().closed()
+    fn closed(&self, py: Python<'_>) -> bool {
+        self.inbox.get().closed(py)
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
         let inbox = slf.get().inbox.get();
         let state = match () {
-            () if inbox.gone() => "loop closed",
-            () if inbox.closed() => "closed",
+            () if inbox.gone(slf.py()) => "loop closed",
+            () if inbox.closed(slf.py()) => "closed",
             () => "open",
         };
-        let (count, name) = (inbox.size(), slf.get_type().name()?);
+        let (count, name) = (inbox.size(slf.py()), slf.get_type().name()?);
         Ok(format!("<wakefd.{name} {state}, {count} to run at {:p}>", slf.as_ptr()))
     }
 
@@ -317,7 +317,7 @@ impl Drop for Portal {
     fn drop(&mut self) {
         Python::try_attach(|py| {
             let inbox = self.inbox.get();
-            inbox.state.with(|state| state.dropped = true);
+            inbox.state.with(py, |state| state.dropped = true);
             inbox.close(py);
         });
     }
@@ -356,8 +356,8 @@ pub(crate) struct Receiver {
     postponed: AtomicBool,
     finished: AtomicBool,
     /// Empty.
-    context: Exclusive<Option<Py<PyAny>>>,
-    rest_of_turn: Exclusive<Clock>,
+    context: AttachedCell<Option<Py<PyAny>>>,
+    rest_of_turn: AttachedCell<Clock>,
 }
 
 #[pymethods]
@@ -379,8 +379,8 @@ impl Receiver {
             scheduled: AtomicBool::new(false),
             postponed: AtomicBool::new(false),
             finished: AtomicBool::new(false),
-            context: Exclusive::new(None),
-            rest_of_turn: Exclusive::new(Clock::FRESH),
+            context: AttachedCell::new(None),
+            rest_of_turn: AttachedCell::new(Clock::FRESH),
         })
     }
 
@@ -407,15 +407,15 @@ impl Receiver {
     fn turn(slf: &Bound<'_, Self>) -> PyResult<bool> {
         let (py, this) = (slf.py(), slf.get());
         let here = thread::current().id();
-        this.inbox.get().state.with(|state| state.thread = here);
+        this.inbox.get().state.with(py, |state| state.thread = here);
         let run = slf.getattr(intern!(py, "_run"))?;
-        this.rest_of_turn.with(|turn| *turn = Clock::FRESH);
+        this.rest_of_turn.with(py, |turn| *turn = Clock::FRESH);
         loop {
-            let context = this.context.with(Option::take); // not there: a callback runs the loop inside the loop
+            let context = this.context.with(py, Option::take); // not there: a callback runs the loop inside the loop
             let context = context.map_or_else(|| context::empty(py), |context| Ok(context.into_bound(py)))?;
             let ended = call(context::run(py)?.bind(py), (&context, &run, &context));
             if context.len()? == 0 {
-                let old = this.context.with(|mine| mine.replace(context.unbind()));
+                let old = this.context.with(py, |mine| mine.replace(context.unbind()));
                 drop(old);
             }
             if let Some(more) = ended?.extract()? {
@@ -429,7 +429,7 @@ impl Receiver {
         let (py, this) = (slf.py(), slf.get());
         let inbox = this.inbox.get();
         let event = &inbox.event.get().inner.event;
-        let mut turn = this.rest_of_turn.with(|turn| *turn);
+        let mut turn = this.rest_of_turn.with(py, |turn| *turn);
         let mut ended = 0; // calls that `busy` still counts: one or none
         let more = loop {
             if !turn.within() {
@@ -438,7 +438,7 @@ impl Receiver {
             if context.len()? > 0 {
                 break Ok(None);
             }
-            let (call, last, nested) = inbox.state.with(|state| {
+            let (call, last, nested) = inbox.state.with(py, |state| {
                 state.busy -= mem::take(&mut ended);
                 let nested = state.busy > 0;
                 let call = state.calls.pop_front();
@@ -457,7 +457,7 @@ impl Receiver {
             let _ = event.clear(); // no descriptor, nothing to fail
             let (empty, life, dropped) = inbox
                 .state
-                .with(|state| (state.calls.is_empty(), state.life, state.dropped));
+                .with(py, |state| (state.calls.is_empty(), state.life, state.dropped));
             if empty {
                 // In a nested turn, the outer one's call has not ended.
                 if life == Life::Closed && !nested {
@@ -469,8 +469,8 @@ impl Receiver {
                 break Ok(Some(false));
             }
         };
-        this.rest_of_turn.with(|rest| *rest = turn);
-        inbox.state.with(|state| state.busy -= ended);
+        this.rest_of_turn.with(py, |rest| *rest = turn);
+        inbox.state.with(py, |state| state.busy -= ended);
         more
     }
 
@@ -483,7 +483,7 @@ impl Receiver {
     /// The loop is gone: from now on calls are refused, and those who have made one that will never run are told.
     fn end(&self, py: Python<'_>) -> PyResult<()> {
         let inbox = self.inbox.get();
-        let calls = inbox.state.with(|state| {
+        let calls = inbox.state.with(py, |state| {
             if mem::replace(&mut state.life, Life::Gone) == Life::Gone {
                 None
             } else {
@@ -564,7 +564,7 @@ impl Receiver {
         if last {
             let _ = inbox.event.get().inner.event.clear(); // what comes from now on wakes the loop
         }
-        if !last || inbox.size() > 0 {
+        if !last || inbox.size(slf.py()) > 0 {
             let _ = Self::schedule(slf); // a loop that refuses is closed, and whoever waits is told
         }
     }

@@ -3,7 +3,7 @@
 use crate::python::{
     arguments::{Count, most},
     asyncio::Waiter,
-    attached_cell::{self, Exclusive},
+    attached_cell::{self, AttachedCell},
     byte_queue::ByteQueue,
     call,
     event::IoEvent,
@@ -38,7 +38,7 @@ pub(crate) struct Place {
 }
 
 /// The places of those who wait on one hub. If the hub is closed they never come back: it leaves for them.
-pub(in crate::python) type Places = Exclusive<SlotMap<DefaultKey, Py<Place>>>;
+pub(in crate::python) type Places = AttachedCell<SlotMap<DefaultKey, Py<Place>>>;
 
 struct Entry {
     places: Arc<Places>,
@@ -113,7 +113,7 @@ impl Place {
     /// Served or not. To be called in any case.
     pub(in crate::python) fn leave(&mut self, py: Python<'_>) {
         if let Some(Entry { places, key }) = self.entry.take() {
-            let this = places.with(|places| places.remove(key));
+            let this = places.with(py, |places| places.remove(key));
             drop(this);
         }
         if let Some(spot) = self.spot.take() {
@@ -143,7 +143,7 @@ pub(crate) struct Items {
     /// Need not wait where there is an item: what `wait` has found out about the loop.
     at_once: AtomicBool,
     /// The awaitable of an earlier turn, to be used again.
-    used: Exclusive<Option<Py<Ready>>>,
+    used: AttachedCell<Option<Py<Ready>>>,
 }
 
 #[pymethods]
@@ -154,7 +154,7 @@ impl Items {
             source,
             wait,
             at_once: AtomicBool::new(false),
-            used: Exclusive::new(None),
+            used: AttachedCell::new(None),
         }
     }
 
@@ -183,7 +183,7 @@ impl Items {
             Source::ByteQueue(queue) => visit.call(queue),
         }?;
         visit.call(&self.wait)?;
-        self.used.with(|used| visit.call(&*used))
+        self.used.traverse(&visit, |used| visit.call(&*used))
     }
 }
 
@@ -204,7 +204,7 @@ impl Place {
             let place = slf.clone().unbind();
             this.entry = Some(Entry {
                 places: places.clone(),
-                key: places.with(|places| places.insert(place)),
+                key: places.with(slf.py(), |places| places.insert(place)),
             });
         }
         let spot = this.spot.as_ref().ok_or_else(left)?;
@@ -264,7 +264,7 @@ impl Awaited {
 
 /// The hub is closed: who waited there never comes back, and passes on what he was woken for.
 pub(in crate::python) fn all_leave(py: Python<'_>, places: &Places) {
-    let all: Vec<_> = places.with(|places| places.drain().map(|(_, place)| place).collect());
+    let all: Vec<_> = places.with(py, |places| places.drain().map(|(_, place)| place).collect());
     for place in all {
         // Borrowed: its step runs now, and it leaves by itself.
         if let Ok(mut place) = place.bind(py).try_borrow_mut() {
@@ -278,7 +278,7 @@ impl Items {
     /// nothing where there may be no GIL, so none is kept there.
     #[inline]
     pub(in crate::python) fn used(slf: Borrowed<'_, '_, Self>) -> Option<Py<Ready>> {
-        let used = slf.get().used.with(Option::take)?.into_bound(slf.py());
+        let used = slf.get().used.with(slf.py(), Option::take)?.into_bound(slf.py());
         // SAFETY: an object, and this thread is attached.
         if unsafe { ffi::Py_REFCNT(used.as_ptr()) } != 1 {
             return None;
@@ -304,7 +304,7 @@ impl Items {
             })?,
         };
         if item.is_some() && !attached_cell::is_free_threaded() {
-            let old = self.used.with(|used| used.replace(ready.to_owned().unbind()));
+            let old = self.used.with(py, |used| used.replace(ready.to_owned().unbind()));
             drop(old.map(|old| old.into_bound(py)));
         }
         Ok(item)
@@ -321,7 +321,7 @@ impl Items {
 /// The next item, for whoever awaits it. It is taken then, and not before: there is nothing to give back.
 #[pyclass(module = "wakefd._wakefd", frozen, subclass)]
 pub(crate) struct Ready {
-    stage: Exclusive<Stage>,
+    stage: AttachedCell<Stage>,
 }
 
 enum Stage {
@@ -343,7 +343,7 @@ impl Ready {
     #[new]
     fn new() -> Self {
         Self {
-            stage: Exclusive::new(Stage::Spent),
+            stage: AttachedCell::new(Stage::Spent),
         }
     }
 
@@ -387,13 +387,13 @@ impl Ready {
             (value, traceback) => call::call(&throw, (error, value, traceback)),
         }?
         .unbind();
-        self.waits(coroutine, yielded.clone_ref(py));
+        self.waits(py, coroutine, yielded.clone_ref(py));
         Ok(yielded)
     }
 
     /// As of a coroutine.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        let stage = self.stage.with(|stage| mem::replace(stage, Stage::Spent));
+        let stage = self.stage.with(py, |stage| mem::replace(stage, Stage::Spent));
         match stage {
             Stage::Waiting(coroutine, _) => call::call_method(coroutine.bind(py), intern!(py, "close"), ()).map(drop),
             Stage::Fresh(_) | Stage::Spent => Ok(()),
@@ -402,7 +402,7 @@ impl Ready {
 
     #[allow(clippy::needless_pass_by_value)] // PyO3's signature
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.stage.with(|stage| match stage {
+        self.stage.traverse(&visit, |stage| match stage {
             Stage::Fresh(items) => visit.call(&*items),
             Stage::Waiting(coroutine, yielded) => {
                 visit.call(&*coroutine)?;
@@ -412,8 +412,8 @@ impl Ready {
         })
     }
 
-    fn __clear__(&self) {
-        let stage = self.stage.with(|stage| mem::replace(stage, Stage::Spent));
+    fn __clear__(&self, py: Python<'_>) {
+        let stage = self.stage.with(py, |stage| mem::replace(stage, Stage::Spent));
         drop(stage); // may run Python code
     }
 }
@@ -421,13 +421,13 @@ impl Ready {
 impl Ready {
     #[inline]
     fn begin(&self, items: Borrowed<'_, '_, Items>) {
-        self.goes_on(Stage::Fresh(items.to_owned().unbind()));
+        self.goes_on(items.py(), Stage::Fresh(items.to_owned().unbind()));
     }
 
-    /// What the stage was may run Python code when it goes: not under `Exclusive`.
+    /// What the stage was may run Python code when it goes: not under `AttachedCell`.
     #[inline]
-    fn goes_on(&self, stage: Stage) {
-        drop(self.stage.with(|it| mem::replace(it, stage)));
+    fn goes_on(&self, py: Python<'_>, stage: Stage) {
+        drop(self.stage.with(py, |it| mem::replace(it, stage)));
     }
 
     /// An item that is there, if the loop bears it and this turn's time is not used up.
@@ -437,14 +437,14 @@ impl Ready {
     /// What would not come again in the coroutine that waits.
     pub(in crate::python) fn at_once(slf: Borrowed<'_, '_, Self>) -> PyResult<Option<Py<PyAny>>> {
         let (this, py) = (slf.get(), slf.py());
-        let stage = this.stage.with(|stage| mem::replace(stage, Stage::Spent));
+        let stage = this.stage.with(py, |stage| mem::replace(stage, Stage::Spent));
         let item = match &stage {
             Stage::Fresh(items) => items.get().at_once_for(slf),
             Stage::Waiting(..) | Stage::Spent => Ok(None),
         };
         match (&item, stage) {
             (Ok(Some(_)) | Err(_), Stage::Fresh(items)) => drop(items.into_bound(py)),
-            (_, stage) => this.goes_on(stage),
+            (_, stage) => this.goes_on(py, stage),
         }
         item
     }
@@ -461,7 +461,7 @@ impl Ready {
         };
         match (sent, result) {
             (ffi::PySendResult::PYGEN_NEXT, Some(it)) => {
-                this.waits(coroutine, it.clone().unbind());
+                this.waits(py, coroutine, it.clone().unbind());
                 Ok(Sent::Yielded(it.unbind()))
             }
             (ffi::PySendResult::PYGEN_RETURN, Some(item)) => Ok(Sent::Returned(item.unbind())),
@@ -471,7 +471,7 @@ impl Ready {
 
     /// The one that waits; nobody else may step it meanwhile.
     fn coroutine(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        match self.stage.with(|stage| mem::replace(stage, Stage::Spent)) {
+        match self.stage.with(py, |stage| mem::replace(stage, Stage::Spent)) {
             Stage::Fresh(items) => items.get().wait.call1(py, (&items,)),
             Stage::Waiting(coroutine, _) => Ok(coroutine),
             Stage::Spent => Err(PyRuntimeError::new_err(
@@ -480,14 +480,14 @@ impl Ready {
         }
     }
 
-    fn waits(&self, coroutine: Py<PyAny>, yielded: Py<PyAny>) {
-        self.goes_on(Stage::Waiting(coroutine, yielded));
+    fn waits(&self, py: Python<'_>, coroutine: Py<PyAny>, yielded: Py<PyAny>) {
+        self.goes_on(py, Stage::Waiting(coroutine, yielded));
     }
 
     /// A second task would take the coroutine from the one that sleeps in it, and asyncio would never tell it of the error.
     fn check_that_nobody_sleeps(&self, value: Borrowed<'_, '_, PyAny>) -> PyResult<()> {
         let py = value.py();
-        let yielded = self.stage.with(|stage| match stage {
+        let yielded = self.stage.with(py, |stage| match stage {
             Stage::Waiting(_, yielded) => Some(yielded.clone_ref(py)),
             Stage::Fresh(_) | Stage::Spent => None,
         });

@@ -6,7 +6,7 @@ pub(super) mod priority;
 
 use crate::python::{
     arguments::{Count, Seconds, integer, iterator, made_by_new, most, parameters, seconds, truth},
-    attached_cell::Exclusive,
+    attached_cell::AttachedCell,
     call::next,
     event::{self, IoEvent},
     fairness,
@@ -33,7 +33,7 @@ pyo3::import_exception!(wakefd._errors, QueueShutDown);
 /// The base class of `wakefd.Queue`, which adds what needs an event loop.
 #[pyclass(module = "wakefd._wakefd", frozen, subclass, weakref)]
 pub(crate) struct Queue {
-    pub(super) state: Exclusive<State>,
+    pub(super) state: AttachedCell<State>,
     /// Items come out in their order.
     pub(super) heap: bool,
     pub(super) peace: Peace,
@@ -54,13 +54,13 @@ impl Queue {
             () => (true, true),
         };
         let new = Self {
-            state: Exclusive::new(State::new(0, stack)),
+            state: AttachedCell::new(State::new(0, stack)),
             heap,
             peace: Peace::new(),
         };
         if (!args.is_empty() || kwargs.is_some()) && made_by_new::<Self>(cls) {
             let maxsize = new.limit(args, kwargs)?;
-            new.state.with(|state| state.queue.set_maxsize(maxsize));
+            new.state.with(py, |state| state.queue.set_maxsize(maxsize));
         }
         Ok(new)
     }
@@ -69,7 +69,7 @@ impl Queue {
     fn __init__(slf: &Bound<'_, Self>, args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
         let this = slf.get();
         let nothing = args.is_empty() && kwargs.is_none();
-        if (nothing && this.maxsize() == 0) || made_by_new::<Self>(&slf.get_type()) {
+        if (nothing && this.maxsize(slf.py()) == 0) || made_by_new::<Self>(&slf.get_type()) {
             return Ok(());
         }
         this.set_limit(slf.py(), this.limit(args, kwargs)?);
@@ -246,35 +246,35 @@ impl Queue {
 
     /// How many threads and tasks wait for an item, for this instant.
     #[getter]
-    fn getting(&self) -> usize {
-        self.look(|queue| queue.waiting(Side::Get))
+    fn getting(&self, py: Python<'_>) -> usize {
+        self.look(py, |queue| queue.waiting(Side::Get))
     }
 
     /// How many threads and tasks wait for room, for this instant.
     #[getter]
-    fn putting(&self) -> usize {
-        self.look(|queue| queue.waiting(Side::Put))
+    fn putting(&self, py: Python<'_>) -> usize {
+        self.look(py, |queue| queue.waiting(Side::Put))
     }
 
     /// Return how many items are in there, for this instant.
-    fn qsize(&self) -> usize {
-        self.look(|queue| queue.items().len())
+    fn qsize(&self, py: Python<'_>) -> usize {
+        self.look(py, |queue| queue.items().len())
     }
 
     /// Return True if nothing is in there, for this instant.
-    fn empty(&self) -> bool {
-        self.qsize() == 0
+    fn empty(&self, py: Python<'_>) -> bool {
+        self.qsize(py) == 0
     }
 
     /// Return True if there is no room, for this instant.
-    fn full(&self) -> bool {
-        self.look(|queue| queue.room() == 0)
+    fn full(&self, py: Python<'_>) -> bool {
+        self.look(py, |queue| queue.room() == 0)
     }
 
     /// How many items there may be; 0 and less: any number. Can be set at any time.
     #[getter]
-    fn maxsize(&self) -> i64 {
-        self.look(Core::maxsize)
+    fn maxsize(&self, py: Python<'_>) -> i64 {
+        self.look(py, Core::maxsize)
     }
 
     #[setter]
@@ -285,14 +285,14 @@ impl Queue {
 
     /// How many items were put for which task_done() was not called yet.
     #[getter]
-    fn unfinished_tasks(&self) -> usize {
-        self.look(Core::unfinished)
+    fn unfinished_tasks(&self, py: Python<'_>) -> usize {
+        self.look(py, Core::unfinished)
     }
 
     /// True once shutdown() or close() was called.
     #[getter]
-    fn is_shutdown(&self) -> bool {
-        self.look(Core::is_shut)
+    fn is_shutdown(&self, py: Python<'_>) -> bool {
+        self.look(py, Core::is_shut)
     }
 
     /// Say that an item that was taken is done with. Callable from any thread and signal handlers.
@@ -308,7 +308,7 @@ impl Queue {
     ///
     /// Lets other threads run meanwhile; Ctrl-C works. Not for a thread that runs an event loop: `await queue.async_join()`.
     fn join(&self, py: Python<'_>) -> PyResult<()> {
-        if self.unfinished_tasks() == 0 {
+        if self.unfinished_tasks(py) == 0 {
             return Ok(());
         }
         let finished = self.finished(py)?.get().inner.event.clone();
@@ -398,7 +398,7 @@ impl Queue {
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
-        let (size, maxsize, shut, getters, putters) = slf.get().state.with(|state| {
+        let (size, maxsize, shut, getters, putters) = slf.get().state.with(slf.py(), |state| {
             let queue = &state.queue;
             let [getters, putters] = [Side::Get, Side::Put].map(|side| queue.waiting(side));
             (queue.items().len(), queue.maxsize(), queue.is_shut(), getters, putters)
@@ -431,12 +431,13 @@ impl Queue {
 
     #[allow(clippy::needless_pass_by_value)] // PyO3's signature
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.state
-            .with(|state| state.queue.items().iter().try_for_each(|item| visit.call(item)))
+        self.state.traverse(&visit, |state| {
+            state.queue.items().iter().try_for_each(|item| visit.call(item))
+        })
     }
 
-    fn __clear__(&self) {
-        let items = self.state.with(|state| mem::take(state.queue.items_mut()));
+    fn __clear__(&self, py: Python<'_>) {
+        let items = self.state.with(py, |state| mem::take(state.queue.items_mut()));
         drop(items); // may run Python code
     }
 }
@@ -457,7 +458,7 @@ impl Queue {
         }
         let function = match () {
             () if self.heap => "PriorityQueue()",
-            () if self.look(Core::is_stack) => "LifoQueue()",
+            () if self.look(args.py(), Core::is_stack) => "LifoQueue()",
             () => "Queue()",
         };
         let [maxsize] = parameters(function, ["maxsize"], args, kwargs)?;

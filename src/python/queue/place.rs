@@ -1,6 +1,6 @@
 //! What the methods of a queue are made of: an attempt, whom to wake after it, and how a thread waits.
 //!
-//! Items go in and out under `Exclusive`, and nothing of Python runs there: no comparison, no destructor, no allocation of
+//! Items go in and out under `AttachedCell`, and nothing of Python runs there: no comparison, no destructor, no allocation of
 //! what the garbage collector tracks. Events are notified afterwards.
 
 use crate::python::{
@@ -59,7 +59,7 @@ impl State {
         }
     }
 
-    /// Under `Exclusive`, so that the last word is true. A system call at most each, and nothing of Python.
+    /// Under `AttachedCell`, so that the last word is true. A system call at most each, and nothing of Python.
     fn show(&mut self) {
         let readable = !self.queue.items().is_empty() || self.queue.is_shut();
         let finished = self.queue.unfinished() == 0;
@@ -119,7 +119,7 @@ pub(in crate::python) enum Step<T> {
 impl Queue {
     /// Does something to the items, and shows it.
     pub(in crate::python) fn change<R>(&self, py: Python<'_>, change: impl FnOnce(&mut Core) -> R) -> R {
-        let (result, trouble) = self.state.with(|state| {
+        let (result, trouble) = self.state.with(py, |state| {
             let result = change(&mut state.queue);
             state.settle();
             (result, state.trouble())
@@ -139,7 +139,7 @@ impl Queue {
         mut spot: Option<&mut Spot>,
         attempt: impl FnOnce(&mut Core) -> Result<(T, Option<Py<IoEvent>>), Refusal>,
     ) -> PyResult<Step<T>> {
-        let (result, trouble) = self.state.with(|state| {
+        let (result, trouble) = self.state.with(py, |state| {
             if let Some(spot) = spot.as_deref_mut() {
                 spot.is_back(&mut state.queue);
             }
@@ -285,7 +285,7 @@ impl Queue {
         py: Python<'_>,
         mut spot: Option<&mut Spot>,
     ) -> PyResult<Option<Py<PyAny>>> {
-        let (result, trouble) = self.state.with(|state| {
+        let (result, trouble) = self.state.with(py, |state| {
             let queue = &mut state.queue;
             if let Some(spot) = spot.as_deref_mut() {
                 spot.is_back(queue);
@@ -328,7 +328,7 @@ impl Queue {
         loop {
             // The list and the room for the items are made first: nothing can fail once items are out. Making them may let others
             // take some.
-            let count = self.look(|queue| queue.items().len()).min(most);
+            let count = self.look(py, |queue| queue.items().len()).min(most);
             let list = new_list(py, count)?;
             let mut items = Vec::new();
             let with_gil = !attached_cell::is_free_threaded();
@@ -428,7 +428,9 @@ impl Queue {
     }
 
     pub(in crate::python) fn enter(&self, py: Python<'_>, side: Side) -> PyResult<Spot> {
-        let (number, spare) = self.state.with(|state| (state.queue.number(side), state.queue.spare()));
+        let (number, spare) = self
+            .state
+            .with(py, |state| (state.queue.number(side), state.queue.spare()));
         Ok(Spot {
             side,
             number,
@@ -440,7 +442,7 @@ impl Queue {
 
     /// In line, as there is nothing to do but to wait. False: make an attempt.
     pub(in crate::python) fn line_up(&self, py: Python<'_>, spot: &mut Spot) -> PyResult<bool> {
-        let lined_up = self.state.with(|state| {
+        let lined_up = self.state.with(py, |state| {
             let queue = &mut state.queue;
             spot.is_back(queue);
             let wait = !queue.is_shut() && !queue.can(spot.side);
@@ -454,7 +456,7 @@ impl Queue {
 
     pub(in crate::python) fn leave(&self, py: Python<'_>, mut spot: Spot) {
         let side = spot.side;
-        let (baton, event) = self.state.with(|state| {
+        let (baton, event) = self.state.with(py, |state| {
             spot.is_back(&mut state.queue);
             let baton = if spot.woken { state.queue.baton(side) } else { None };
             (baton, state.queue.spared(spot.event))
@@ -475,7 +477,7 @@ impl Queue {
     /// meanwhile, and takes what they were to have, leaves the others in line.
     pub(in crate::python) fn wake_many(&self, py: Python<'_>, side: Side, most: usize) {
         for _ in 0..most {
-            let Some(event) = self.state.with(|state| state.queue.baton(side)) else {
+            let Some(event) = self.state.with(py, |state| state.queue.baton(side)) else {
                 return;
             };
             self.wake_one(py, event);
@@ -485,7 +487,7 @@ impl Queue {
     fn wake_one(&self, py: Python<'_>, event: Py<IoEvent>) {
         // As in IoEvent.notify: a thread that is woken wants the GIL at once.
         if let Err(error) = event.get().raise(py) {
-            let without_memory = self.state.with(|state| {
+            let without_memory = self.state.with(py, |state| {
                 state.error = Some(error);
                 if state.refused.try_reserve(1).is_err() {
                     return Some(event);
@@ -500,7 +502,7 @@ impl Queue {
 
     #[cold]
     fn try_again(&self, py: Python<'_>) {
-        for event in self.state.with(|state| mem::take(&mut state.refused)) {
+        for event in self.state.with(py, |state| mem::take(&mut state.refused)) {
             self.wake_one(py, event);
         }
         self.report(py);
@@ -508,7 +510,7 @@ impl Queue {
 
     #[cold]
     fn report(&self, py: Python<'_>) {
-        let error = self.state.with(|state| {
+        let error = self.state.with(py, |state| {
             let error = state.error.take();
             error.filter(|_| !mem::replace(&mut state.reported, true))
         });
@@ -524,20 +526,20 @@ impl Queue {
     ) -> PyResult<Py<IoEvent>> {
         if let Some(event) = self
             .state
-            .with(|state| which(state).as_ref().map(|event| event.clone_ref(py)))
+            .with(py, |state| which(state).as_ref().map(|event| event.clone_ref(py)))
         {
             return Ok(event);
         }
         let fresh = IoEvent::fresh(py)?;
-        Ok(self.state.with(|state| {
+        Ok(self.state.with(py, |state| {
             let event = which(state).get_or_insert(fresh).clone_ref(py);
             state.settle();
             event
         }))
     }
 
-    pub(in crate::python) fn look<R>(&self, look: impl FnOnce(&Core) -> R) -> R {
-        self.state.with(|state| look(&state.queue))
+    pub(in crate::python) fn look<R>(&self, py: Python<'_>, look: impl FnOnce(&Core) -> R) -> R {
+        self.state.with(py, |state| look(&state.queue))
     }
 
     /// # Errors
@@ -631,7 +633,7 @@ pub(in crate::python) fn fill<T>(list: &Bound<'_, PyList>, items: Vec<Py<T>>) {
     }
 }
 
-/// The item at `at` of a new list. Not under `Exclusive` where there may be no GIL: CPython locks the list then, and whoever
+/// The item at `at` of a new list. Not under `AttachedCell` where there may be no GIL: CPython locks the list then, and whoever
 /// waits for a lock lets others run.
 fn set<T>(list: &Bound<'_, PyList>, at: isize, item: Py<T>) {
     // SAFETY: if `at` is not less than the length it is an error, else nothing was there; it takes the reference over.

@@ -47,7 +47,7 @@ impl Plan {
     /// # Errors
     /// A comparison's.
     pub(in crate::python) fn push(queue: &Queue, py: Python<'_>, item: &Py<PyAny>) -> PyResult<Option<Self>> {
-        let (changes, mut at) = queue.look(|queue| (queue.changes(), queue.items().len()));
+        let (changes, mut at) = queue.look(py, |queue| (queue.changes(), queue.items().len()));
         let mut way = Way::EMPTY;
         way.push(at);
         while at > 0 {
@@ -70,7 +70,7 @@ impl Plan {
     /// # Errors
     /// A comparison's.
     pub(in crate::python) fn pop(queue: &Queue, py: Python<'_>) -> PyResult<Option<Self>> {
-        let (changes, len) = queue.look(|queue| (queue.changes(), queue.items().len()));
+        let (changes, len) = queue.look(py, |queue| (queue.changes(), queue.items().len()));
         let Some(last) = len.checked_sub(1) else {
             let way = Way::EMPTY;
             return Ok(Some(Self { changes, way }));
@@ -218,7 +218,7 @@ fn me() -> usize {
 
 /// `None`: the queue has changed.
 fn get(queue: &Queue, py: Python<'_>, changes: u64, at: usize) -> Option<Py<PyAny>> {
-    queue.look(|queue| {
+    queue.look(py, |queue| {
         let item = queue.items().get(at).filter(|_| queue.changes() == changes);
         item.map(|item| item.clone_ref(py))
     })
