@@ -1,4 +1,4 @@
-"""What a queue promises, in threads and on every kind of loop."""
+"""A queue keeps its promises in threads and on every kind of loop."""
 
 import asyncio
 import gc
@@ -42,7 +42,7 @@ def q():
 
 
 def counts(q):
-    """How many wait to get, and how many to put."""
+    """Return the numbers of getters and of putters in line, as the queue's repr tells them."""
     words = repr(q).split(",")[1].split()
     return int(words[0]), int(words[3])
 
@@ -62,7 +62,7 @@ async def putting(kit, q, count):
 # ---- threads ----
 
 
-def test_order(kind):
+def test_each_kind_of_queue_gives_its_items_in_its_own_order(kind):
     q = kind()
     for item in (2, 3, 1):
         q.put(item)
@@ -74,7 +74,7 @@ def test_order(kind):
     assert q.get_many_nowait(9) == []
 
 
-def test_empty_and_full(kind):
+def test_get_from_an_empty_queue_and_put_into_a_full_one_raise(kind):
     q = kind(2)
     assert q.empty() and not q.full() and q.qsize() == 0 and q.maxsize == 2
     for get in (q.get_nowait, lambda: q.get(False), lambda: q.get(timeout=0.01)):
@@ -92,7 +92,7 @@ def test_empty_and_full(kind):
     assert counts(q) == (0, 0)
 
 
-def test_wrong_arguments(q):
+def test_a_negative_max_or_timeout_raises_value_error(q):
     for call in (q.get_many, q.get_many_nowait):
         with pytest.raises(ValueError, match="negative"):
             call(-1)
@@ -101,7 +101,7 @@ def test_wrong_arguments(q):
             call()
     with pytest.raises(ValueError, match="timeout"):
         Queue(1).put_many([1, 2], timeout=-1)
-    # Also if there is no need to wait, as in the standard library.
+    # The timeout is checked even if the call need not wait, as in the standard library.
     with pytest.raises(ValueError, match="timeout"):
         q.put(1, timeout=-1)
     q.put(1, False, timeout=-1)
@@ -113,8 +113,8 @@ def test_wrong_arguments(q):
 def test_get_waits_for_a_put(q):
     thread = Thread(q.get)
     until(lambda: counts(q) == (1, 0))
-    q.put("it")
-    assert thread.finish() == "it"
+    q.put("item")
+    assert thread.finish() == "item"
     assert counts(q) == (0, 0)
 
 
@@ -128,7 +128,7 @@ def test_put_waits_for_room():
     assert q.get() == 2
 
 
-def test_more_room_lets_putters_in():
+def test_a_larger_maxsize_wakes_putters():
     q = Queue(1)
     q.put(0)
     threads = [Thread(q.put, 1), Thread(q.put, 2)]
@@ -154,7 +154,7 @@ def test_waiting_getters_are_served_in_order(q):
     assert served == [(0, "a"), (1, "b"), (2, "c")]
 
 
-def test_put_many_tells_how_many_were_accepted():
+def test_put_many_that_fails_tells_how_many_items_were_accepted():
     q = Queue(3)
     with pytest.raises(queue.Full) as caught:
         q.put_many(range(5), timeout=0.01)
@@ -188,7 +188,7 @@ def test_put_many_of_an_iterable_that_raises_puts_nothing(q):
     assert q.empty()
 
 
-def test_for_ends_at_shutdown(q):
+def test_a_for_loop_ends_at_shutdown(q):
     q.put_many([1, 2, 3])
     thread = Thread(lambda: list(q))
     until(lambda: counts(q) == (1, 0))
@@ -197,7 +197,7 @@ def test_for_ends_at_shutdown(q):
     assert thread.finish() == [1, 2, 3, 4]
 
 
-def test_shutdown(kind):
+def test_shutdown_refuses_puts_and_leaves_the_items_to_getters(kind):
     q = kind()
     q.put(1)
     q.shutdown()
@@ -212,7 +212,7 @@ def test_shutdown(kind):
             get()
 
 
-def test_shutdown_releases_everybody():
+def test_shutdown_releases_all_getters_and_putters():
     empty, full = Queue(), Queue(1)
     full.put(0)
     threads = [Thread(empty.get) for _ in range(2)] + [Thread(full.put, 1) for _ in range(2)]
@@ -225,7 +225,7 @@ def test_shutdown_releases_everybody():
     assert full.get() == 0
 
 
-def test_immediate_shutdown_throws_away(q):
+def test_immediate_shutdown_discards_the_items(q):
     q.put_many([1, 2])
     assert q.get() == 1
     q.shutdown(immediate=True)
@@ -236,13 +236,13 @@ def test_immediate_shutdown_throws_away(q):
     q.join()
 
 
-def test_close_is_an_immediate_shutdown():
+def test_the_end_of_a_with_block_shuts_the_queue_down_immediately():
     with Queue() as q:
         q.put(1)
     assert q.is_shutdown and q.empty()
 
 
-def test_join(q):
+def test_join_returns_when_every_item_is_done_or_the_queue_is_closed(q):
     q.join()
     q.put_many([1, 2])
     assert q.unfinished_tasks == 2
@@ -263,14 +263,14 @@ def test_join(q):
     thread.finish()
 
 
-def test_maxsize_can_be_anything():
+def test_a_maxsize_of_zero_or_less_means_no_limit():
     for maxsize in (0, -1):
         q = Queue(maxsize)
         q.put_many(range(100))
         assert q.maxsize == maxsize and not q.full()
 
 
-def test_what_it_cannot(q):
+def test_a_queue_cannot_be_copied_or_pickled(q):
     import copy
     import pickle
 
@@ -279,7 +279,7 @@ def test_what_it_cannot(q):
             call(q)
 
 
-def test_repr(q):
+def test_the_repr_tells_the_items_the_waiters_and_the_shutdown(q):
     assert repr(q).startswith("<wakefd.Queue 0 items, 0 getting and 0 putting at 0x")
     q.put(1)
     assert "Queue 1 item, 0" in repr(q)
@@ -288,7 +288,7 @@ def test_repr(q):
     assert "<wakefd.LifoQueue 0 of 3 items, " in repr(LifoQueue(3))
 
 
-def test_generic_and_weakref(q):
+def test_a_queue_is_generic_and_can_be_referenced_weakly(q):
     assert isinstance(Queue[int](3), Queue)
     assert weakref.ref(q)() is q
 
@@ -297,7 +297,7 @@ def test_generic_and_weakref(q):
 
 
 class Odd:
-    """Comparison raises, or does what it is told."""
+    """An item whose comparison first calls a function of the test, which may raise."""
 
     def __init__(self, rank, act=None):
         self.rank, self.act = rank, act
@@ -321,7 +321,7 @@ def test_an_item_whose_comparison_raises_is_not_accepted():
 
 
 class Interrupted:
-    """Its comparisons raise now and then, as if a signal had come meanwhile."""
+    """An item whose comparisons raise the errors of a list, as if a signal arrived meanwhile."""
 
     def __init__(self, rank, errors):
         self.rank, self.errors = rank, errors
@@ -333,7 +333,7 @@ class Interrupted:
 
 
 def interrupted(count, *errors):
-    """A queue of so many, whose comparisons will raise these, and None of them none."""
+    """A queue of `count` items, and the errors that their next comparisons raise (None: none)."""
     armed = []
     q = PriorityQueue()
     q.put_many([Interrupted(n, armed) for n in range(count)])
@@ -353,7 +353,7 @@ def test_an_interrupt_in_a_comparison_is_not_swallowed_and_no_item_is_lost(error
         assert [item.rank for item in q.get_many(20)] == list(range(20))
 
 
-def test_an_interrupt_while_items_are_given_back_is_not_swallowed_either():
+def test_an_interrupt_while_items_are_given_back_is_not_swallowed():
     for quiet in range(30):
         q, armed = interrupted(20, *[None] * 40, KeyboardInterrupt, *[None] * quiet, SystemExit)
         with pytest.raises((KeyboardInterrupt, SystemExit)):
@@ -362,7 +362,7 @@ def test_an_interrupt_while_items_are_given_back_is_not_swallowed_either():
         assert [item.rank for item in q.get_many(20)] == list(range(20))
 
 
-def test_comparisons_that_are_interrupted_for_ever_lose_no_item():
+def test_a_get_many_whose_comparisons_keep_raising_loses_no_item():
     q, armed = interrupted(20, *[None] * 40, *[KeyboardInterrupt] * 1000)
     with pytest.raises(KeyboardInterrupt):
         q.get_many(20)
@@ -370,7 +370,7 @@ def test_comparisons_that_are_interrupted_for_ever_lose_no_item():
     assert sorted(item.rank for item in q.get_many(20)) == list(range(20))
 
 
-def test_getters_get_what_an_interrupt_gave_back():
+def test_getters_get_the_items_that_an_interrupted_get_many_gave_back():
     q, _ = interrupted(20, *[None] * 40, KeyboardInterrupt)
     with pytest.raises(KeyboardInterrupt):
         q.get_many(20)
@@ -386,7 +386,7 @@ def test_an_interrupt_in_a_comparison_of_an_async_for_is_not_swallowed(error):
     async def take():
         async for item in q:
             got.append(item.rank)
-            if len(got) == 3:  # the first ones have found out that the others need not wait
+            if len(got) == 3:  # the next items are taken without a wait
                 armed.append(error)
             if len(got) == 20:
                 break
@@ -397,7 +397,7 @@ def test_an_interrupt_in_a_comparison_of_an_async_for_is_not_swallowed(error):
     assert got + [item.rank for item in q.get_many(20)] == list(range(20))
 
 
-def test_an_exception_from_a_comparison_of_get_many_comes_again():
+def test_a_comparison_that_raises_ends_get_many_early_and_the_next_call_raises():
     q, armed = interrupted(20, *[None] * 40, ValueError, ValueError)
     got = q.get_many(20)
     assert armed == [ValueError] and 0 < len(got) < 20
@@ -406,7 +406,7 @@ def test_an_exception_from_a_comparison_of_get_many_comes_again():
     assert [item.rank for item in got + q.get_many(20)] == list(range(20))
 
 
-def test_a_comparison_that_raises_at_get_loses_nothing():
+def test_a_get_whose_comparison_raises_loses_no_item():
     q = PriorityQueue()
     q.put_many(items := [Odd(n) for n in range(5)])
 
@@ -430,8 +430,8 @@ def test_a_comparison_may_use_the_queue():
     assert [q.get().rank for _ in range(6)] == [0, 0.5, 1, 2, 3, 7]
 
 
-def test_a_slow_comparison_beside_busy_threads():
-    """Its plan is out of date each time that it is made, until the others let it finish."""
+def test_a_put_with_a_slow_comparison_succeeds_beside_busy_threads():
+    """Busy threads change the heap during each comparison, until they let the slow put finish."""
     q = PriorityQueue()
     q.put_many(Odd(n) for n in range(1, 100))
     stop = threading.Event()
@@ -448,11 +448,11 @@ def test_a_slow_comparison_beside_busy_threads():
     for thread in threads:
         thread.finish()
     slow.act = None
-    assert len(q.get_many(999)) in (99, 100)  # they may have taken it
+    assert len(q.get_many(999)) == 100  # each busy thread took an item for each one that it put
 
 
-def test_threads_that_a_comparison_waits_for():
-    """They wait for it in turn, but not for ever."""
+def test_a_comparison_may_wait_for_a_thread_that_uses_the_queue():
+    """Threads wait for a put that they have overtaken often, but not for ever: no deadlock."""
     q = PriorityQueue()
     q.put_many(Odd(n) for n in range(1, 100))
     turns = [0]
@@ -464,19 +464,19 @@ def test_threads_that_a_comparison_waits_for():
             q.get()
             turns[0] += 1
 
-    def wait_for_it():
+    def wait_for_a_turn_of_busy():
         seen = turns[0]
         until(lambda: turns[0] > seen or stop.is_set())
 
     thread = Thread(busy)
-    other = Thread(q.put, Odd(0, wait_for_it))
+    other = Thread(q.put, Odd(0, wait_for_a_turn_of_busy))
     until(lambda: turns[0] > 20)
     stop.set()
     thread.finish()
     other.finish()
 
 
-def test_priorities_beside_heapq():
+def test_a_priority_queue_always_gives_its_least_item():
     import random
 
     chance = random.Random(5)
@@ -495,11 +495,11 @@ def test_priorities_beside_heapq():
 # ---- loops ----
 
 
-def test_on_trio_an_item_that_comes_at_the_last_moment_is_no_shortcut():
+def test_async_get_is_a_trio_checkpoint_even_if_an_item_arrives_as_it_lines_up():
     pytest.importorskip("trio")
     import trio.testing
 
-    class Sly(Queue):
+    class PutsWhileLiningUp(Queue):
         def _place(self, putter):
             place = super()._place(putter)
             self.put(7)
@@ -508,12 +508,12 @@ def test_on_trio_an_item_that_comes_at_the_last_moment_is_no_shortcut():
     async def main():
         for get in ("async_get", "async_get_many", "async_peek"):
             with trio.testing.assert_checkpoints():
-                await getattr(Sly(), get)(*[1] * get.endswith("many"))
+                await getattr(PutsWhileLiningUp(), get)(*[1] * get.endswith("many"))
 
     trio.run(main)
 
 
-async def test_async_put_and_get(kit, q):
+async def test_async_get_takes_an_item_or_waits_for_one(kit, q):
     await q.async_put(1)
     assert await q.async_get() == 1
     task = kit.spawn(q.async_get)
@@ -523,7 +523,7 @@ async def test_async_put_and_get(kit, q):
     assert counts(q) == (0, 0)
 
 
-async def test_async_get_many(kit, q):
+async def test_async_get_many_takes_at_most_max_items_or_waits_for_one(kit, q):
     q.put_many(range(5))
     assert await q.async_get_many(3) == [0, 1, 2]
     assert await q.async_get_many(3) == [3, 4]
@@ -545,7 +545,7 @@ async def test_async_put_waits_for_room(kit):
     assert q.get() == 2
 
 
-async def test_async_for(kit, q):
+async def test_async_for_yields_objects_of_any_kind_and_ends_at_shutdown(kit, q):
     async def consume():
         return [item async for item in q]
 
@@ -559,7 +559,7 @@ async def test_async_for(kit, q):
     assert await task.join() == 2 * items
 
 
-async def test_a_break_leaves_the_rest_in(kit, q):
+async def test_a_break_out_of_async_for_leaves_the_rest_in_the_queue(kit, q):
     q.put_many(range(10))
     for n in range(3):
         async for item in q:
@@ -568,7 +568,7 @@ async def test_a_break_leaves_the_rest_in(kit, q):
     assert q.get_many(99) == list(range(3, 10))
 
 
-async def test_an_item_that_nobody_awaits_stays_in(aio, q):
+async def test_an_awaitable_that_is_never_awaited_takes_no_item(aio, q):
     q.put_many(range(4))
     items = aiter(q)
     assert await anext(items) == 0
@@ -594,7 +594,7 @@ async def test_awaitables_of_one_iterator_are_independent(aio, q, wait):
     await asyncio.sleep(0.01)
     if wait:
         q.put_many("abc")
-    # Whoever finds the turn's time used up lets the others go first.
+    # A task that finds the time of the turn used up pauses, so another one may overtake it.
     assert sorted(await asyncio.gather(*first)) == ["a", "b", "c"]
     awaitable = items.__anext__()
     q.put(1)
@@ -607,37 +607,37 @@ async def test_awaitables_of_one_iterator_are_independent(aio, q, wait):
     assert await anext(items, None) == 3
 
 
-async def test_a_wait_in_async_for_is_stepped_as_a_coroutine_is(aio, q):
-    """By hand: what it yields, what it is thrown, how it ends."""
+async def test_the_awaitable_of_async_for_can_be_stepped_like_a_coroutine(aio, q):
+    """Each awaitable is stepped by hand with send(), throw(), close() and next()."""
     items = aiter(q)
 
     def begun():
-        it = items.__anext__().__await__()
-        assert it.send(None) is not None
+        wait = items.__anext__().__await__()
+        assert wait.send(None) is not None
         assert counts(q) == (1, 0)
-        return it
+        return wait
 
-    it = begun()
+    wait = begun()
     with pytest.raises(ZeroDivisionError):
-        it.throw(ZeroDivisionError())
+        wait.throw(ZeroDivisionError())
     assert counts(q) == (0, 0)
     with pytest.raises(RuntimeError, match="again"):
-        it.send(None)
-    it = begun()
+        wait.send(None)
+    wait = begun()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the old way
+        warnings.simplefilter("ignore")  # throw() with three arguments is deprecated
         with pytest.raises(KeyError, match="here"):
-            it.throw(KeyError, "here", None)
-    it = begun()
-    it.close()
-    it.close()
+            wait.throw(KeyError, "here", None)
+    wait = begun()
+    wait.close()
+    wait.close()
     assert counts(q) == (0, 0)
-    it = begun()
-    del it
+    wait = begun()
+    del wait
     assert counts(q) == (0, 0)
-    it = items.__anext__()
+    wait = items.__anext__()
     with pytest.raises(ZeroDivisionError):
-        it.throw(ZeroDivisionError())  # before it has begun
+        wait.throw(ZeroDivisionError())  # the wait has not begun
     for item in (None, (1, 2), StopIteration(3), ValueError(4)):
         q.put(item)
         new_turn()
@@ -650,8 +650,8 @@ async def test_a_wait_in_async_for_is_stepped_as_a_coroutine_is(aio, q):
 
 
 @pytest.mark.parametrize("begun", [False, True])
-def test_an_iterator_that_is_in_its_own_queue_is_collected(begun):
-    """It holds the awaitable, which holds the iterator or its coroutine, which hold the queue."""
+def test_an_iterator_that_is_an_item_of_its_own_queue_is_collected(begun):
+    """The queue holds the awaitable, which holds the iterator, which holds the queue."""
 
     async def main():
         q = Queue()
@@ -668,8 +668,8 @@ def test_an_iterator_that_is_in_its_own_queue_is_collected(begun):
     assert gone() is None
 
 
-@pytest.mark.parametrize("item", [0, 3])
-async def test_an_item_that_nobody_awaits_is_not_overwritten(aio, kind, item):
+@pytest.mark.parametrize("unawaited", [0, 3])
+async def test_awaitables_that_are_never_awaited_do_not_disturb_the_next_ones(aio, kind, unawaited):
     q = kind()
     q.put_many([7, 1, 5, 2])
     items = aiter(q)
@@ -677,14 +677,14 @@ async def test_an_item_that_nobody_awaits_is_not_overwritten(aio, kind, item):
     order = expected if kind is not LifoQueue else expected[::-1]
     assert await anext(items) == order[0]
     new_turn()
-    assert await anext(items) == order[1]  # its awaitable is used again
-    for _ in range(item):
+    assert await anext(items) == order[1]  # the iterator reuses its first awaitable
+    for _ in range(unawaited):
         items.__anext__()
-        assert q.qsize() == 2, "in limbo"
+        assert q.qsize() == 2, "the awaitable has taken an item before its first step"
     assert [await anext(items) for _ in range(2)] == order[2:]
 
 
-async def test_cancelled(kit, q):
+async def test_a_cancelled_getter_leaves_the_line(kit, q):
     tasks = [kit.spawn(q.async_get) for _ in range(3)]
     await getting(kit, q, 3)
     tasks[1].cancel()
@@ -697,13 +697,13 @@ async def test_cancelled(kit, q):
 async def test_a_getter_that_is_woken_and_cancelled_passes_the_baton(kit, q):
     tasks = [kit.spawn(q.async_get) for _ in range(2)]
     await getting(kit, q, 2)
-    q.put("it")  # wakes the first
+    q.put("item")  # wakes the first getter
     tasks[0].cancel()
     results = [await tasks[0].join(), None]
-    if results[0] == "it":  # it was quicker
+    if results[0] == "item":  # the first getter took the item before it was cancelled
         tasks[1].cancel()
     results[1] = await tasks[1].join()
-    assert set(results) == {"it", kits.CANCELLED}
+    assert set(results) == {"item", kits.CANCELLED}
     assert q.empty() and counts(q) == (0, 0)
 
 
@@ -722,7 +722,7 @@ async def test_a_putter_that_is_woken_and_cancelled_passes_the_baton(kit):
     assert q.empty() and counts(q) == (0, 0)
 
 
-async def test_shutdown_releases_tasks(kit):
+async def test_shutdown_releases_tasks_that_get_and_tasks_that_put(kit):
     empty, full = Queue(), Queue(1)
     full.put(0)
     tasks = [kit.spawn(empty.async_get), kit.spawn(empty.async_get_many, 9)]
@@ -736,7 +736,7 @@ async def test_shutdown_releases_tasks(kit):
             await task.join()
 
 
-async def test_async_join(kit, q):
+async def test_async_join_waits_until_every_item_is_done(kit, q):
     await q.async_join()
     q.put(1)
     task = kit.spawn(q.async_join)
@@ -747,20 +747,20 @@ async def test_async_join(kit, q):
     await task.join()
 
 
-def test_no_loop(q):
+def test_async_get_without_an_event_loop_raises_runtime_error(q):
     coroutine = q.async_get()
     with pytest.raises(RuntimeError, match="no event loop"):
         coroutine.send(None)
 
 
-# ---- as one of several, and for selectors that are not ours ----
+# ---- wait_any, any_notified, and the descriptor for other libraries' selectors ----
 
 
 def readable(q):
     return bool(select.select([q], [], [], 0)[0])
 
 
-def test_fileno_is_readable_while_there_is_something_to_get(kind):
+def test_fileno_is_readable_while_there_is_an_item_or_after_shutdown(kind):
     q = kind()
     q.put(1)
     assert q.fileno() == q.fileno() and readable(q)
@@ -776,7 +776,7 @@ def test_fileno_is_readable_while_there_is_something_to_get(kind):
     assert readable(q)
 
 
-def test_the_descriptor_goes_with_the_queue():
+def test_a_dropped_queue_gives_its_descriptor_back():
     before = fds()
     q = Queue()
     q.fileno()
@@ -785,7 +785,7 @@ def test_the_descriptor_goes_with_the_queue():
     assert fds() == before
 
 
-def test_wait_any(q):
+def test_wait_any_returns_the_queues_and_events_that_are_ready(q):
     other, event = Queue(), IoEvent()
     assert wait_any(q, other, event, timeout=0.01) == []
     other.put(1)
@@ -803,7 +803,7 @@ def test_wait_any(q):
     assert wait_any(q, other) == [q, other]
 
 
-async def test_any_notified(kit, q):
+async def test_any_notified_returns_a_queue_that_got_an_item(kit, q):
     event = IoEvent()
     task = kit.spawn(any_notified, event, q)
     await kit.sleep(0.005)
@@ -838,7 +838,7 @@ async def feed(q):
 
 
 @pytest.mark.parametrize("how", [eat, eat_one_by_one, eat_batches, feed])
-async def test_others_on_the_loop_have_their_turn(loop_kit, how, q):
+async def test_a_task_that_never_has_to_wait_leaves_the_loop_its_turns(loop_kit, how, q):
     if how is not feed:
         q.put_many(range(stress(200_000, 2_000_000)))
         q.shutdown()
@@ -850,12 +850,12 @@ async def test_others_on_the_loop_have_their_turn(loop_kit, how, q):
         before = now
     q.close()
     await task.join()
-    # All but the first, which imports, and those in which the garbage collector ran.
+    # The slowest quarter does not count: the first turn imports, and in some the collector runs.
     assert len(shares) > 5 and sorted(shares)[len(shares) * 3 // 4] < 0.005, shares
 
 
-def test_slow_bodies_count(q):
-    """The clock is looked at more often when they are slow."""
+def test_slow_bodies_of_an_async_for_use_up_the_time_of_the_turn(q):
+    """The clock is read more often when the bodies are slow."""
 
     async def main():
         q.put_many(range(1000))
@@ -900,15 +900,15 @@ def test_ctrl_c_ends_a_blocked_get_and_takes_nothing():
 
 
 @in_child
-def test_a_signal_handler_puts_what_its_own_thread_waits_for():
+def test_a_signal_handler_may_put_the_item_that_its_own_thread_waits_for():
     q = Queue()
-    signal.signal(signal.SIGALRM, lambda *_: q.put_nowait("it"))
+    signal.signal(signal.SIGALRM, lambda *_: q.put_nowait("item"))
     signal.setitimer(signal.ITIMER_REAL, 0.05)
-    assert q.get(timeout=PATIENCE) == "it"
+    assert q.get(timeout=PATIENCE) == "item"
 
 
 @in_child
-def test_the_child_of_a_fork_has_the_items_and_nobody_who_waits():
+def test_the_child_of_a_fork_has_the_items_and_none_of_the_waiters():
     q, full = Queue(), Queue(1)
     full.put("full")
     getters = [Thread(q.get) for _ in range(2)]
@@ -916,7 +916,7 @@ def test_the_child_of_a_fork_has_the_items_and_nobody_who_waits():
     until(lambda: counts(q) == (2, 0) and counts(full) == (0, 1))
 
     def child():
-        thread = Thread(q.get)  # the parent's two are not in its way
+        thread = Thread(q.get)  # the parent's two getters are not in line before this one
         until(lambda: counts(q) == (1, 0))
         q.put(1)
         assert thread.finish() == 1
@@ -938,7 +938,7 @@ def test_the_child_of_a_fork_has_the_items_and_nobody_who_waits():
     putter.finish()
 
 
-def test_a_getter_whose_loop_was_closed_keeps_nobody_waiting(q):
+def test_a_getter_whose_loop_was_closed_leaves_the_line(q):
     loop = asyncio.new_event_loop()
     task = loop.create_task(q.async_get())
     loop.run_until_complete(asyncio.sleep(0))
@@ -947,12 +947,12 @@ def test_a_getter_whose_loop_was_closed_keeps_nobody_waiting(q):
     assert counts(q) == (0, 0)
     thread = Thread(q.get)
     until(lambda: counts(q) == (1, 0))
-    q.put("it")
-    assert thread.finish() == "it"
+    q.put("item")
+    assert thread.finish() == "item"
     task._log_destroy_pending = False
 
 
-# ---- what it costs, and its end ----
+# ---- descriptors and memory ----
 
 
 def test_an_idle_queue_has_no_descriptor():
@@ -986,7 +986,7 @@ def test_items_are_dropped_with_the_queue():
     assert gone() is None
 
 
-def test_a_destructor_may_put(q):
+def test_the_destructor_of_an_item_may_put_an_item(q):
     class Item:
         def __del__(self):
             q.put_nowait("again")
@@ -997,7 +997,7 @@ def test_a_destructor_may_put(q):
     assert q.get() == "again"
 
 
-def test_queues_of_threads_and_tasks_at_once(loop_kit):
+def test_threads_and_tasks_share_queues_and_lose_no_item(loop_kit):
     total = 4 * 500
     q, out = Queue(10), Queue()
     producers = [Thread(lambda: [q.put(n) for n in range(500)]) for _ in range(4)]
@@ -1015,13 +1015,13 @@ def test_queues_of_threads_and_tasks_at_once(loop_kit):
     assert sorted(got) == sorted(4 * list(range(500)))
 
 
-# ---- signals and forks ----
+# ---- signals and forks while threads wait ----
 
 
 @pytest.mark.parametrize("side", ["get", "put", "get_many", "put_many"])
 @in_child
-def test_a_signal_handler_forks_in_the_middle_of_a_wait(side):
-    """The child goes on waiting, and whoever serves it there finds it in line."""
+def test_a_wait_goes_on_in_the_child_when_a_signal_handler_forks(side):
+    """In the child, the thread still stands in line, and a put or get of the child wakes it."""
     q = Queue(1)
     if side.startswith("put"):
         q.put("old")
@@ -1047,7 +1047,7 @@ def test_a_signal_handler_forks_in_the_middle_of_a_wait(side):
         serve()
 
     def in_the_child():
-        # Its threads are gone; the handler of a second signal begins one.
+        # The child has no other thread. Its SIGALRM handler starts this one.
         time.sleep(0.1)
         serve()
 
@@ -1063,7 +1063,9 @@ def test_a_signal_handler_forks_in_the_middle_of_a_wait(side):
     began = time.monotonic()
     try:
         assert calls[side]()
-        assert time.monotonic() - began < PATIENCE / 4, "not before its time was up"
+        assert time.monotonic() - began < PATIENCE / 4, (
+            "the waiter was not woken: it took the item when its timeout ended"
+        )
     except BaseException:
         if pids == [0]:
             traceback.print_exc()
@@ -1076,8 +1078,8 @@ def test_a_signal_handler_forks_in_the_middle_of_a_wait(side):
 
 
 @in_child
-def test_a_fork_with_waiters_elsewhere():
-    """They do not exist in the child: what is put there is for its own."""
+def test_an_item_put_in_the_child_of_a_fork_goes_to_a_getter_of_the_child():
+    """The getters of the parent do not exist in the child."""
     q = Queue()
     threads = [Thread(q.get) for _ in range(3)]
     until(lambda: counts(q) == (3, 0))
@@ -1095,8 +1097,8 @@ def test_a_fork_with_waiters_elsewhere():
 
 
 @in_child
-def test_ctrl_c_loses_no_item():
-    """Whoever is interrupted between being woken and taking passes the baton."""
+def test_a_getter_that_is_woken_and_interrupted_by_ctrl_c_loses_no_item():
+    """A getter that is interrupted after it was woken passes the baton."""
     q = Queue()
     here = threading.get_ident()
     got = []
@@ -1116,8 +1118,8 @@ def test_ctrl_c_loses_no_item():
 
     def both():
         until(lambda: counts(q) == (2, 0))
-        q.put("it")
-        while armed:  # one that falls just before the system call is seen after the next
+        q.put("item")
+        while armed:  # a signal just before the system call is noticed only when the next one comes
             signal.pthread_kill(here, signal.SIGINT)
             time.sleep(0.01)
 
@@ -1137,11 +1139,11 @@ def test_ctrl_c_loses_no_item():
     other.finish()
 
 
-# ---- the worst moments ----
+# ---- failed allocations, and comparisons that use the queue ----
 
 
 @in_child
-def test_no_memory_loses_no_item():
+def test_a_failed_allocation_in_get_many_loses_no_item():
     testcapi = pytest.importorskip("_testcapi")
     gc.disable()
     calls = {"get_many_nowait": [30], "get_many": [30], "_take_many": [30, True]}
@@ -1163,7 +1165,7 @@ def test_no_memory_loses_no_item():
 
 
 async def test_a_comparison_may_use_the_queue_while_tasks_wait(kit):
-    """Places in line are in use meanwhile, and the collector looks at them."""
+    """Places in line are in use meanwhile, and the garbage collector visits them."""
     q = PriorityQueue(3)
     seen = []
 
@@ -1188,7 +1190,7 @@ async def test_a_comparison_may_use_the_queue_while_tasks_wait(kit):
     assert seen and q.empty() and counts(q) == (0, 0)
 
 
-# ---- what a task that hangs says
+# ---- the repr of a waiting task ----
 
 
 def full_queue():
@@ -1216,7 +1218,7 @@ def full_queue():
         ),
     ],
 )
-def test_the_repr_of_a_task_names_what_it_waits_for(q, waits, words):
+def test_the_repr_of_a_waiting_task_names_the_object_of_the_wait(q, waits, words):
     async def main():
         task = asyncio.ensure_future(waits(q))
         await asyncio.sleep(0)
