@@ -1,4 +1,4 @@
-"""`async for` over a queue and over a byte queue: the rules of an awaitable, also by hand."""
+"""The awaitables of `async for`, over queues and byte queues, keep the rules of coroutines."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ from wakefd._loops import asyncio as _asyncio
 
 
 class Side:
-    """A queue, and how something gets into it."""
+    """A queue or a byte queue, and the function that puts something into it."""
 
     def __init__(self, q, put):
         self.q, self.put = q, put
@@ -67,7 +67,7 @@ async def test_an_awaitable_takes_one_item(aio, side, wait):
 
 
 def anext_of(awaitable):
-    """`anext(iterator, default)` steps an awaitable in its own way."""
+    """Return an awaitable that steps this one as `anext(iterator, default)` does."""
 
     class Iterator:
         def __anext__(self):
@@ -76,7 +76,7 @@ def anext_of(awaitable):
     return anext(Iterator(), "default")
 
 
-async def test_an_awaitable_that_was_closed_or_was_thrown_into_takes_nothing(aio, side):
+async def test_an_awaitable_takes_nothing_after_close_or_throw(aio, side):
     side.put(b"one")
     closed, thrown = aiter(side.q).__anext__(), aiter(side.q).__anext__()
     closed.close()
@@ -88,7 +88,7 @@ async def test_an_awaitable_that_was_closed_or_was_thrown_into_takes_nothing(aio
     assert side.q.get_many(9) == [b"one"]
 
 
-async def test_the_end_comes_once(aio, side):
+async def test_an_awaitable_of_a_shut_down_queue_ends_the_iteration_once(aio, side):
     awaitable = aiter(side.q).__anext__()
     side.q.shutdown()
     with pytest.raises(StopAsyncIteration):
@@ -99,7 +99,7 @@ async def test_the_end_comes_once(aio, side):
 
 
 async def test_two_tasks_that_await_one_awaitable_get_one_item_and_one_error(aio, side):
-    """The second one hung: asyncio let nobody know that its wait was refused."""
+    """The second task hung: asyncio did not report that its wait was refused."""
     awaitable = aiter(side.q).__anext__()
 
     async def take():
@@ -116,8 +116,8 @@ async def test_two_tasks_that_await_one_awaitable_get_one_item_and_one_error(aio
     assert await side.q.async_get() == b"two"
 
 
-def test_two_tasks_on_trio_that_await_one_awaitable(side):
-    """The second one got an error of trio's, and the first one hung."""
+def test_two_trio_tasks_that_await_one_awaitable_get_one_item_and_one_error(side):
+    """The second task got an error of trio's own, and the first task hung."""
     trio = pytest.importorskip("trio")
     got = []
 
@@ -154,8 +154,10 @@ def test_two_tasks_on_trio_that_await_one_awaitable(side):
 
 
 @pytest.mark.parametrize("future", ["_PyFuture", "Future"])
-async def test_two_tasks_where_the_first_one_waits_for_a_future(aio, side, future, monkeypatch):
-    """On a loop of a kind that we do not know, the wait is one for the loop's future."""
+async def test_two_tasks_await_one_awaitable_on_a_loop_that_wakefd_does_not_know(
+    aio, side, future, monkeypatch
+):
+    """On a loop of a kind that wakefd does not know, a task waits for a future of the loop."""
     loop = asyncio.get_running_loop()
     make = getattr(asyncio.futures, future)
     monkeypatch.setattr(loop, "create_future", lambda: make(loop=loop), raising=False)
@@ -163,35 +165,35 @@ async def test_two_tasks_where_the_first_one_waits_for_a_future(aio, side, futur
     await test_two_tasks_that_await_one_awaitable_get_one_item_and_one_error(aio, side)
 
 
-async def test_a_wait_is_stepped_as_a_coroutine_is(aio, side):
+async def test_an_awaitable_can_be_stepped_like_a_coroutine(aio, side):
     items = aiter(side.q)
 
     def begun():
         new_turn()
-        it = items.__anext__().__await__()
-        assert it.send(None) is not None
-        return it
+        wait = items.__anext__().__await__()
+        assert wait.send(None) is not None
+        return wait
 
-    it = begun()
+    wait = begun()
     with pytest.raises(RuntimeError, match="another task"):
-        it.send(None)
+        wait.send(None)
     assert waiting(side.q) == 1
-    it.close()
-    it.close()
+    wait.close()
+    wait.close()
     with pytest.raises(RuntimeError, match=AGAIN):
-        it.send(None)
+        wait.send(None)
     assert waiting(side.q) == 0
-    it = begun()
-    del it
+    wait = begun()
+    del wait
     assert waiting(side.q) == 0
-    it = begun()
+    wait = begun()
     with pytest.raises(ZeroDivisionError):
-        it.throw(ZeroDivisionError())
+        wait.throw(ZeroDivisionError())
     with pytest.raises(RuntimeError, match=AGAIN):
-        it.send(None)
+        wait.send(None)
 
 
-async def test_awaitables_that_nobody_awaits_take_nothing(aio, side):
+async def test_awaitables_that_are_never_awaited_take_nothing(aio, side):
     for message in (b"1", b"2", b"3"):
         side.put(message)
     items = aiter(side.q)

@@ -1,7 +1,7 @@
-"""Who is woken for an item, or for room, and never runs, passes it on: the next one is woken.
+"""A waiter that is woken and never runs again passes its baton to the next waiter in line.
 
-A task waits on a loop, and somebody else after it. The loop stops, the task is woken, and then the
-loop is closed, while the task is still referenced.
+A task waits on a loop, and another waiter stands in line behind the task. The loop stops, the task
+is woken, and then the loop is closed, while the task is still referenced.
 """
 
 import asyncio
@@ -35,8 +35,8 @@ def loop(request):
     loop.close()
 
 
-def waits(loop, awaitable):
-    """A task on the loop, which stops when the task waits."""
+def task_in_line(loop, awaitable):
+    """Start a task on the loop, and run the loop until the task waits."""
     task = loop.create_task(awaitable)
     task._log_destroy_pending = False
     loop.run_until_complete(asyncio.sleep(0.01))
@@ -44,20 +44,23 @@ def waits(loop, awaitable):
     return task
 
 
-def then(queue, call, *args):
-    """Somebody in a thread, who has come to wait."""
+def thread_in_line(queue, call, *args):
+    """Start a thread that calls, and return when it stands in line.
+
+    A call with a timeout would find the item at the end of its time, even if nothing woke it.
+    """
     before = in_line(queue)
-    thread = Thread(call, *args)  # at the end of a timeout it would look again
+    thread = Thread(call, *args)
     until(lambda: in_line(queue) == before + 1)
     return thread
 
 
 def in_line(queue):
-    """How many there are in both lines."""
+    """Return the number of getters and putters in line."""
     return queue.getting + queue.putting
 
 
-async def comes_in_a_loop(queue):
+async def get_in_async_for(queue):
     async for _ in queue:
         break
 
@@ -66,27 +69,27 @@ GETS = {
     "get": lambda queue: queue.async_get(),
     "peek": lambda queue: queue.async_peek(),
     "get_many": lambda queue: queue.async_get_many(3),
-    "async for": comes_in_a_loop,
+    "async for": get_in_async_for,
     "view": lambda queue: queue.async_q.get(),
 }
 
 
 @pytest.mark.parametrize("gets", GETS.values(), ids=GETS)
 @pytest.mark.parametrize("kind", [Queue, LifoQueue, PriorityQueue])
-def test_an_item_beside_a_getter(loop, kind, gets):
+def test_an_item_for_a_getter_whose_loop_closes_goes_to_the_next_getter(loop, kind, gets):
     queue = kind()
-    task = waits(loop, gets(queue))
-    thread = then(queue, queue.get)
-    queue.put(1)  # for the task
+    task = task_in_line(loop, gets(queue))
+    thread = thread_in_line(queue, queue.get)
+    queue.put(1)  # wakes the task
     loop.close()
     assert thread.finish() == 1
     del task
 
 
-def test_many_items_and_getters(loop):
+def test_items_for_several_getters_whose_loop_closes_go_to_the_next_getters(loop):
     queue = Queue()
-    tasks = [waits(loop, queue.async_get()) for _ in range(5)]
-    threads = [then(queue, queue.get) for _ in range(5)]
+    tasks = [task_in_line(loop, queue.async_get()) for _ in range(5)]
+    threads = [thread_in_line(queue, queue.get) for _ in range(5)]
     queue.put_many(range(4))
     queue.put(4)
     loop.close()
@@ -95,12 +98,12 @@ def test_many_items_and_getters(loop):
     del tasks
 
 
-def test_room_beside_a_putter(loop):
+def test_room_for_a_putter_whose_loop_closes_goes_to_the_next_putters(loop):
     queue = Queue(1)
     queue.put(1)
-    task = waits(loop, queue.async_put(2))
-    threads = [then(queue, queue.put, 3), then(queue, queue.put_many, [4, 5])]
-    assert queue.get() == 1  # there is room for the task
+    task = task_in_line(loop, queue.async_put(2))
+    threads = [thread_in_line(queue, queue.put, 3), thread_in_line(queue, queue.put_many, [4, 5])]
+    assert queue.get() == 1  # makes room, and wakes the task
     loop.close()
     got = [queue.get(timeout=PATIENCE) for _ in range(3)]
     assert got == [3, 4, 5]
@@ -112,11 +115,11 @@ def test_room_beside_a_putter(loop):
 
 
 @pytest.mark.parametrize("grows", [True, False])
-def test_room_that_comes_otherwise(loop, grows):
+def test_room_that_maxsize_or_clear_makes_goes_to_the_next_putter(loop, grows):
     queue = Queue(1)
     queue.put(1)
-    task = waits(loop, queue.async_put(2))
-    thread = then(queue, queue.put, 3)
+    task = task_in_line(loop, queue.async_put(2))
+    thread = thread_in_line(queue, queue.put, 3)
     if grows:
         queue.maxsize = 2
     else:
@@ -126,9 +129,9 @@ def test_room_that_comes_otherwise(loop, grows):
     del task
 
 
-def test_a_task_of_another_loop_is_the_next(loop):
+def test_an_item_for_a_getter_whose_loop_closes_goes_to_a_task_of_another_loop(loop):
     queue, there = Queue(), []
-    task = waits(loop, queue.async_get())
+    task = task_in_line(loop, queue.async_get())
 
     async def main():
         async with asyncio.timeout(PATIENCE):
@@ -143,27 +146,27 @@ def test_a_task_of_another_loop_is_the_next(loop):
     del task
 
 
-def test_who_has_not_been_woken_leaves_the_line(loop):
+def test_getters_that_were_not_woken_leave_the_line_when_their_loop_closes(loop):
     queue = Queue()
-    tasks = [waits(loop, queue.async_get()) for _ in range(3)]
+    tasks = [task_in_line(loop, queue.async_get()) for _ in range(3)]
     assert in_line(queue) == 3
     loop.close()
     assert in_line(queue) == 0
-    thread = then(queue, queue.get)
+    thread = thread_in_line(queue, queue.get)
     queue.put(1)
     assert thread.finish() == 1
     del tasks
     gc.collect()
 
 
-def test_the_loop_stops_between_the_wake_up_and_the_step(loop):
-    """Where a future stands between the two."""
+def test_a_loop_closed_between_a_wake_up_and_the_tasks_step_passes_the_baton(loop):
+    """On some loops, a future stands between the wake-up and the step of the task."""
     queue = Queue()
-    task = waits(loop, queue.async_get())
-    thread = then(queue, queue.get)
+    task = task_in_line(loop, queue.async_get())
+    thread = thread_in_line(queue, queue.get)
     queue.put(1)
     for _ in range(3):
-        loop.call_soon(loop.stop)  # a turn of the loop
+        loop.call_soon(loop.stop)  # one turn of the loop
         loop.run_forever()
     loop.close()
     if task.done():
@@ -171,11 +174,11 @@ def test_the_loop_stops_between_the_wake_up_and_the_step(loop):
     assert thread.finish() == 1
 
 
-def test_cancelled_after_the_loop_has_been_closed(loop):
-    """And collected: that passes no second baton."""
+def test_a_task_cancelled_after_its_loop_was_closed_passes_no_second_baton(loop):
+    """The end of the loop passes the baton; cancelling and collecting the task pass no other."""
     queue = Queue()
-    task = waits(loop, queue.async_get())
-    threads = [then(queue, queue.get) for _ in range(2)]
+    task = task_in_line(loop, queue.async_get())
+    threads = [thread_in_line(queue, queue.get) for _ in range(2)]
     queue.put(1)
     loop.close()
     until(lambda: not all(thread.is_alive() for thread in threads))
@@ -187,11 +190,10 @@ def test_cancelled_after_the_loop_has_been_closed(loop):
     assert sorted(thread.finish() for thread in threads) == [1, 2]
 
 
-def test_dropped_with_its_loop(loop):
-    """A coroutine that is thrown away has passed the baton as ever."""
+def test_a_coroutine_closed_after_its_wake_up_passes_the_baton(loop):
     queue = Queue()
-    task = waits(loop, queue.async_get())
-    thread = then(queue, queue.get)
+    task = task_in_line(loop, queue.async_get())
+    thread = thread_in_line(queue, queue.get)
     queue.put(1)
     coroutine = task.get_coro()
     del task
@@ -199,13 +201,13 @@ def test_dropped_with_its_loop(loop):
     assert thread.finish() == 1
 
 
-def test_a_coroutine_that_is_stepped_by_hand_and_thrown_away(loop):
+def test_a_coroutine_stepped_by_hand_and_dropped_passes_the_baton(loop):
     queue, threads = Queue(), []
 
     async def main():
         coroutine = queue.async_get()
         coroutine.send(None)
-        threads.append(then(queue, queue.get))
+        threads.append(thread_in_line(queue, queue.get))
         queue.put(1)
 
     loop.run_until_complete(main())
@@ -213,21 +215,21 @@ def test_a_coroutine_that_is_stepped_by_hand_and_thrown_away(loop):
     assert threads[0].finish() == 1
 
 
-def test_a_place_that_is_thrown_away():
+def test_a_dropped_place_passes_the_baton():
     queue = Queue()
     place = queue._place(False)
     assert place.line_up()
-    thread = then(queue, queue.get)
+    thread = thread_in_line(queue, queue.get)
     queue.put(1)
     del place
     assert thread.finish() == 1
 
 
 @pytest.mark.parametrize("many", [True, False])
-def test_messages_beside_a_getter_of_bytes(loop, many):
-    """Nobody is woken for one message: all who wait are, as the event stays up."""
+def test_a_message_for_a_task_whose_loop_closes_goes_to_a_waiting_thread(loop, many):
+    """A byte queue has no baton: its event stays up while a message is inside, for all waiters."""
     queue = ByteQueue(4096, 64)
-    task = waits(loop, queue.async_get_many(3) if many else queue.async_get())
+    task = task_in_line(loop, queue.async_get_many(3) if many else queue.async_get())
     thread = Thread(queue.get)
     until(lambda: "2 waiting" in repr(queue._readable()))
     with pusher(queue) as push:
@@ -237,8 +239,7 @@ def test_messages_beside_a_getter_of_bytes(loop, many):
     del task
 
 
-def test_threads_and_loops_that_end_at_full_speed(loop):
-    """Whoever is left gets all there is."""
+def test_threads_get_every_item_while_loops_with_waiting_tasks_are_closed(loop):
     queue, got = Queue(), []
 
     def get():
