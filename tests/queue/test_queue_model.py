@@ -1,4 +1,4 @@
-"""The queue against a plain model, with a loop that is stepped by hand."""
+"""Each kind of queue behaves as a plain model says, on a loop that is stepped by hand."""
 
 import asyncio
 import queue
@@ -28,7 +28,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.items = deque()
         self.unfinished = 0
         self.shut = False
-        self.getters = deque()  # (task, how many it wants at most), in the order in which they came
+        self.getters = deque()  # (task, its `max`; 0: async_get), in their line's order
         self.putters = deque()  # (task, its item)
         self.numbers = count()
         self.loop = asyncio.new_event_loop()
@@ -40,7 +40,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.loop.close()
 
     def step(self):
-        """All that can go on goes on."""
+        """Run the loop for a few turns, so that every task that can go on does so."""
         for _ in range(6):
             self.loop.call_soon(self.loop.stop)
             self.loop.run_forever()
@@ -62,12 +62,12 @@ class QueueMachine(RuleBasedStateMachine):
         self.items.append(item)
         self.unfinished += 1
 
-    def settle(self):
-        """The loop runs, and everybody gets what the model says."""
+    def run_and_check(self):
+        """Run the loop, and check that each getter and putter ended as the model says."""
         self.step()
         while True:
             if self.getters and (self.items or self.shut):
-                self.served(*self.getters.popleft())
+                self.check_getter(*self.getters.popleft())
             elif self.putters and (self.shut or not self.full):
                 task, item = self.putters.popleft()
                 if self.shut:
@@ -79,7 +79,7 @@ class QueueMachine(RuleBasedStateMachine):
             else:
                 break
 
-    def served(self, task, most):
+    def check_getter(self, task, most):
         if not self.items:
             with pytest.raises(QueueShutDown):
                 task.result()
@@ -89,7 +89,7 @@ class QueueMachine(RuleBasedStateMachine):
             items = [self.next() for _ in range(min(most, len(self.items)))]
             assert task.result() == items
 
-    # ---- what may happen ----
+    # ---- the operations ----
 
     @rule()
     def put(self):
@@ -103,7 +103,7 @@ class QueueMachine(RuleBasedStateMachine):
         else:
             assert not self.full and not self.shut
             self.add(item)
-        self.settle()
+        self.run_and_check()
 
     @precondition(lambda self: not self.getters and not self.putters)
     @rule(many=SOME)
@@ -128,7 +128,7 @@ class QueueMachine(RuleBasedStateMachine):
             assert not self.items and self.shut
         else:
             assert item == self.next()
-        self.settle()
+        self.run_and_check()
 
     @precondition(lambda self: not self.putters)
     @rule(most=SOME)
@@ -139,25 +139,25 @@ class QueueMachine(RuleBasedStateMachine):
             assert not self.items and self.shut
         else:
             assert items == [self.next() for _ in range(min(most, len(self.items)))]
-        self.settle()
+        self.run_and_check()
 
     @precondition(lambda self: not self.putters)
     @rule(most=st.integers(0, 3))
     def async_get(self, most):
         coroutine = self.q.async_get_many(most) if most else self.q.async_get()
         self.getters.append((self.loop.create_task(coroutine), most))
-        self.settle()
+        self.run_and_check()
 
     @rule()
     def async_put(self):
         item = next(self.numbers)
         self.putters.append((self.loop.create_task(self.q.async_put(item)), item))
-        self.settle()
+        self.run_and_check()
 
     @precondition(lambda self: self.getters)
     @rule(at=st.integers(0, 9), put_first=st.booleans())
     def cancel_a_getter(self, at, put_first):
-        """Perhaps one that has just been woken."""
+        """Cancel a getter, which `put_first` may have woken just before."""
         if put_first:
             item = next(self.numbers)
             try:
@@ -170,7 +170,7 @@ class QueueMachine(RuleBasedStateMachine):
         task, _ = self.getters[at]
         task.cancel()
         del self.getters[at]
-        self.settle()
+        self.run_and_check()
         assert task.cancelled()
 
     @precondition(lambda self: self.putters)
@@ -182,13 +182,13 @@ class QueueMachine(RuleBasedStateMachine):
         task, _ = self.putters[at]
         task.cancel()
         del self.putters[at]
-        self.settle()
+        self.run_and_check()
         assert task.cancelled()
 
     @rule(maxsize=SIZES)
     def set_maxsize(self, maxsize):
         self.q.maxsize = self.maxsize = maxsize
-        self.settle()
+        self.run_and_check()
 
     @rule()
     def task_done(self):
@@ -207,12 +207,12 @@ class QueueMachine(RuleBasedStateMachine):
         if immediate:
             self.unfinished = max(0, self.unfinished - len(self.items))
             self.items.clear()
-        self.settle()
+        self.run_and_check()
 
-    # ---- what holds at rest ----
+    # ---- the invariant between operations ----
 
     @invariant()
-    def same(self):
+    def queue_and_model_agree(self):
         q = self.q
         assert (q.qsize(), q.empty(), q.full()) == (len(self.items), not self.items, self.full)
         assert (q.unfinished_tasks, q.is_shutdown) == (self.unfinished, self.shut)

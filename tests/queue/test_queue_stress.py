@@ -1,4 +1,4 @@
-"""Conservation: no item is lost or delivered twice, whoever is cancelled or runs out of time."""
+"""A queue loses no item and delivers none twice, though waiters are cancelled or time out."""
 
 import queue
 import random
@@ -17,20 +17,20 @@ PRODUCERS = 4
 CONSUMERS = ("thread", "asyncio", "uvloop", "trio", "asyncio-future")
 
 
-def produce(q, who, count, sent):
-    """In a thread: every way to put, with timeouts so short that they strike."""
-    chance = random.Random(who)
+def produce(q, number, count, sent):
+    """Put in a thread, in every way, with timeouts so short that they end."""
+    chance = random.Random(number)
     at = 0
     while at < count:
         how = chance.randrange(6)
         try:
             if how == 0:
-                q.put_nowait((who, at))
+                q.put_nowait((number, at))
             elif how == 1:
-                q.put((who, at), timeout=chance.choice((0, 0.0001, 0.001)))
+                q.put((number, at), timeout=chance.choice((0, 0.0001, 0.001)))
             elif how == 2:
                 most = min(count - at, chance.randrange(1, 50))
-                items = [(who, at + n) for n in range(most)]
+                items = [(number, at + n) for n in range(most)]
                 try:
                     q.put_many(items, timeout=chance.choice((0.0001, 0.01)))
                 except queue.Full as full:
@@ -39,21 +39,21 @@ def produce(q, who, count, sent):
                     at += most
                 continue
             else:
-                q.put((who, at), timeout=PATIENCE)
+                q.put((number, at), timeout=PATIENCE)
         except queue.Full:
             continue
         at += 1
-    sent[who] = at
+    sent[number] = at
 
 
-async def produce_on(kit, q, who, count, sent):
-    """In a task, which is cancelled at random: what its item is then, is seen from its progress."""
-    chance = random.Random(who)
+async def produce_on(kit, q, number, count, sent):
+    """Put in a task that is cancelled at random; `at` tells which items were put all the same."""
+    chance = random.Random(number)
     at = 0
 
     async def put():
         nonlocal at
-        await q.async_put((who, at))
+        await q.async_put((number, at))
         at += 1
 
     while at < count:
@@ -62,11 +62,11 @@ async def produce_on(kit, q, who, count, sent):
         else:
             async with kit.move_on_after(chance.choice((0, 0.0001, 0.001))):
                 await put()
-    sent[who] = at
+    sent[number] = at
 
 
-def consume(q, who, got):
-    chance = random.Random(who)
+def consume(q, number, got):
+    chance = random.Random(number)
     while True:
         how = chance.randrange(4)
         try:
@@ -84,8 +84,8 @@ def consume(q, who, got):
             return
 
 
-async def consume_on(kit, q, who, got):
-    chance = random.Random(who)
+async def consume_on(kit, q, number, got):
+    chance = random.Random(number)
 
     async def get():
         got.append(await q.async_get())
@@ -93,7 +93,7 @@ async def consume_on(kit, q, who, got):
     async def get_many():
         got.extend(await q.async_get_many(chance.randrange(1, 50)))
 
-    async def some():
+    async def async_for():
         left = chance.randrange(1, 100)
         async for item in q:
             got.append(item)
@@ -102,7 +102,7 @@ async def consume_on(kit, q, who, got):
                 break
 
     while not (q.is_shutdown and q.empty()):
-        how = chance.choice((get, get_many, some))
+        how = chance.choice((get, get_many, async_for))
         try:
             if chance.random() < 0.5:
                 await how()
@@ -121,22 +121,22 @@ async def consume_on(kit, q, who, got):
 
 @pytest.mark.parametrize("maxsize", [0, 1, 7])
 @pytest.mark.parametrize("kind", [Queue, LifoQueue, PriorityQueue])
-def test_nothing_is_lost_or_delivered_twice(kind, maxsize):
+def test_no_item_is_lost_or_delivered_twice(kind, maxsize):
     count = stress(1_000, 600_000)
     patience = stress(PATIENCE, 3600)
     q = kind(maxsize)
     sent, gots, threads = {}, [], []
-    for who, name in enumerate(CONSUMERS):
+    for number, name in enumerate(CONSUMERS):
         gots.append(got := [])
         if name == "thread":
-            threads.append(Thread(consume, q, who, got))
+            threads.append(Thread(consume, q, number, got))
         else:
             kit = kits.kit(name)
-            main = lambda kit=kit, who=who, got=got: consume_on(kit, q, who, got)  # noqa: E731
+            main = lambda kit=kit, number=number, got=got: consume_on(kit, q, number, got)  # noqa: E731
             threads.append(Thread(kit.run, main, patience))
-    producers = [Thread(produce, q, who, count, sent) for who in range(PRODUCERS - 1)]
-    kit, who = kits.kit("asyncio"), PRODUCERS - 1
-    producers.append(Thread(kit.run, lambda: produce_on(kit, q, who, count, sent), patience))
+    producers = [Thread(produce, q, number, count, sent) for number in range(PRODUCERS - 1)]
+    kit, number = kits.kit("asyncio"), PRODUCERS - 1
+    producers.append(Thread(kit.run, lambda: produce_on(kit, q, number, count, sent), patience))
     for thread in producers:
         thread.finish(patience)
     q.shutdown()
@@ -147,8 +147,8 @@ def test_nothing_is_lost_or_delivered_twice(kind, maxsize):
     assert len(delivered) == sum(sent.values()) == PRODUCERS * count
     if kind is Queue:
         for got in gots:
-            for who in range(PRODUCERS):
-                mine = [n for its, n in got if its == who]
-                assert mine == sorted(mine), "out of order"
+            for number in range(PRODUCERS):
+                own = [n for producer, n in got if producer == number]
+                assert own == sorted(own), "the items of one producer are out of order"
     assert " 0 getting and 0 putting" in repr(q)
     assert threading.active_count() < 50

@@ -1,4 +1,4 @@
-"""The time budget of those who need not wait, and the order of those who pause."""
+"""Tasks that never have to wait pause when the time of a turn is used up, and keep their order."""
 
 import asyncio
 import gc
@@ -26,7 +26,7 @@ def run(main):
 
 
 async def pauses(monkeypatch, operation):
-    """How often 20 operations paused, of a task that awaits something else in between."""
+    """Return how often a task paused in 20 operations, if it sleeps between them."""
     from wakefd._loops import asyncio as _asyncio
 
     count = 0
@@ -48,7 +48,7 @@ async def pauses(monkeypatch, operation):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["get", "peek", "get_many", "put", "async for"])
-def test_a_task_that_awaits_something_else_never_pauses(monkeypatch, kind, name):
+def test_a_task_that_sleeps_between_its_operations_never_pauses(monkeypatch, kind, name):
     async def main():
         q = kind()
         q.put_many(range(100))
@@ -66,12 +66,12 @@ def test_a_task_that_awaits_something_else_never_pauses(monkeypatch, kind, name)
     assert run(main) == 0
 
 
-def test_a_task_that_awaits_something_else_never_pauses_at_a_byte_queue(monkeypatch):
+def test_a_task_that_sleeps_between_gets_from_a_byte_queue_never_pauses(monkeypatch):
     async def main():
         q = ByteQueue(1 << 14, 8)
         with pusher(q) as push:
             for _ in range(100):
-                push(b"it")
+                push(b"message")
             return await pauses(monkeypatch, q.async_get)
 
     assert run(main) == 0
@@ -94,8 +94,8 @@ def test_a_new_loop_begins_a_new_turn(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_who_pauses_is_not_overtaken(kind):
-    """Not by a task that the loop comes to in the next turn, before the one that pauses."""
+def test_a_task_that_pauses_is_not_overtaken(kind):
+    """A task that the loop steps in the next turn, before the paused task, has to pause as well."""
 
     async def main():
         q, order = kind(), []
@@ -106,7 +106,7 @@ def test_who_pauses_is_not_overtaken(kind):
 
         async def flood():
             use_up_the_turn()
-            second = asyncio.ensure_future(put(2))  # comes after the marker, before who pauses
+            second = asyncio.ensure_future(put(2))  # steps before `flood` does
             await put(1)
             await second
 
@@ -127,7 +127,7 @@ def test_who_pauses_is_not_overtaken(kind):
     run(main)
 
 
-def test_a_first_put_into_a_bounded_queue_is_the_first():
+def test_tasks_that_pause_put_into_a_bounded_queue_in_their_order():
     async def main():
         q, order = Queue(1), []
 
@@ -146,7 +146,7 @@ def test_a_first_put_into_a_bounded_queue_is_the_first():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_pause_that_is_cancelled_loses_nothing(kind):
+def test_a_cancelled_pause_loses_no_item_and_does_not_prolong_the_turn(kind):
     async def main():
         q = kind(1)
         for operation in (lambda: q.async_put(1), q.async_get, q.async_peek):
@@ -164,13 +164,13 @@ def test_a_pause_that_is_cancelled_loses_nothing(kind):
         ran = []
         asyncio.get_running_loop().call_soon(ran.append, 1)
         assert await q.async_get() == 1
-        assert not ran  # the turn is not over for ever
+        assert not ran  # the get did not pause: a new turn had begun
 
     run(main)
 
 
 async def lateness(*consumers):
-    """How late a 1 ms ticker was at worst beside these consumers, in seconds."""
+    """Return by how many seconds a 1 ms ticker was late at worst beside these consumers."""
     worst, done = 0.0, False
 
     async def tick():
@@ -187,7 +187,7 @@ async def lateness(*consumers):
     return worst
 
 
-def notified_every_5_ms(how):
+def consumer_with_bodies_of_5_ms(how):
     event = IoEvent()
     event.notify()
 
@@ -215,8 +215,8 @@ def notified_every_5_ms(how):
 
 @pytest.mark.parametrize("how", ["notified", "any_notified", "async for"])
 def test_slow_bodies_of_an_event_that_is_up_do_not_stop_the_loop(how):
-    # 40 bodies of 5 ms; the loop comes to others after one or two.
-    assert run(lambda: lateness(notified_every_5_ms(how))) < 0.1
+    # The bodies take 200 ms in all; the ticker has its turn after one or two of them.
+    assert run(lambda: lateness(consumer_with_bodies_of_5_ms(how))) < 0.1
 
 
 def test_an_event_and_a_flooded_queue_share_the_turn():
@@ -227,10 +227,10 @@ def test_an_event_and_a_flooded_queue_share_the_turn():
         while not q.empty():
             await q.async_get()
 
-    assert run(lambda: lateness(notified_every_5_ms("async for"), flood)) < 0.1
+    assert run(lambda: lateness(consumer_with_bodies_of_5_ms("async for"), flood)) < 0.1
 
 
-def test_two_consumers_of_a_flood_share_it():
+def test_two_consumers_of_a_flooded_queue_share_the_items():
     async def main():
         q, shares = Queue(), [0, 0]
         q.put_many(range(200_000))
@@ -246,7 +246,7 @@ def test_two_consumers_of_a_flood_share_it():
     assert min(run(main)) > 20_000
 
 
-def test_the_marker_keeps_no_closed_loop_alive():
+def test_the_marker_of_a_turn_keeps_no_closed_loop_alive():
     async def main():
         use_up_the_turn()
 
@@ -262,7 +262,7 @@ def test_the_marker_keeps_no_closed_loop_alive():
     assert not any(loop() for loop in loops)
 
 
-def test_a_loop_that_is_run_in_pieces():
+def test_each_run_until_complete_of_a_loop_begins_a_new_turn():
     q = Queue()
     q.put_many(range(50))
 
@@ -281,7 +281,7 @@ def test_a_loop_that_is_run_in_pieces():
         loop.close()
 
 
-def test_slow_bodies_under_gevent_and_twisted():
+def test_slow_bodies_do_not_stop_the_loops_of_gevent_and_twisted():
     pytest.importorskip("gevent")
     program("""
         import time, gevent, wakefd, wakefd.gevent
