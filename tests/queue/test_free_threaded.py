@@ -1,4 +1,4 @@
-"""What is done where there may be no GIL, here under one: it must come to the same."""
+"""Queues do here what they do on a Python without the GIL, and give the same results."""
 
 import asyncio
 import threading
@@ -20,7 +20,7 @@ def free_threaded():
 
 
 @pytest.mark.parametrize("kind", [Queue, LifoQueue, PriorityQueue])
-def test_many_at_a_time(kind):
+def test_get_many_takes_items_in_order(kind):
     q = kind()
     q.put_many(range(10))
     assert q.get_many_nowait(3) == ([9, 8, 7] if kind is LifoQueue else [0, 1, 2])
@@ -28,7 +28,7 @@ def test_many_at_a_time(kind):
     assert q.get_many_nowait(1) == []
 
 
-def test_threads_lose_nothing():
+def test_threads_that_get_many_lose_no_item():
     q = Queue(maxsize=10)
     got = []
 
@@ -47,7 +47,7 @@ def test_threads_lose_nothing():
     assert sorted(got) == [(n, k) for n in range(3) for k in range(COUNT)]
 
 
-def test_messages_many_at_a_time():
+def test_get_many_takes_messages_in_order():
     q = ByteQueue(1 << 16, 64)
     with pusher(q) as push:
         for n in range(10):
@@ -56,7 +56,7 @@ def test_messages_many_at_a_time():
     assert q.get_many_nowait(100) == [b"4", b"5", b"6", b"7", b"8", b"9"]
 
 
-async def test_one_by_one(aio):
+async def test_async_for_yields_every_item_that_a_thread_puts(aio):
     q = Queue()
 
     def put():

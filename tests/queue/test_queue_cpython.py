@@ -1,4 +1,4 @@
-"""CPython's own tests of `queue`, as they were installed with this Python, run on our queues."""
+"""wakefd's queues pass CPython's own tests of `queue`, as they come with this Python."""
 
 import queue
 import types
@@ -37,4 +37,4 @@ class TestAsSimpleQueue(cpython.BaseSimpleQueueTest, unittest.TestCase):
     type2test = wakefd.Queue
 
 
-# FailingQueueTest overrides the hooks `_put` and `_get` of queue.Queue: ours has none.
+# FailingQueueTest is left out: it overrides `_put` and `_get`, hooks that wakefd's queues lack.

@@ -1,4 +1,4 @@
-"""The views of a queue: janus's and culsans's names, and the exceptions of either side."""
+"""The views of a queue have the names of janus and culsans, and the exceptions of their side."""
 
 import asyncio
 import queue
@@ -15,7 +15,7 @@ SYNC = (compat.SyncQueueEmpty, compat.SyncQueueFull, compat.SyncQueueShutDown)
 ASYNC = (compat.AsyncQueueEmpty, compat.AsyncQueueFull, compat.AsyncQueueShutDown)
 
 
-def test_the_exceptions_are_those_of_the_standard_library():
+def test_the_exceptions_of_the_views_are_those_of_the_standard_library():
     assert (queue.Empty, queue.Full) == SYNC[:2]
     assert (asyncio.QueueEmpty, asyncio.QueueFull) == ASYNC[:2]
     assert SYNC[2] is wakefd.QueueShutDown
@@ -24,7 +24,7 @@ def test_the_exceptions_are_those_of_the_standard_library():
 
 
 @pytest.mark.parametrize(("view", "errors"), [("sync_q", SYNC), ("async_q", ASYNC)])
-def test_each_view_raises_its_own(view, errors):
+def test_each_view_raises_the_exceptions_of_its_side(view, errors):
     view = getattr(wakefd.Queue(1), view)
     empty, full, shut = errors
     for take in (view.get_nowait, view.peek_nowait):
@@ -41,7 +41,7 @@ def test_each_view_raises_its_own(view, errors):
 
 
 @pytest.mark.parametrize("view", ["sync_q", "async_q"])
-def test_a_view_is_the_queue(view):
+def test_a_view_shows_and_changes_the_state_of_its_queue(view):
     q = wakefd.Queue(2)
     view = getattr(q, view)
     assert view.wrapped is q and repr(q) in repr(view)
@@ -62,14 +62,14 @@ def test_a_view_is_the_queue(view):
     assert view.closed and view.is_shutdown and q.closed
 
 
-def test_what_is_set_only_by_the_queue():
+def test_attributes_that_only_the_queue_sets_cannot_be_assigned_on_a_view():
     for view in (wakefd.Queue().sync_q, wakefd.Queue().async_q):
         for name in ("unfinished_tasks", "is_shutdown", "closed", "no_such"):
             with pytest.raises(AttributeError):
                 setattr(view, name, 1)
 
 
-def test_threads():
+def test_the_methods_of_sync_q_wait_in_a_thread():
     q = wakefd.Queue(1)
     view = q.sync_q
     for call in (lambda: view.get(False), lambda: view.get(0), lambda: view.peek(timeout=0.01)):
@@ -97,7 +97,7 @@ def test_threads():
         getter.finish()
 
 
-def test_tasks(loop_kit):
+def test_the_methods_of_async_q_wait_in_a_task(loop_kit):
     async def main():
         q = wakefd.Queue(1)
         view = q.async_q
@@ -131,7 +131,7 @@ def test_tasks(loop_kit):
     loop_kit.run(main)
 
 
-def test_who_peeks_leaves_the_item_to_the_next_in_line(loop_kit):
+def test_a_peek_leaves_the_item_to_the_next_getter_in_line(loop_kit):
     async def main():
         q = wakefd.Queue()
         peeker = loop_kit.spawn(q.async_peek)
@@ -154,14 +154,14 @@ def test_who_peeks_leaves_the_item_to_the_next_in_line(loop_kit):
     ("kind", "first"),
     [(wakefd.Queue, 2), (wakefd.LifoQueue, 3), (wakefd.PriorityQueue, 1)],
 )
-def test_peek_sees_what_get_takes(kind, first):
+def test_peek_returns_the_item_that_get_takes_next(kind, first):
     q = kind()
     q.put_many([2, 1, 3])
     assert q.peek() == q.peek(False) == q.peek_nowait() == q.get() == first
     assert q.qsize() == 2 and q.unfinished_tasks == 3
 
 
-def test_clear_lets_putters_in():
+def test_clear_makes_room_for_putters():
     q = wakefd.Queue(2)
     q.put_many([1, 2])
     putter = Thread(q.put_many, [3, 4])
@@ -172,14 +172,14 @@ def test_clear_lets_putters_in():
     q.clear()
 
 
-def test_asyncio_is_imported_by_none_but_who_asks():
+def test_wakefd_and_its_views_do_not_import_asyncio():
     code = "import sys, wakefd; wakefd.Queue().async_q; assert 'asyncio' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
     with pytest.raises(AttributeError, match="no_such"):
         _ = wakefd.no_such
 
 
-def test_a_get_that_makes_no_room_wakes_nobody():
+def test_a_get_that_makes_no_room_wakes_no_putter():
     q = wakefd.Queue(2)
     q.put_many([1, 2])
     putter = Thread(q.put, 3)

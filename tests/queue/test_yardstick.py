@@ -1,4 +1,4 @@
-"""The tests of janus and of culsans, with another import. For `make stress`: pip downloads them."""
+"""wakefd passes the tests of janus and culsans, which `make stress` downloads with pip."""
 
 import re
 import subprocess
@@ -22,7 +22,7 @@ PEERS = {
     ),
 }
 
-# Where a test looks inside its queue, it looks at the same thing here.
+# Private names by which the tests look into a queue, and wakefd's names for the same things.
 INSIDE = [
     (r"q(\._parent)?\._maxsize", "q.maxsize"),
     (r"q\._(?:a?sync)_not_empty_waiting", "q.getting"),
@@ -30,7 +30,7 @@ INSIDE = [
     (r"_q\._sync_mutex\.locked\(\)", "False"),
     (r"queue\._qsize\(\)", "queue.qsize()"),
     (r"(?s)try:\n    from aiologic.*?_cvar\.get", "async_checkpoint_enabled = bool"),
-    # And where it counts turns of the loop: a wake-up takes one more than a future's.
+    # Some tests count turns of the loop: a wake-up takes one turn more than a future does.
     (r"asyncio\.sleep\(0\)", "asyncio.sleep(0.01)"),
 ]
 
@@ -47,7 +47,7 @@ LEFT_OUT = {
     ),
     "tests/culsans/test_asyncio.py::QueuePutTests::test_float_maxsize": INTEGERS,
     "tests/culsans/test_queue.py::PyFailingQueueTest::test_failing_queue": NO_HOOKS,
-    # And tests/test_benchmarks.py of janus as a whole: benches/ measures.
+    # Janus's tests/test_benchmarks.py is left out as a whole: measurements live in benches/.
 }
 
 CONFTEST = """
@@ -66,9 +66,9 @@ def pytest_pyfunc_call(pyfuncitem):
 
 
 @pytest.mark.stress
-@pytest.mark.skipif(not FULL, reason="downloads: `make stress`")
+@pytest.mark.skipif(not FULL, reason="pip downloads the peers: run `make stress`")
 @pytest.mark.parametrize("peer", PEERS)
-def test_peer(peer, tmp_path):
+def test_the_queues_pass_the_tests_of_a_peer(peer, tmp_path):
     requirement, digest, files = PEERS[peer]
     (tmp_path / "peer.txt").write_text(f"{requirement} --hash=sha256:{digest}\n")
     pip = "-m pip --disable-pip-version-check --no-input download --no-binary :all: --no-deps"
