@@ -1,4 +1,4 @@
-"""`wait_any` and `any_notified`."""
+"""Tests of `wait_any` and `any_notified`: a thread or task waits for the first of many events."""
 
 import asyncio
 import math
@@ -14,7 +14,7 @@ from wakefd import ClosedResourceError, IoEvent, Queue, _wakefd, any_notified, w
 def until(condition):
     deadline = time.monotonic() + PATIENCE
     while not condition():
-        assert time.monotonic() < deadline, "in vain"
+        assert time.monotonic() < deadline, "the condition did not come true"
         time.sleep(0.001)
 
 
@@ -36,7 +36,7 @@ def run_uvloop(main):
 
 
 class Unknown(asyncio.selector_events.BaseSelectorEventLoop):
-    """Not known to bear a step in a callback: gets a future."""
+    """A loop of a class that wakefd does not know, so that a wait on it goes through a future."""
 
 
 def run_future(main):
@@ -63,23 +63,23 @@ def run(request):
 
 @pytest.fixture(params=["thread", "asyncio", "trio"])
 def first(request):
-    """Waits for the first of some events, in a thread or on a loop."""
+    """A function that waits for the first of some events, in a thread or on a loop."""
     if request.param == "thread":
         return wait_any
     start = {"asyncio": run_asyncio, "trio": run_trio}[request.param]
     return lambda *events: start(lambda: any_notified(*events))
 
 
-def test_those_that_are_up_in_the_order_given(first):
+def test_events_that_are_up_are_returned_in_the_order_given(first):
     a, b, c = three()
     c.notify()
     a.notify()
     assert first(a, b, c) == [a, c]
-    assert first(c, b, a, c, a) == [c, a]  # once each
+    assert first(c, b, a, c, a) == [c, a]  # each event is listed once
     assert a.is_set() and c.is_set()
 
 
-def test_one_that_rises(first):
+def test_an_event_that_rises_ends_the_wait(first):
     a, b, c = three()
     thread = later(b.notify)
     assert first(a, b, c) == [b]
@@ -87,7 +87,7 @@ def test_one_that_rises(first):
     assert [waiting(event) for event in (a, b, c)] == [0, 0, 0]
 
 
-def test_one_that_rose_and_was_cleared_since(first):
+def test_an_event_that_rose_and_was_cleared_since_is_still_returned(first):
     a, b, c = three()
 
     def work():
@@ -100,16 +100,16 @@ def test_one_that_rose_and_was_cleared_since(first):
     thread = Thread(work)
     result = first(a, b, c)
     thread.finish()
-    # c woke us; whether a had risen by then is a matter of luck.
+    # The rise of c ended the wait; a may have risen before the result was made, or after.
     assert result in ([c], [a, c])
 
 
-def test_no_event(first):
+def test_a_wait_for_no_event_is_a_value_error(first):
     with pytest.raises(ValueError, match="at least one"):
         first()
 
 
-def test_the_same_event_twice(first):
+def test_an_event_that_is_given_twice_is_returned_once(first):
     a, _, _ = three()
     thread = later(a.notify)
     assert first(a, a) == [a]
@@ -117,7 +117,7 @@ def test_the_same_event_twice(first):
     assert waiting(a) == 0
 
 
-def test_closed_at_the_call(first):
+def test_an_event_that_is_closed_at_the_call_raises_closed_resource_error(first):
     a, b, c = three()
     a.notify()
     b.close()
@@ -126,7 +126,7 @@ def test_closed_at_the_call(first):
     assert waiting(a) == waiting(c) == 0
 
 
-def test_closed_while_waiting(first):
+def test_a_close_during_the_wait_raises_closed_resource_error(first):
     a, b, c = three()
     thread = later(b.close)
     with pytest.raises(ClosedResourceError):
@@ -135,7 +135,7 @@ def test_closed_while_waiting(first):
     assert waiting(a) == waiting(c) == 0
 
 
-def test_closed_while_waiting_but_one_rose_before(run):
+def test_a_rise_before_a_close_ends_the_wait_without_an_error(run):
     a, b, c = three()
 
     async def main():
@@ -166,7 +166,7 @@ def test_closed_while_waiting_but_one_rose_before(run):
     assert run(both_trio if run is run_trio else both) == [c]
 
 
-def test_a_thread_sees_the_rise_before_the_close():
+def test_a_thread_gets_the_rise_that_came_before_a_close():
     a, b, c = three()
     found = []
     thread = threading.Thread(target=lambda: found.append(wait_any(a, b, c)))
@@ -179,7 +179,7 @@ def test_a_thread_sees_the_rise_before_the_close():
     assert found == [[b]]
 
 
-def test_timeouts():
+def test_wait_any_returns_an_empty_list_when_it_times_out():
     a, b, c = three()
     begin = time.monotonic()
     assert wait_any(a, b, c, timeout=0.05) == []
@@ -198,7 +198,7 @@ def test_timeouts():
     assert wait_any(c, timeout=0) == [c]
 
 
-def test_cancelled_on_asyncio_nobody_waits():
+def test_a_cancelled_wait_on_asyncio_leaves_no_waiter():
     events = three()
 
     async def main():
@@ -218,7 +218,7 @@ def test_cancelled_on_asyncio_nobody_waits():
     run_asyncio(main)
 
 
-def test_cancelled_on_trio_nobody_waits():
+def test_a_cancelled_wait_on_trio_leaves_no_waiter():
     trio = pytest.importorskip("trio")
     events = three()
 
@@ -234,7 +234,7 @@ def test_cancelled_on_trio_nobody_waits():
     run_trio(main)
 
 
-def test_always_a_checkpoint_on_trio():
+def test_any_notified_is_always_a_checkpoint_on_trio():
     trio = pytest.importorskip("trio")
     event = IoEvent()
     event.notify()
@@ -268,7 +268,7 @@ def test_an_event_that_is_always_up_does_not_starve_asyncio():
     run_asyncio(main)
 
 
-def test_two_consumers_that_clear_both_hear_of_an_event_that_was_up(run):
+def test_two_consumers_that_clear_both_get_an_event_that_was_up(run):
     event, q = IoEvent(), Queue()
 
     async def consume(answers, busy):
@@ -293,7 +293,7 @@ def test_two_consumers_that_clear_both_hear_of_an_event_that_was_up(run):
 
 
 async def both(consume, answers):
-    """Two tasks that consume, on the loop that runs here."""
+    """Run `consume` in two tasks, on the loop that runs here."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -306,7 +306,7 @@ async def both(consume, answers):
         await asyncio.gather(consume(answers, False), consume(answers, True))
 
 
-def test_a_thread_hears_of_an_event_that_was_up_and_is_cleared_meanwhile(monkeypatch):
+def test_a_thread_gets_an_event_that_was_up_though_another_consumer_clears_it(monkeypatch):
     event, q = IoEvent(), Queue()
     event.notify()
     q.put(1)
@@ -321,7 +321,7 @@ def test_a_thread_hears_of_an_event_that_was_up_and_is_cleared_meanwhile(monkeyp
     assert wait_any(event, q, timeout=PATIENCE) == [event, q]
 
 
-def test_thousands_of_events_on_one_descriptor(first):
+def test_a_wait_for_thousands_of_events_needs_one_descriptor(first):
     events = [IoEvent() for _ in range(5000)]
     first_one = IoEvent()
     first_one.notify()
@@ -337,12 +337,12 @@ def test_thousands_of_events_on_one_descriptor(first):
     floor = fds()
     assert first(*events) == [events[4000]]
     thread.finish()
-    # One for a new loop's hub, and what the loop itself has.
+    # A new loop has a hub with one descriptor, and some descriptors of its own.
     assert before[0] - floor <= 8
     assert sum(map(waiting, events)) == 0
 
 
-def test_a_wake_up_costs_no_thread():
+def test_a_wait_in_a_thread_starts_no_other_thread():
     before = threading.active_count()
     a, b, _ = three()
     thread = later(a.notify)
@@ -351,7 +351,7 @@ def test_a_wake_up_costs_no_thread():
     thread.finish()
 
 
-def test_a_flood_from_threads(first):
+def test_no_item_is_lost_when_threads_flood_three_events(first):
     events = three()
     total, each = 0, [0, 0, 0]
     items = [[], [], []]
@@ -375,7 +375,7 @@ def test_a_flood_from_threads(first):
     assert each == [300, 300, 300]
 
 
-def test_without_a_loop():
+def test_any_notified_without_a_loop_is_a_runtime_error():
     with pytest.raises(RuntimeError, match="no event loop"):
         any_notified(IoEvent()).send(None)
 

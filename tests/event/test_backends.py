@@ -1,7 +1,7 @@
-"""What differs between the operating system's objects: descriptors that die by themselves.
+"""Tests of notifiers whose descriptors die, or are closed by somebody else.
 
-A pair can come to its end (Windows resets the loopback on suspend); an eventfd cannot, so these
-tests have it refused.
+A pair of sockets can die by itself (Windows resets the loopback on suspend). An eventfd cannot, so
+the tests that need a pair have the eventfd refused.
 """
 
 import errno
@@ -51,7 +51,7 @@ def test_asking_for_the_name_leaves_no_descriptor():
 
 
 @in_child
-def test_clear_on_a_dead_pair_is_an_error_once_and_the_next_number_is_alive():
+def test_clear_on_a_dead_pair_is_an_error_once_and_the_next_fileno_works():
     needs_a_pair()
     for up in (False, True):
         event = IoEvent()
@@ -61,7 +61,7 @@ def test_clear_on_a_dead_pair_is_an_error_once_and_the_next_number_is_alive():
         kill(dead)
         assert readable(dead)
         try:
-            while event.clear():  # what came before the end may be read first
+            while event.clear():  # a token that arrived before the pair died may be read first
                 pass
         except OSError as error:
             assert isinstance(error, ConnectionError), error
@@ -77,7 +77,7 @@ def test_clear_on_a_dead_pair_is_an_error_once_and_the_next_number_is_alive():
 
 
 @in_child
-def test_notify_on_a_dead_pair_says_so_and_raises_the_flag():
+def test_notify_on_a_dead_pair_raises_an_error_and_the_flag():
     needs_a_pair()
     event = IoEvent()
     kill(event.fileno())
@@ -90,7 +90,7 @@ def test_notify_on_a_dead_pair_says_so_and_raises_the_flag():
 
 
 def dead_hub(kit_name):
-    """The hub's pair dies under a loop that waits: it is replaced in the same dispatch."""
+    """Kill the hub's pair under a loop that waits: the same dispatch replaces the pair."""
     import kits
 
     needs_a_pair()
@@ -127,19 +127,19 @@ def dead_hub(kit_name):
 
 
 @in_child
-def test_a_loop_whose_hub_dies_goes_on_asyncio():
+def test_an_asyncio_loop_whose_hub_dies_goes_on():
     dead_hub("asyncio")
 
 
 @in_child
-def test_a_loop_whose_hub_dies_goes_on_trio():
+def test_a_trio_loop_whose_hub_dies_goes_on():
     dead_hub("trio")
 
 
 @in_child
-def test_a_loop_whose_hub_dies_goes_on_uvloop():
+def test_a_uvloop_loop_whose_hub_dies_goes_on():
     if backend() == "eventfd":
-        return  # uvloop needs an eventfd of its own, and this test none
+        return  # uvloop needs an eventfd of its own, and this test has eventfds refused
     dead_hub("uvloop")
 
 
@@ -161,7 +161,7 @@ def test_a_thread_whose_hub_dies_goes_on_waiting():
 
 
 @in_child
-def test_a_notify_to_a_dead_hub_still_releases():
+def test_a_notify_to_a_dead_hub_still_releases_its_waiters():
     needs_a_pair()
     event, outcomes = IoEvent(), []
     hub = Hub()
@@ -189,7 +189,7 @@ def test_a_notify_to_a_dead_hub_still_releases():
 
 
 @in_child
-def test_a_loop_hears_of_a_dead_descriptor_although_a_waiter_raises():
+def test_a_loop_is_told_of_a_dead_descriptor_although_a_waiter_raises():
     needs_a_pair()
     event, replaced = IoEvent(), []
 
@@ -203,7 +203,7 @@ def test_a_loop_hears_of_a_dead_descriptor_although_a_waiter_raises():
     errno_of(event.notify)
     try:
         hub.dispatch(replaced.append)
-        raise AssertionError("nobody was called")
+        raise AssertionError("dispatch did not call the waiter")
     except ZeroDivisionError:
         pass
     assert len(replaced) == 1
@@ -228,11 +228,11 @@ def test_a_dead_pair_in_the_pool_is_replaced_before_it_is_used():
     assert outcomes == [True]
 
 
-# ---- descriptors closed under us
+# ---- descriptors closed by somebody else
 
 
 @in_child
-def test_a_hub_whose_descriptor_was_closed_under_us_gets_another_one():
+def test_a_hub_whose_descriptor_somebody_closed_gets_another():
     event, outcomes, hub = IoEvent(), [], Hub()
     for turn in range(3):
         hub.wait(event, outcomes.append)
@@ -252,7 +252,7 @@ def test_a_hub_whose_descriptor_was_closed_under_us_gets_another_one():
 
 @polls
 @in_child
-def test_a_thread_whose_descriptor_was_closed_under_us_can_wait_again():
+def test_a_thread_whose_descriptor_somebody_closed_can_wait_again():
     event, before = IoEvent(), numbers()
     event.wait(0)
     for _ in range(3):
@@ -265,8 +265,8 @@ def test_a_thread_whose_descriptor_was_closed_under_us_can_wait_again():
 
 
 @in_child
-def test_a_hub_in_the_pool_whose_descriptor_was_closed_under_us_is_not_given_to_the_next_loop():
-    # A daemon without a second fork: asyncio.run, closerange, asyncio.run.
+def test_the_next_loop_gets_no_pooled_hub_whose_descriptor_somebody_closed():
+    # A daemon that does not fork again closes its descriptors between two runs of asyncio.
     import test_fork
 
     event = IoEvent()
@@ -277,7 +277,7 @@ def test_a_hub_in_the_pool_whose_descriptor_was_closed_under_us_is_not_given_to_
 
 
 @in_child
-def test_a_daemon_that_closed_everything_after_the_fork_can_wait():
+def test_a_daemon_that_closed_all_descriptors_after_the_fork_can_wait():
     import test_fork
 
     test_fork.works(IoEvent())
@@ -290,7 +290,7 @@ def test_a_daemon_that_closed_everything_after_the_fork_can_wait():
 
 
 @in_child
-def test_a_hub_in_the_pool_whose_number_became_a_log_file_leaves_the_log_alone():
+def test_a_pooled_hub_whose_number_became_a_log_file_leaves_the_log_alone():
     import tempfile
 
     import test_fork
@@ -307,12 +307,12 @@ def test_a_hub_in_the_pool_whose_number_became_a_log_file_leaves_the_log_alone()
 
 
 @in_child
-def test_once_found_closed_a_number_is_never_written_to_or_read_again():
-    # A refused token is tried again by the next notify: not if the number is somebody's log by now.
+def test_a_number_that_was_found_closed_is_never_written_or_read_again():
+    # The next notify writes a refused token again, but not when the number is a log file by now.
     import tempfile
 
     if backend() != "eventfd":
-        return  # which number is the writing end's, nobody knows
+        return  # the test cannot tell the number of a pair's writing end
     event, watched, hub = IoEvent(), IoEvent(), Hub()
     hub.wait(watched, print)
     for one, number in ((event, event.fileno()), (watched, hub.fileno())):
@@ -335,7 +335,7 @@ def test_once_found_closed_a_number_is_never_written_to_or_read_again():
 
 
 @in_child
-def test_out_of_descriptors_while_a_dead_hub_is_replaced():
+def test_a_dead_hub_is_replaced_once_descriptors_are_free_again():
     from test_life_loops import only
 
     needs_a_pair()
@@ -346,7 +346,7 @@ def test_out_of_descriptors_while_a_dead_hub_is_replaced():
     with only(0):
         for _ in range(3):
             hub.dispatch(dead.append)
-            assert readable(hub)  # the loop comes back, and so do we
+            assert readable(hub)  # so that the loop dispatches again, and the hub is tried again
         assert errno_of(event.notify) in said
         hub.dispatch(dead.append)
         assert outcomes == [True]

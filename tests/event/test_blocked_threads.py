@@ -1,4 +1,4 @@
-"""Threads that block: on Linux each sleeps on a word of memory, and needs no descriptor."""
+"""Tests of blocked threads: on Linux each sleeps on a word of memory and needs no descriptor."""
 
 import asyncio
 import gc
@@ -19,23 +19,23 @@ from wakefd._wakefd import backend
 THREADS = 400
 
 futex = pytest.mark.skipif(
-    backend(thread=True) != "futex", reason="a thread polls a descriptor there"
+    backend(thread=True) != "futex", reason="a blocked thread polls a descriptor here"
 )
 
 
 def no_descriptors():
-    """From now on none is to be had."""
+    """Lower the limit of descriptors, so that the process cannot open another."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
     try:
         os.close(os.dup(0))
     except OSError:
         return
-    raise AssertionError("there is one")
+    raise AssertionError("a descriptor can still be opened")
 
 
 def blocked(call, *args):
-    """So many threads in that call."""
+    """Start `THREADS` threads that make this call."""
     return [Thread(call, *args) for _ in range(THREADS)]
 
 
@@ -95,7 +95,7 @@ def test_hundreds_of_threads_call_a_portal_and_need_no_descriptor():
     async def main():
         done = IoEvent()
         async with Portal() as portal:
-            await asyncio.to_thread(int)  # what the loop needs for itself it has
+            await asyncio.to_thread(int)  # the loop opens the descriptors it needs for itself
             await done_soon(done)
             no_descriptors()
             threads = blocked(portal.run, square, 3)
@@ -116,7 +116,7 @@ def test_hundreds_of_threads_call_a_portal_and_need_no_descriptor():
 
 @futex
 @in_child
-def test_a_thread_that_waits_opens_nothing():
+def test_a_thread_that_waits_opens_no_descriptor():
     event, before = IoEvent(), numbers()
     threads = [Thread(event.wait, PATIENCE) for _ in range(10)]
     until(lambda: waiting(event) == 10)
@@ -143,10 +143,8 @@ def one(q):
 @pytest.mark.parametrize("timeout", [None, 1e9, PATIENCE])
 @pytest.mark.parametrize("call", CALLS)
 @in_child
-def test_a_signal_handler_that_raises_ends_the_wait_at_once_though_system_calls_restart(
-    call, timeout
-):
-    # As asyncio's add_signal_handler leaves it: a call taken up again would hide the signal.
+def test_a_signal_handler_that_raises_ends_the_wait_though_system_calls_restart(call, timeout):
+    # asyncio's add_signal_handler makes system calls restart; a restarted call hides the signal.
     class StopError(Exception):
         pass
 
@@ -164,11 +162,11 @@ def test_a_signal_handler_that_raises_ends_the_wait_at_once_though_system_calls_
             except StopError:
                 assert time.monotonic() - began < PATIENCE / 2
             else:
-                raise AssertionError("it was not interrupted")
+                raise AssertionError("the signal did not end the wait")
 
 
 @in_child
-def test_a_join_hears_of_signals_too():
+def test_join_runs_signal_handlers_and_goes_on():
     q = one(Queue())
     signal.signal(signal.SIGALRM, lambda *_: (q.get_nowait(), q.task_done()))
     signal.siginterrupt(signal.SIGALRM, False)
@@ -178,7 +176,7 @@ def test_a_join_hears_of_signals_too():
 
 
 @in_child
-def test_a_thread_that_is_stopped_and_continued_waits_on():
+def test_a_wait_goes_on_after_the_process_is_stopped_and_continued():
     pid = os.getpid()
     event = IoEvent()
     code = f"import os, signal, time; [(time.sleep(.02), os.kill({pid}, s)) for s in (19, 18)]"
@@ -191,7 +189,7 @@ def test_a_thread_that_is_stopped_and_continued_waits_on():
 
 
 @in_child
-def test_a_child_forked_by_a_signal_handler_in_the_middle_of_a_wait_has_a_sleep_of_its_own():
+def test_a_child_forked_by_a_signal_handler_during_a_wait_sleeps_on_its_own():
     event, log = IoEvent(), []
 
     def handler(*_):
@@ -214,7 +212,7 @@ def test_a_child_forked_by_a_signal_handler_in_the_middle_of_a_wait_has_a_sleep_
 
 
 @in_child
-def test_threads_that_come_and_go_leave_no_memory():
+def test_threads_that_wait_and_end_leave_no_memory():
     event = IoEvent()
 
     def some(count):
