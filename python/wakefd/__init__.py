@@ -53,7 +53,7 @@ __all__ = [
 
 __version__: str = _wakefd.VERSION
 _C_API = _wakefd.c_api()  # for PyCapsule_Import
-_wakefd.install_fast_methods()
+_wakefd.set_up()
 
 # These names, and what they import of the standard library, are loaded at their first use: a
 # program that only notifies an event waits for none of it.

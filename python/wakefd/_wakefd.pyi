@@ -6,7 +6,7 @@ from _typeshed import SupportsGetItem
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
 from typing_extensions import disjoint_base
 
-__all__ = ["VERSION", "ByteQueue", "Hub", "Inbox", "IoEvent", "Items", "NativeHandle", "Place", "Portal", "Queue", "Reader", "Ready", "Receiver", "Turn", "Waiter", "assume_free_threaded", "backend", "c_api", "exceptions", "install_fast_methods", "items", "seconds", "wait_for_one"]
+__all__ = ["VERSION", "ByteQueue", "Hub", "Inbox", "IoEvent", "Items", "NativeHandle", "Place", "Portal", "Queue", "Reader", "Ready", "Receiver", "Turn", "Waiter", "assume_free_threaded", "backend", "c_api", "exceptions", "items", "seconds", "set_up", "wait_for_one"]
 
 VERSION: Final[str]
 """
@@ -822,11 +822,6 @@ def exceptions() -> list[tuple[str, type]]:
     another interpreter of this process has imported us.
     """
 
-def install_fast_methods() -> None:
-    """
-    Put faster methods before some of these. To be called at the import.
-    """
-
 def items(queue: Any, wait: Any) -> Items:
     """
     Begin an `async for` over a queue or a byte queue; `wait` makes the coroutine that waits for an item.
@@ -835,6 +830,12 @@ def items(queue: Any, wait: Any) -> Items:
 def seconds(timeout: SupportsFloat | SupportsIndex | None, function: str) -> float | None:
     """
     Read a timeout as wait() does: seconds, at least 0, or None for ever. For adapters; `function` is for the error's message.
+    """
+
+def set_up() -> None:
+    """
+    Do what comes before the first use: find exceptions, find out about the GIL, install the fast methods. To be called once, at
+    the import.
     """
 
 def wait_for_one(events: SupportsGetItem[int, IoEvent], timeout: SupportsFloat | SupportsIndex | None = None) -> bool:

@@ -93,7 +93,7 @@ pub(super) fn began() {
 pub(super) fn within(py: Python<'_>, batch: bool) -> PyResult<bool> {
     match ticks(batch) {
         Ok(()) => Ok(true),
-        Err(now) => super::fast_methods::attached(py, |py| here(py, now)),
+        Err(now) => super::attached(py, |py| here(py, now)),
     }
 }
 

@@ -1,9 +1,11 @@
-//! The hottest methods as CPython calls them: what PyO3 wraps around a method costs as much as these do.
+//! The fast methods: the hottest methods once more, as CPython calls them without PyO3's wrapper, which costs as much as
+//! the methods do.
 //!
-//! Each does the common case, and leaves all else to the method of the same name that PyO3 made.
+//! Each fast method does the common case and leaves all else to the method of the same name that PyO3 made. A build with
+//! `--cfg wakefd_no_fast_methods` has PyO3's methods alone, and the same behaviour (see `mod.rs`).
 
 use super::{
-    attached_cell,
+    attached,
     event::IoEvent,
     os_error,
     queue::Queue,
@@ -14,26 +16,53 @@ use pyo3::{
     Borrowed, PyClass,
     exceptions::{PyBaseException, PyStopIteration},
     ffi::{self, PyObject},
+    panic::PanicException,
     prelude::*,
     pyclass::boolean_struct::True,
     sync::PyOnceLock,
     types::{PyDict, PyTuple, PyType},
 };
 use std::{
+    any::Any,
     ffi::{CStr, CString, c_int, c_uint, c_void},
-    iter, ptr,
+    iter,
+    panic::{AssertUnwindSafe, catch_unwind},
+    ptr,
 };
+
+/// The trampoline between CPython and the body of each function in this file: a panic of the body becomes PanicException, as
+/// in PyO3's trampoline, because no panic may get out to CPython.
+///
+/// The result of a body that panicked is `failed`.
+#[inline(always)] // with the body
+fn trampoline<R>(py: Python<'_>, failed: R, body: impl FnOnce() -> R) -> R {
+    // Unwind safety is that of PyO3's methods: a panic leaves objects behind that Python code can still call.
+    catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|payload| {
+        panicked(py, payload.as_ref());
+        failed
+    })
+}
+
+/// Sets the exception that stands for a panic, with the message of the panic.
+#[cold]
+fn panicked(py: Python<'_>, payload: &(dyn Any + Send)) {
+    let message = payload.downcast_ref::<String>().map(String::as_str);
+    let message = message.or_else(|| payload.downcast_ref::<&str>().copied());
+    let error = PanicException::new_err((message.unwrap_or("panic from Rust code").to_owned(),));
+    attached(py, |py| error.restore(py));
+}
 
 trait Fast {
     type Class: PyClass<Frozen = True> + Sync;
     const NAME: &str;
-    /// It takes none, or one, by position.
+    /// The number of arguments in the common case, 0 or 1, by position.
     const TAKES: ffi::Py_ssize_t;
 
-    /// What PyO3 made.
+    /// The cell for the method that PyO3 made.
     fn original() -> &'static PyOnceLock<Py<PyAny>>;
 
-    /// `None`: it is not the common case, and nothing was done. The result is a new reference, or null with an exception set.
+    /// Does the common case. The result is a new reference, or null with an exception set; `None` if this is another case, in
+    /// which nothing was done.
     fn common(this: &Self::Class, py: Python<'_>, argument: *mut PyObject) -> Option<*mut PyObject>;
 }
 
@@ -47,23 +76,25 @@ unsafe extern "C" fn method<M: Fast>(
 ) -> *mut PyObject {
     // SAFETY: CPython has attached this thread.
     let py = unsafe { Python::assume_attached() };
-    if count == M::TAKES && names.is_null() {
-        // SAFETY: CPython has checked the class, and holds a reference during the call.
-        let this = unsafe { Borrowed::from_ptr(py, slf).cast_unchecked::<M::Class>() };
-        let argument = if M::TAKES == 0 {
-            ptr::null_mut()
-        } else {
-            // SAFETY: there is one.
-            unsafe { *args }
-        };
-        if let Some(result) = M::common(this.get(), py, argument) {
-            return result;
+    trampoline(py, ptr::null_mut(), || {
+        if count == M::TAKES && names.is_null() {
+            // SAFETY: CPython has checked the class, and holds a reference during the call.
+            let this = unsafe { Borrowed::from_ptr(py, slf).cast_unchecked::<M::Class>() };
+            let argument = if M::TAKES == 0 {
+                ptr::null_mut()
+            } else {
+                // SAFETY: there is one.
+                unsafe { *args }
+            };
+            if let Some(result) = M::common(this.get(), py, argument) {
+                return result;
+            }
         }
-    }
-    attached(py, |py| {
-        // SAFETY: as above.
-        let result = unsafe { original::<M>(py, slf, args, count, names) };
-        result.map_or_else(|error| raise(py, error), Py::into_ptr)
+        attached(py, |py| {
+            // SAFETY: as above.
+            let result = unsafe { original::<M>(py, slf, args, count, names) };
+            result.map_or_else(|error| raise(py, error), Py::into_ptr)
+        })
     })
 }
 
@@ -77,7 +108,7 @@ unsafe fn original<M: Fast>(
     count: ffi::Py_ssize_t,
     names: *mut PyObject,
 ) -> PyResult<Py<PyAny>> {
-    // SAFETY: so many arguments, and after them one for each name, if there are names.
+    // SAFETY: `args` has `count` arguments, and after them one for each name, if there are names.
     let argument = |at: usize| unsafe { Borrowed::from_ptr(py, *args.add(at)) };
     let count = usize::try_from(count).unwrap_or_default();
     // SAFETY: an object, for the time of the call.
@@ -99,24 +130,14 @@ unsafe fn original<M: Fast>(
     original.call(py, positional, Some(&keywords))
 }
 
-/// Has PyO3 know that this thread is attached: CPython called us, not PyO3's wrapper.
-///
-/// `Python::attach` would first ask whether it may attach. While the interpreter ends it may not, but `__del__` still runs,
-/// and calls us: it would panic, and a panic must not get out to CPython.
-#[inline]
-pub(super) fn attached<R>(py: Python<'_>, act: impl FnOnce(Python<'_>) -> R) -> R {
-    let _ = py;
-    // SAFETY: `py` proves that this thread is attached. What has a thread state may take it once more, and let go of it.
-    unsafe { Python::attach_unchecked(act) }
-}
-
+/// Sets the exception. The result is what a method returns then.
 fn raise(py: Python<'_>, error: PyErr) -> *mut PyObject {
     error.restore(py);
     ptr::null_mut()
 }
 
-/// Puts the fast method before PyO3's.
-fn install<M: Fast>(py: Python<'_>) -> PyResult<()> {
+/// Puts one fast method in the place of PyO3's.
+fn install_one<M: Fast>(py: Python<'_>) -> PyResult<()> {
     let class: Bound<'_, PyType> = py.get_type::<M::Class>();
     let original = class.getattr(M::NAME)?;
     let text = |attribute| original.getattr(attribute)?.extract::<String>();
@@ -135,19 +156,15 @@ fn install<M: Fast>(py: Python<'_>) -> PyResult<()> {
     class.setattr(M::NAME, fast)
 }
 
-/// Put faster methods before some of these. To be called at the import.
-#[pyfunction]
-pub(super) fn install_fast_methods(py: Python<'_>) -> PyResult<()> {
-    super::find_exceptions(py);
-    let version: String = py.import("sys")?.getattr("version")?.extract()?;
-    attached_cell::free_threaded(version.contains("free-threading")); // whether it runs without the GIL may change with an import
-    install::<Notify>(py)?;
-    install::<Clear>(py)?;
-    install::<IsSet>(py)?;
-    install::<Put>(py)?;
-    install::<PutNowait>(py)?;
-    install::<Get>(py)?;
-    install::<GetNowait>(py)
+/// Puts the fast methods in the place of PyO3's, at the import.
+pub(super) fn install(py: Python<'_>) -> PyResult<()> {
+    install_one::<Notify>(py)?;
+    install_one::<Clear>(py)?;
+    install_one::<IsSet>(py)?;
+    install_one::<Put>(py)?;
+    install_one::<PutNowait>(py)?;
+    install_one::<Get>(py)?;
+    install_one::<GetNowait>(py)
 }
 
 macro_rules! fast {
@@ -192,13 +209,13 @@ fast!(GetNowait, Queue, "get_nowait", 0, get);
 #[inline]
 fn flag(py: Python<'_>, result: std::io::Result<bool>) -> *mut PyObject {
     match result {
-        // SAFETY: immortal, or counted as any other.
+        // SAFETY: this thread is attached; the result is a new reference.
         Ok(flag) => unsafe { ffi::PyBool_FromLong(flag.into()) },
         Err(error) => attached(py, |py| raise(py, os_error(error))),
     }
 }
 
-/// There is room, and no event to show it to but the first getter's.
+/// The common case of putting: the queue has room, and no event to show the item to but the first getter's.
 #[inline]
 fn put(queue: &Queue, py: Python<'_>, item: *mut PyObject) -> Option<*mut PyObject> {
     if queue.heap {
@@ -221,7 +238,7 @@ fn put(queue: &Queue, py: Python<'_>, item: *mut PyObject) -> Option<*mut PyObje
             Some(py.None().into_ptr())
         }
         Err((_, item)) => {
-            drop(item.into_bound(py)); // `Py` would have it dropped later: it does not know that we are attached
+            drop(item.into_bound(py)); // `Py` would have it dropped later: PyO3 does not know that this thread is attached
             None
         }
     }
@@ -232,7 +249,7 @@ fn get(queue: &Queue, py: Python<'_>, _: *mut PyObject) -> Option<*mut PyObject>
     take(queue, py).map(Py::into_ptr)
 }
 
-/// There is an item, and no event to show it to but the first putter's.
+/// The common case of taking: the queue has an item, and no event to show the room to but the first putter's.
 #[inline]
 pub(super) fn take(queue: &Queue, py: Python<'_>) -> Option<Py<PyAny>> {
     if queue.heap {
@@ -248,8 +265,8 @@ pub(super) fn take(queue: &Queue, py: Python<'_>) -> Option<Py<PyAny>> {
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// `async for`. It takes three calls an item: `__anext__`, `__await__`, and then `am_send`, which PyO3 does not have, on
-// CPython 3.11, `__next__` on those after it. So these are slots of subclasses, which are what is used.
+// `async for` takes three calls an item: `__anext__`, `__await__`, and then `am_send`, which PyO3 does not have, or on
+// CPython 3.11 `__next__`. These are slots of subclasses, and the subclasses are what is used.
 
 static ITEMS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static READY: PyOnceLock<Py<PyType>> = PyOnceLock::new();
@@ -288,7 +305,7 @@ pub(super) fn ready(py: Python<'_>) -> PyResult<Bound<'_, Ready>> {
     Ok(class.bind(py).call0()?.cast_into::<Ready>()?)
 }
 
-/// The functions must be what the slots want.
+/// A subclass with these slots. Each function must be of the type that its slot wants.
 fn subclass<C: PyClass>(
     py: Python<'_>,
     name: &'static CStr,
@@ -315,11 +332,13 @@ fn subclass<C: PyClass>(
 unsafe extern "C" fn anext(slf: *mut PyObject) -> *mut PyObject {
     // SAFETY: CPython has attached this thread, and holds a reference during the call.
     let slf = unsafe { Borrowed::from_ptr(Python::assume_attached(), slf).cast_unchecked::<Items>() };
-    if let Some(used) = Items::used(slf) {
-        return used.into_ptr();
-    }
-    attached(slf.py(), |py| {
-        Items::new_ready(slf).map_or_else(|error| raise(py, error), Py::into_ptr)
+    trampoline(slf.py(), ptr::null_mut(), || {
+        if let Some(used) = Items::used(slf) {
+            return used.into_ptr();
+        }
+        attached(slf.py(), |py| {
+            Items::new_ready(slf).map_or_else(|error| raise(py, error), Py::into_ptr)
+        })
     })
 }
 
@@ -341,11 +360,12 @@ unsafe extern "C" fn send(slf: *mut PyObject, value: *mut PyObject, result: *mut
             Borrowed::from_ptr(py, value),
         )
     };
-    let (sent, it) = match step(slf, value) {
+    let failed = (ffi::PySendResult::PYGEN_ERROR, ptr::null_mut());
+    let (sent, it) = trampoline(slf.py(), failed, || match step(slf, value) {
         Some(Sent::Returned(item)) => (ffi::PySendResult::PYGEN_RETURN, item.into_ptr()),
         Some(Sent::Yielded(it)) => (ffi::PySendResult::PYGEN_NEXT, it.into_ptr()),
-        None => (ffi::PySendResult::PYGEN_ERROR, ptr::null_mut()),
-    };
+        None => failed,
+    });
     // SAFETY: CPython gave us the place.
     unsafe { *result = it };
     sent
@@ -362,14 +382,14 @@ unsafe extern "C" fn next(slf: *mut PyObject) -> *mut PyObject {
             Borrowed::from_ptr(py, ffi::Py_None()),
         )
     };
-    match step(slf, none) {
+    trampoline(slf.py(), ptr::null_mut(), || match step(slf, none) {
         Some(Sent::Returned(item)) => stop(item.into_bound(slf.py())),
         Some(Sent::Yielded(it)) => it.into_ptr(),
         None => ptr::null_mut(),
-    }
+    })
 }
 
-/// `None`: an exception is set.
+/// One step of an awaitable. `None`: an exception is set.
 #[inline]
 fn step(slf: Borrowed<'_, '_, Ready>, value: Borrowed<'_, '_, PyAny>) -> Option<Sent> {
     let failed = match Ready::at_once(slf) {

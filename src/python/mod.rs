@@ -8,7 +8,40 @@ mod call;
 mod context;
 mod event;
 mod fairness;
+#[cfg(not(wakefd_no_fast_methods))]
 mod fast_methods;
+#[cfg(wakefd_no_fast_methods)]
+mod fast_methods {
+    //! The build without fast methods, for the tests: each call is PyO3's method.
+
+    use super::queue::{
+        Queue,
+        async_iter::{Items, Ready},
+    };
+    use pyo3::prelude::*;
+
+    pub(super) fn install(_: Python<'_>) -> PyResult<()> {
+        Ok(())
+    }
+
+    pub(super) fn take(_: &Queue, _: Python<'_>) -> Option<Py<PyAny>> {
+        None
+    }
+
+    /// Begin an `async for` over a queue or a byte queue; `wait` makes the coroutine that waits for an item.
+    #[pyfunction]
+    pub(super) fn items<'py>(
+        py: Python<'py>,
+        queue: &Bound<'py, PyAny>,
+        wait: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, Items>> {
+        Ok(py.get_type::<Items>().call1((queue, wait))?.cast_into::<Items>()?)
+    }
+
+    pub(super) fn ready(py: Python<'_>) -> PyResult<Bound<'_, Ready>> {
+        Ok(py.get_type::<Ready>().call0()?.cast_into::<Ready>()?)
+    }
+}
 mod hub;
 mod native;
 mod portal;
@@ -72,6 +105,27 @@ fn refuse_a_second_interpreter() -> PyResult<()> {
     }
 }
 
+/// Do what comes before the first use: find exceptions, find out about the GIL, install the fast methods. To be called once, at
+/// the import.
+#[pyfunction]
+fn set_up(py: Python<'_>) -> PyResult<()> {
+    find_exceptions(py);
+    let version: String = py.import("sys")?.getattr("version")?.extract()?;
+    attached_cell::free_threaded(version.contains("free-threading")); // an import may switch the GIL off or on
+    fast_methods::install(py)
+}
+
+/// Tells PyO3 that this thread is attached, where CPython has called us without PyO3's wrapper.
+///
+/// `Python::attach` would first ask whether it may attach. While the interpreter ends it may not, but `__del__` still runs,
+/// and calls us: it would panic.
+#[inline]
+fn attached<R>(py: Python<'_>, act: impl FnOnce(Python<'_>) -> R) -> R {
+    let _ = py;
+    // SAFETY: `py` proves that this thread is attached. A thread that has a thread state may take it once more, and let go of it.
+    unsafe { Python::attach_unchecked(act) }
+}
+
 /// Keeps the errno; OSError then picks its subclass itself.
 fn os_error(error: io::Error) -> PyErr {
     match error.raw_os_error() {
@@ -106,12 +160,13 @@ mod _wakefd {
         event::{IoEvent, seconds, wait_for_one},
         exceptions,
         fairness::Turn,
-        fast_methods::{install_fast_methods, items},
+        fast_methods::items,
         hub::{Hub, Reader},
         native::{NativeHandle, c_api},
         portal::{Inbox, Portal, Receiver},
         queue::Queue,
         queue::async_iter::{Items, Place, Ready},
+        set_up,
     };
     use pyo3::prelude::*;
 

@@ -1,12 +1,14 @@
 """The methods that stand before PyO3's: the same words, the same answers, the same complaints."""
 
+import asyncio
 import inspect
 import queue
 import sys
 
 import pytest
 
-from wakefd import IoEvent, LifoQueue, PriorityQueue, Queue, QueueShutDown
+from helpers import in_child
+from wakefd import IoEvent, LifoQueue, PriorityQueue, Queue, QueueShutDown, _wakefd
 
 METHODS = [
     (IoEvent, "notify", "(self, /)"),
@@ -73,3 +75,44 @@ def test_an_item_has_one_reference_less_when_it_is_out(kind):
     with pytest.raises(QueueShutDown):
         q.put(item)
     assert sys.getrefcount(item) == count
+
+
+class Panics:
+    """An item whose comparison raises PanicException, on which PyO3 panics anew."""
+
+    def __lt__(self, other):
+        raise panic_exception()("from a comparison")
+
+
+def panic_exception():
+    with pytest.raises(queue.Empty):  # PyO3 makes its class when it first looks at an exception
+        Queue().get_nowait()
+    (found,) = (
+        kind for kind in BaseException.__subclasses__() if kind.__name__ == "PanicException"
+    )
+    return found
+
+
+@in_child
+def test_a_panic_in_put_is_raised():
+    q = PriorityQueue()
+    q.put(Panics())
+    for put in [q.put, q.put_nowait]:
+        with pytest.raises(panic_exception(), match="from a comparison"):
+            put(Panics())
+    assert q.qsize() == 1
+
+
+@in_child
+def test_a_panic_in_an_async_for_is_raised():
+    async def wait(_):
+        raise panic_exception()("from a coroutine")
+
+    async def main():
+        items = _wakefd.items(Queue(), wait)
+        with pytest.raises(panic_exception(), match="from a coroutine"):
+            await anext(items)
+        with pytest.raises(panic_exception(), match="from a coroutine"):
+            next(anext(items).__await__())
+
+    asyncio.run(main())

@@ -3,6 +3,7 @@
 use crate::python::{
     arguments::{Count, most},
     asyncio::Waiter,
+    attached,
     attached_cell::{self, AttachedCell},
     byte_queue::ByteQueue,
     call,
@@ -295,10 +296,10 @@ impl Items {
         }
         let item = match &self.source {
             Source::Queue(queue) => match fast_methods::take(queue.get(), py) {
-                None => fast_methods::attached(py, |py| or_again(py, queue.get().get_step(py, None)))?,
+                None => attached(py, |py| or_again(py, queue.get().get_step(py, None)))?,
                 item => item,
             },
-            Source::ByteQueue(queue) => fast_methods::attached(py, |py| {
+            Source::ByteQueue(queue) => attached(py, |py| {
                 let message = or_again(py, queue.get().get_step(py))?;
                 Ok::<_, PyErr>(message.map(|message| message.into_any().unbind()))
             })?,
