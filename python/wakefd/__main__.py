@@ -1,4 +1,4 @@
-"""`python -m wakefd`: what it runs on, and whether wake-ups arrive."""
+"""`python -m wakefd` tells what wakefd runs on, and whether wake-ups arrive."""
 
 import argparse
 import faulthandler
@@ -67,7 +67,7 @@ QUEUE_ROW = (
 
 
 def environment() -> dict[str, str]:
-    """What we run on. Ends up in bug reports: nothing that names a person or a path."""
+    """Return what wakefd runs on, for bug reports: no person and no path is named."""
     name = Path(_wakefd.__file__).name
     build = name.removeprefix("_wakefd.").rpartition(".")[0] or "abi3"  # Windows: _wakefd.pyd
     gil = getattr(sys, "_is_gil_enabled", lambda: True)()
@@ -105,7 +105,7 @@ def libraries() -> dict[str, str]:
 
 
 class _Screen:
-    """Rows for people: a live one on a terminal, else only the finished ones."""
+    """The screen shows rows to people: a live one on a terminal, else only finished ones."""
 
     def __init__(self, *, live: bool) -> None:
         self.live = live and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
@@ -115,7 +115,7 @@ class _Screen:
         print("\r" * self.live + (self.red.format(text) if bad else text), flush=True)
 
     def progress(self, result: _selftest.Result) -> None:
-        if self.live:  # a row is longer than this, and will cover it
+        if self.live:  # a finished row is longer, and covers this
             half = "flooded" if result.flood.turns else "to and fro"
             turns = result.ping.turns + result.flood.turns
             print(f"\r{f'{result.loop:<12}{half}: {turns:,} wake-ups':<60}", end="", flush=True)
@@ -152,7 +152,7 @@ def main(
     argv: Sequence[str] | None = None,
     make_event: Callable[[], wakefd.IoEvent] = wakefd.IoEvent,
 ) -> int:
-    """Run it all; return the exit status. `make_event` is for tests: events that lose something."""
+    """Run the whole test; return the exit status. `make_event` is for tests: it may lose some."""
     found = libraries()
     usable = [n for n in _selftest.NAMES if n == "thread" or "broken" not in found.get(n, "broken")]
     arguments = _arguments(argv, usable)
@@ -169,7 +169,7 @@ def main(
             screen.line(line)
     results: list[_selftest.Result] = []
     for name in arguments.loop or usable:
-        # Every wait in there is bounded; should that fail, this ends the process with status 1.
+        # Every wait of the test is bounded. If a bound fails, this ends the process with status 1.
         faulthandler.dump_traceback_later(
             arguments.seconds + 8 * _selftest.DEADLINE, exit=True, file=sys.__stderr__ or 2
         )
@@ -212,5 +212,5 @@ if __name__ == "__main__":
         sys.exit(main())
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:  # `| head` has seen enough
+    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         os._exit(1)

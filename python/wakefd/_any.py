@@ -13,21 +13,20 @@ _E = TypeVar("_E", bound=_wakefd.IoEvent | _wakefd.Queue | _wakefd.ByteQueue)
 def wait_any(*events: _E, timeout: float | None = None) -> list[_E]:
     """Block this thread until one of the events is up, or rises; at most `timeout` seconds.
 
-    A queue counts as up while a get_nowait() would not raise queue.Empty. No item is taken.
-    Returns those that were up at the call, or rose since (also if they were cleared meanwhile),
-    once each, in the order given; an empty list only if the time is up. Nothing is cleared. It
-    takes no descriptor on Linux, and elsewhere one for this thread, however many events there are;
-    each call costs a look at every event.
+    A queue counts as up while a get_nowait() would not raise queue.Empty. No item is taken. The
+    result is those that were up at the call, or rose since (also if they were cleared meanwhile),
+    once each, in the order given; an empty list only if the time is up. Nothing is cleared. The
+    wait takes no descriptor on Linux, and elsewhere one for this thread, however many events there
+    are; each call costs a look at every event.
 
-    Callable from any thread that runs no event loop. Lets other threads run meanwhile; Ctrl-C
-    works. None and infinity wait for ever, a negative timeout is 0.
+    Callable from any thread that runs no event loop. Other threads run meanwhile; Ctrl-C works.
+    None and infinity wait for ever, a negative timeout is 0.
 
     Raises:
         ValueError: no event was given, or the timeout is not a number.
         OverflowError: the timeout is too large.
         ClosedResourceError: one of them is closed, or is closed before any of them rises.
-        OSError: there is no descriptor to be had for this thread (never on Linux, where it needs
-            none).
+        OSError: there is no descriptor to be had for this thread (on Linux it needs none).
     """
     timeout = _wakefd.seconds(timeout, "wait_any()")
     began = _Snapshot(events, "wait_any()")
@@ -41,10 +40,10 @@ def wait_any(*events: _E, timeout: float | None = None) -> list[_E]:
 async def any_notified(*events: _E) -> list[_E]:
     """Wait until one of the events is up, or rises, on the loop that runs here.
 
-    A queue counts as up while a get_nowait() would not raise queue.Empty. No item is taken.
-    Returns those that were up at the call, or rose since (also if they were cleared meanwhile),
-    once each, in the order given; never an empty list. Nothing is cleared. As `IoEvent.notified` it
-    returns at once on asyncio if one is up, and is always a checkpoint on trio. If the task is
+    A queue counts as up while a get_nowait() would not raise queue.Empty. No item is taken. The
+    result is those that were up at the call, or rose since (also if they were cleared meanwhile),
+    once each, in the order given; never an empty list. Nothing is cleared. As `IoEvent.notified`
+    this returns at once on asyncio if one is up, and is always a checkpoint on trio. If the task is
     cancelled, nothing is lost.
 
     Raises:

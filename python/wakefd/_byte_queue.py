@@ -1,4 +1,4 @@
-"""`ByteQueue`: the compiled one, and what needs an event loop."""
+"""`ByteQueue`: the compiled half, and the methods that need an event loop."""
 
 from collections.abc import AsyncIterator, Iterator
 from operator import index
@@ -19,14 +19,15 @@ class ByteQueue(_wakefd.ByteQueue, Closing):
     Native code pushes: with the function `push` of `wakefd.h` and the argument of a `native()`
     handle. It copies the message, takes no lock and waits for nobody. The other end is that of a
     `Queue`: `get` and `async_get`, `get_many`, `async for`; it is bound to no loop, and may have
-    many consumers. Whoever comes first takes a message.
+    many consumers. The first one to come takes a message.
 
-    No message is lost, delivered twice, or torn; those of one producer arrive in their order. A
-    consumer that never has to wait lets the rest of its loop have a turn every half millisecond.
-    In the child of a fork it is empty.
+    No message is lost, delivered twice, or torn; the messages of one producer arrive in their
+    order. A consumer that never has to wait lets the rest of its loop have a turn every half
+    millisecond. In the child of a fork the queue is empty.
 
-    `max_bytes`: all the memory there is. It is full when the next message does not fit: one takes
-    its length, padded to a multiple of 8, and 8 bytes more. `max_message`: the longest message.
+    `max_bytes` is the memory for messages. The queue is full when the next message does not fit: a
+    message takes its length, padded to a multiple of 8, and 8 bytes more. `max_message` is the
+    length of the longest message.
     """
 
     __slots__ = ()
@@ -66,10 +67,10 @@ class ByteQueue(_wakefd.ByteQueue, Closing):
         return message
 
     async def async_get_many(self, max: SupportsIndex | None = None) -> list[bytes]:  # noqa: A002
-        """Wait for a message; then return a list of it and what else is there, at most `max`.
+        """Wait for a message; return a list of it and the others that are there, at most `max`.
 
-        All if it is None; 0 is an empty list, without a wait. Many at a time are many times as fast
-        as one by one. If the task is cancelled meanwhile, nothing is lost.
+        None takes all of them; 0 returns an empty list, without a wait. Messages taken together are
+        many times as fast as one by one. If the task is cancelled meanwhile, nothing is lost.
 
         Raises:
             ValueError: `max` is negative.
@@ -88,7 +89,7 @@ class ByteQueue(_wakefd.ByteQueue, Closing):
         return messages
 
     def native(self) -> NativeHandle:
-        """Return a handle whose argument native code pushes to.
+        """Return a handle to whose argument native code pushes messages.
 
         `push` is in the table of `wakefd.h`; its other functions (and the handle's own) are about
         the event that is up while there is something to get. Close the handle when nobody pushes
@@ -101,7 +102,7 @@ class ByteQueue(_wakefd.ByteQueue, Closing):
         return NativeHandle(self)
 
     def __iter__(self) -> Iterator[bytes]:
-        """Take message by message, blocking this thread while there is none. Ends at shutdown."""
+        """Take message by message until the shutdown; block this thread while there is none."""
         while True:
             try:
                 message = self.get()
@@ -111,15 +112,15 @@ class ByteQueue(_wakefd.ByteQueue, Closing):
             del message  # the next get() may wait for long
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        """Take message by message, waiting while there is none. Ends at shutdown.
+        """Take message by message until the shutdown; wait while there is none.
 
-        What the loop's body does not get to, because it breaks or is cancelled, stays in.
+        Messages that the loop's body does not reach, because it breaks or is cancelled, stay in.
         """
-        iterator: Any = items(self, self._next)  # it does not know of bytes
+        iterator: Any = items(self, self._next)  # its type does not tell that it yields bytes
         return iterator  # type: ignore[no-any-return]
 
     async def _next(self, items: Items) -> bytes:
-        """For `Items`: the next is not there yet, or the loop must have its turn first."""
+        """Return the next message. `Items` asks if it is not there yet, or the turn is over."""
         items.at_once = _loops.at_once() and type(self).async_get is ByteQueue.async_get
         try:
             return await self.async_get()
@@ -127,7 +128,7 @@ class ByteQueue(_wakefd.ByteQueue, Closing):
             raise StopAsyncIteration from None
 
     async def _pause_or_wait(self) -> None:
-        """After the first attempt, or instead of it: the others have their turn in any case."""
+        """Let the other tasks have their turn, after the first attempt or instead of it."""
         if self._readable().is_set():
             await _loops.pause()
         else:

@@ -1,4 +1,4 @@
-"""What `with` does with events, queues, portals and handles: it closes them."""
+"""`Closing`: events, queues, portals and handles are closed at the end of a `with`."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

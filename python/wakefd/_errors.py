@@ -1,4 +1,4 @@
-"""The exceptions of wakefd's own. Each is named, and so pickled, as it is imported: `wakefd.X`."""
+"""The exceptions of wakefd. Each is named, and so pickled, as users import it: `wakefd.X`."""
 
 import queue
 import sys
@@ -7,8 +7,8 @@ from wakefd import _wakefd
 
 TYPE_CHECKING = False
 
-# QueueShutDown is the standard library's own class where there is one. Type checkers are shown a
-# subclass there, because `accepted` is set on every QueueShutDown that a queue of wakefd raises.
+# QueueShutDown is the standard library's own class where it has one. Type checkers are shown a
+# subclass there, because every QueueShutDown that a queue of wakefd raises has `accepted`.
 if sys.version_info >= (3, 13):
     _ShutDown = queue.ShutDown
 else:
@@ -38,7 +38,7 @@ class QueueFull(queue.Full):
 
 
 class ClosedResourceError(RuntimeError):
-    """It is closed: an event's flag will never rise again, a portal takes no more calls."""
+    """The event is closed (its flag never rises again), or the portal (it takes no more calls)."""
 
     __module__ = "wakefd"
 
@@ -49,7 +49,7 @@ class LoopClosedError(RuntimeError):
     __module__ = "wakefd"
 
 
-# Imported anew, it offers the classes that are raised: those of the first import.
+# An import anew offers the classes that the compiled half raises: those of the first import.
 globals().update(_wakefd.exceptions())
 
 __all__ = ["ClosedResourceError", "LoopClosedError", "QueueFull", "QueueShutDown"]

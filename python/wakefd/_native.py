@@ -1,4 +1,4 @@
-"""`NativeHandle`: how native code notifies an event. And where its header is."""
+"""`NativeHandle`, with which native code notifies an event, and `get_include`."""
 
 import os
 import warnings
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 class NativeHandle(_wakefd.NativeHandle, Closing):
     """A C function and its argument, for native code that notifies an event without the GIL.
 
-    Two integers: `function`, the address of a `void (*)(void *)`, and `argument`. Hand both to a C
-    library that takes a callback and a pointer. It may call from any thread, in signal handlers,
-    and at any time: after `close`, after the event is gone, or while the interpreter exits, a call
-    does nothing.
+    The handle has two integers: `function`, the address of a `void (*)(void *)`, and `argument`.
+    Hand both to a C library that takes a callback and a pointer. The library may call from any
+    thread, in signal handlers, and at any time: after `close`, after the event is gone, or while
+    the interpreter exits, a call does nothing.
 
-    Keep the handle for as long as the library may call. One that is collected while it is open is
-    closed with a ResourceWarning.
+    Keep the handle for as long as the library may call. A handle that is collected while it is open
+    is closed with a ResourceWarning.
 
-    From `IoEvent.native()` and `ByteQueue.native()`.
+    `IoEvent.native()` and `ByteQueue.native()` make handles.
     """
 
     __slots__ = ()
@@ -33,9 +33,9 @@ class NativeHandle(_wakefd.NativeHandle, Closing):
         def __new__(cls, *args: Any, **kwargs: Any) -> Self: ...
         def __init__(self, source: _wakefd.IoEvent | _wakefd.ByteQueue) -> None: ...
 
-    # A handle may outlive this module's names at the end of the interpreter: `_warn` is bound here.
+    # `_warn` is bound here: a handle may outlive this module's names at the interpreter's end.
     def __del__(self, _warn: "Callable[..., None]" = warnings.warn) -> None:
-        """Close the handle, and complain if nobody has."""
+        """Close the handle, with a warning if it is open."""
         if not self.closed:
             _warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
             self.close()

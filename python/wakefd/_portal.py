@@ -1,4 +1,4 @@
-"""`Portal`: the compiled inbox, and what needs an event loop."""
+"""`Portal`: the compiled half, and the methods that wait or make futures."""
 
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future, InvalidStateError
@@ -17,13 +17,13 @@ _Ts = TypeVarTuple("_Ts")
 
 
 class Portal(_wakefd.Portal, Closing):
-    """Calls into an event loop from any thread. Made inside the loop that it leads to.
+    """A portal takes calls from any thread into an event loop. It is made inside that loop.
 
-    What was accepted runs, or whoever waits for it is told that the loop is closed, at the moment
-    when that happens. Calls of one thread begin in their order. A batch of calls costs one system
-    call, and a flood of them lets the rest of the loop have a turn every half millisecond.
+    A call that was accepted runs; or, if the loop is closed first, its future says so at once.
+    Calls of one thread begin in their order. A batch of calls costs one system call, and a flood of
+    them lets the rest of the loop have a turn every half millisecond.
 
-    For asyncio (uvloop, and others with its interface) and trio.
+    Portals lead into asyncio (uvloop, and others with its interface) and trio.
 
     Raises:
         RuntimeError: no supported loop runs here.
@@ -52,9 +52,9 @@ class Portal(_wakefd.Portal, Closing):
         """Have `function(*args)` called in the loop, and awaited if it is async; return its future.
 
         The call runs in a copy of this thread's context. Cancelling the future cancels the task,
-        also before it has begun; a task that is cancelled in the loop cancels the future. What the
-        call raises is raised by `future.result()`. If the loop is closed first, that is
-        LoopClosedError.
+        also before it has begun; a task that is cancelled in the loop cancels the future. An
+        exception of the call is raised by `future.result()`. If the loop is closed first, that
+        raises LoopClosedError.
 
         Callable from any thread, the loop's own included; it never blocks.
 
@@ -79,8 +79,8 @@ class Portal(_wakefd.Portal, Closing):
     ) -> Any:
         """Have `function(*args)` called in the loop, as submit() does; wait, and return its result.
 
-        Blocks this thread; if no thread runs the loop, until one does. A Ctrl-C meanwhile cancels
-        the call.
+        This thread is blocked meanwhile; if no thread runs the loop, until one does. A Ctrl-C
+        cancels the call.
 
         Raises:
             RuntimeError: this thread runs the loop now, and would wait for itself.
@@ -96,16 +96,16 @@ class Portal(_wakefd.Portal, Closing):
     ) -> "tuple[Future[_T], Any]":
         """Start a task in the loop, and wait until it is ready.
 
-        `function(*args, task_status=...)` is called; it is ready when it calls
-        `task_status.started(value)`. Return `(future, value)`; the future is the task's, as from
-        submit(). Blocks this thread. A Ctrl-C meanwhile cancels the task.
+        The task is `function(*args, task_status=...)`; it is ready when it calls
+        `task_status.started(value)`. The result is `(future, value)`; the future is the task's, as
+        from submit(). This thread is blocked meanwhile. A Ctrl-C cancels the task.
 
         Raises:
             RuntimeError: the task ended without started(); or this thread runs the loop now, and
                 would wait for itself.
             LoopClosedError: the loop is closed, or is before the task is ready.
             ClosedResourceError: the portal is closed.
-            Exception: what the task raised before it was ready.
+            Exception: the task's own, raised before it was ready.
         """
         self._check_thread("start_task")
         status = TaskStatus()
@@ -129,8 +129,8 @@ class Portal(_wakefd.Portal, Closing):
     ) -> None:
         """Close the portal, and wait until all calls and tasks under way have ended.
 
-        If the body has raised, or the wait is cancelled, what was submitted is cancelled, begun or
-        not. What was given to call_soon() runs.
+        If the body has raised, or the wait is cancelled, the calls that were submitted are
+        cancelled, begun or not. Functions given to call_soon() run.
         """
         self.close()
         runner: Runner = self._runner
@@ -139,7 +139,7 @@ class Portal(_wakefd.Portal, Closing):
         try:
             while not (self._inbox.gone or (self._inbox.quiet and not runner.running)):
                 runner.rested.clear()
-                self._inbox.notify()  # it looks, and answers
+                self._inbox.notify()  # the receiver looks at its calls, and answers
                 wait = _loops.begin(runner.rested)
                 if wait is not None:
                     await wait
@@ -156,7 +156,7 @@ class Portal(_wakefd.Portal, Closing):
 
 
 class TaskStatus:
-    """What a task under `Portal.start_task` says when it is ready."""
+    """The object by which a task under `Portal.start_task` says that it is ready."""
 
     __slots__ = ("ready",)
 
@@ -167,7 +167,7 @@ class TaskStatus:
         """Let start_task() return, with this value.
 
         Raises:
-            RuntimeError: it was called before.
+            RuntimeError: started() was called before.
         """
         try:
             self.ready.set_result(value)
@@ -176,7 +176,7 @@ class TaskStatus:
                 raise RuntimeError("called 'started' twice on the same task status") from None
 
     def ended(self, future: "Future[Any]") -> None:
-        """Its task has ended."""
+        """End the wait for a task that has ended before it was ready."""
         if self.ready.done():
             return
         if future.cancelled():
@@ -191,10 +191,10 @@ def _result(future: "Future[_T]") -> _T:
     try:
         return future.result()
     except BaseException:
-        future.cancel()  # it was us who were interrupted, if this does anything
+        future.cancel()  # to no effect, unless the wait was interrupted
         raise
     finally:
-        del future  # the traceback is in it
+        del future  # it has the traceback, which has this frame
 
 
 def report(error: OSError) -> None:

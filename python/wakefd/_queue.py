@@ -1,4 +1,4 @@
-"""`Queue`: the compiled one, and what needs an event loop."""
+"""`Queue`: the compiled half, and the methods that need an event loop."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from operator import index
@@ -17,17 +17,18 @@ _NOTHING: Any = object()
 
 
 class Queue(_wakefd.Queue, Closing, Generic[_T]):
-    """First in, first out, between any threads and any tasks on any event loops.
+    """A first-in, first-out queue between any threads and any tasks on any event loops.
 
-    The words are those of `queue.Queue`, and mean the same; with `async_` before them they are for
-    coroutines. One queue may have many producers and many consumers, in threads and in loops of
+    The methods are those of `queue.Queue`, and mean the same; those that begin with `async_` are
+    for coroutines. One queue may have many producers and many consumers, in threads and in loops of
     any kind. It is made anywhere: it is bound to no loop, and has no descriptor.
 
-    No item is lost or delivered twice, whoever is cancelled or runs out of time. Items of one
-    producer arrive in their order; those who wait are served in the order in which they came.
-    A consumer that never has to wait lets the rest of its loop have a turn every half millisecond.
+    No item is lost or delivered twice, even if a waiter is cancelled or runs out of time. Items of
+    one producer arrive in their order; waiters are served in the order in which they came. A
+    consumer that never has to wait lets the rest of its loop have a turn every half millisecond.
 
-    `maxsize`: at most so many items, then `put` waits for room; 0 and less: any number.
+    `maxsize` is the most items that the queue has; with that many, `put` waits for room. With 0 and
+    less it has any number.
     """
 
     __slots__ = ()
@@ -94,10 +95,10 @@ class Queue(_wakefd.Queue, Closing, Generic[_T]):
         return await _served(place, place.peek, _NOTHING, _NOTHING)  # type: ignore[no-any-return]
 
     async def async_get_many(self, max: SupportsIndex | None = None) -> list[_T]:  # noqa: A002
-        """Wait for an item; then return a list of it and what else is there, at most `max` items.
+        """Wait for an item; return a list of it and the others that are there, at most `max`.
 
-        All if it is None; 0 is an empty list, without a wait. Many at a time are many times as fast
-        as one by one. If the task is cancelled meanwhile, nothing is lost.
+        None takes all of them; 0 returns an empty list, without a wait. Items taken together are
+        many times as fast as one by one. If the task is cancelled meanwhile, nothing is lost.
 
         Raises:
             ValueError: `max` is negative.
@@ -136,11 +137,11 @@ class Queue(_wakefd.Queue, Closing, Generic[_T]):
 
     @property
     def closed(self) -> bool:
-        """The same as `is_shutdown`."""
+        """Whether the queue is shut down: the same as `is_shutdown`."""
         return self.is_shutdown
 
     async def wait_closed(self) -> None:
-        """Give those who waited their turn. There is nothing else to wait for: it is as in janus.
+        """Let the tasks that waited have their turn. Nothing else is to wait for; janus has it.
 
         Raises:
             RuntimeError: the queue is not shut down; or no supported loop runs here.
@@ -155,7 +156,7 @@ class Queue(_wakefd.Queue, Closing, Generic[_T]):
         await self.wait_closed()
 
     def __iter__(self) -> Iterator[_T]:
-        """Take item by item, blocking this thread while there is none. Ends at shutdown."""
+        """Take item by item until the shutdown; block this thread while there is none."""
         while True:
             try:
                 item = self.get()
@@ -165,15 +166,15 @@ class Queue(_wakefd.Queue, Closing, Generic[_T]):
             del item  # the next get() may wait for long
 
     def __aiter__(self) -> AsyncIterator[_T]:
-        """Take item by item, waiting while there is none. Ends at shutdown.
+        """Take item by item until the shutdown; wait while there is none.
 
-        What the loop's body does not get to, because it breaks or is cancelled, stays in.
+        Items that the loop's body does not reach, because it breaks or is cancelled, stay in.
         """
-        iterator: Any = items(self, self._next)  # it does not know of _T
+        iterator: Any = items(self, self._next)  # its type does not tell that it yields a _T
         return iterator  # type: ignore[no-any-return]
 
     async def _next(self, items: Items) -> _T:
-        """For `Items`: the next one is not there yet, or the loop must have its turn first."""
+        """Return the next item. `Items` asks if it is not there yet, or the turn is over."""
         ours: type[Queue[Any]] = Queue
         items.at_once = _loops.at_once() and type(self).async_get is ours.async_get
         try:

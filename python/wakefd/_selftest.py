@@ -1,8 +1,8 @@
-"""What `python -m wakefd` runs: threads wake a loop, and every notification is accounted for.
+"""The test that `python -m wakefd` runs: threads wake a loop, and no notification may be lost.
 
-A sender bumps its own counter and notifies, a few times (its burst); then it waits until the other
-side has seen the counter, and begins again. So every burst ends with a notification that nothing
-else would make good for: if that one is lost, its sender is never answered, and says so.
+A sender raises its own counter and notifies, a few times (its burst); then it waits until the loop
+has seen the counter, and begins again. So every burst ends with a notification that no other one
+makes up for: if that one is lost, its sender is never answered, and says so.
 """
 
 import asyncio
@@ -18,11 +18,11 @@ from time import monotonic, perf_counter_ns
 
 import wakefd
 
-DEADLINE = 5.0  # seconds; what takes longer is lost
+DEADLINE = 5.0  # seconds; a notification that takes longer is lost
 FLOODERS = 4
 FLOOD_BURST = 200
 
-# One event, and what to do in each turn. They end when the event is closed.
+# A consumer gets an event, and a function to call in each turn. It ends when the event is closed.
 _Consumer = Callable[[wakefd.IoEvent, Callable[[], None]], None]
 Progress = Callable[["Result"], None]
 
@@ -39,7 +39,7 @@ class Sender:
         self.times: deque[int] = deque(maxlen=100_000)  # nanoseconds from first notify to answer
 
     def send(self, end: float) -> None:
-        """Send bursts until it is `end` o'clock, or an answer is missing."""
+        """Send bursts until the clock says `end`, or an answer is missing."""
         while (now := monotonic()) < end:
             began = perf_counter_ns()
             for _ in repeat(None, self.burst):
@@ -54,7 +54,7 @@ class Sender:
             self.goal = self.sent + self.burst
 
     def look(self) -> None:
-        """See how far the sender has come. The other side calls it in each turn."""
+        """Look how far the sender has come, and answer it. The loop calls this in each turn."""
         sent = self.sent
         if sent != self.seen:
             self.seen = sent
@@ -78,15 +78,15 @@ class Phase:
             sender.look()
 
     @contextmanager
-    def watched(self, who: str) -> Generator[None, None, None]:
+    def watched(self, name: str) -> Generator[None, None, None]:
         """Keep an exception of a thread for the report."""
         try:
             yield
         except BaseException as error:
-            self.errors.append(f"{who}: {type(error).__name__}: {error}")
+            self.errors.append(f"{name}: {type(error).__name__}: {error}")
 
     def run(self, consume: _Consumer, seconds: float, progress: Callable[[], None]) -> None:
-        """Run for so many seconds; at most three deadlines longer."""
+        """Run for this time, in seconds, and at most three deadlines longer."""
         event = self.senders[0].event
         ready = threading.Event()
 
@@ -126,7 +126,7 @@ class Phase:
         return sum(sender.sent - sender.seen for sender in self.senders)
 
     def rate(self, count: int) -> float:
-        """So many per second."""
+        """Return how many that is per second."""
         return count / self.seconds if self.seconds else 0.0
 
 
@@ -151,7 +151,7 @@ class Result:
 
     @property
     def errors(self) -> list[str]:
-        """What else went wrong."""
+        """The errors of both phases."""
         return self.ping.errors + self.flood.errors
 
     def report(self) -> dict[str, object]:
@@ -182,7 +182,7 @@ def run(
     progress: Progress,
     make_event: Callable[[], wakefd.IoEvent] = wakefd.IoEvent,
 ) -> Result:
-    """Test one loop: half the time to and fro, half the time flooded."""
+    """Test one loop: half of the time to and fro, half of it flooded."""
     result = Result(loop, make_event)
     for phase in (result.ping, result.flood):
         if result.ok:
@@ -222,15 +222,15 @@ class QueueResult:
         }
 
     def run(self, seconds: float) -> None:
-        """Run for so many seconds; at most two deadlines longer."""
+        """Run for this time, in seconds, and at most two deadlines longer."""
         items: wakefd.Queue[int] = wakefd.Queue()
         end = monotonic() + seconds
 
-        def put(who: int) -> None:
+        def put(sender: int) -> None:
             while monotonic() < end:
                 for item in range(100):
                     items.put(item)
-                self.sent[who] += 100
+                self.sent[sender] += 100
 
         async def tick() -> None:
             while True:

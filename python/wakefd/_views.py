@@ -1,6 +1,6 @@
-"""The views of a queue. Users import them from `wakefd.compat`, by whose name they call themselves.
+"""The views of a queue, which users import from `wakefd.compat`.
 
-They stand in a file of their own because a queue makes them, and knows no more of `wakefd.compat`.
+They stand here because a queue makes them, and knows nothing of `wakefd.compat`.
 """
 
 import queue
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 _Seconds = SupportsFloat | SupportsIndex | None
+_MODULE = f"{__package__}.compat"  # users import these classes from there
 _Errors = (queue.Empty, queue.Full, QueueShutDown)
 
 if sys.version_info < (3, 13):
@@ -22,13 +23,13 @@ if sys.version_info < (3, 13):
     class AsyncQueueShutDown(Exception):  # noqa: N818 - the standard library's word
         """The queue is shut down: nothing can be put, and nothing is left to get."""
 
-        __module__ = "wakefd.compat"
+        __module__ = _MODULE
 
 
 class BaseQueue(Generic[_T]):
     """The methods that both views have. A view has no state: it is its queue, by other names."""
 
-    __module__ = "wakefd.compat"
+    __module__ = _MODULE
     __slots__ = ("__weakref__", "wrapped")
 
     wrapped: "Queue[_T]"
@@ -113,12 +114,12 @@ class BaseQueue(Generic[_T]):
 
 
 class SyncQueue(BaseQueue[_T]):
-    """A queue as threads see it: `queue.Queue`, its names and exceptions. Get it as `sync_q`.
+    """A queue as threads see it, with the names and exceptions of `queue.Queue`; it is `q.sync_q`.
 
     A `block` is anything that is true or false. See `Queue` for all else.
     """
 
-    __module__ = "wakefd.compat"
+    __module__ = _MODULE
     __slots__ = ()
 
     def put(self, item: _T, block: bool = True, timeout: _Seconds = None) -> None:
@@ -156,13 +157,13 @@ class SyncQueue(BaseQueue[_T]):
 
 
 class AsyncQueue(BaseQueue[_T]):
-    """A queue as tasks see it: `asyncio.Queue`, its names and exceptions. Get it as `async_q`.
+    """A queue as tasks see it, with the names and exceptions of `asyncio.Queue`; it is `q.async_q`.
 
-    On every loop that `Queue` knows, with the exceptions of asyncio everywhere. What has no `await`
-    may be called from any thread, too.
+    It works on every loop that `Queue` knows, and raises asyncio's exceptions on all of them. Any
+    thread may call the methods that have no `await`.
     """
 
-    __module__ = "wakefd.compat"
+    __module__ = _MODULE
     __slots__ = ()
 
     async def put(self, item: _T) -> None:

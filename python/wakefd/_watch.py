@@ -1,4 +1,4 @@
-"""Every rise of an event, for adapters that call back (Qt, Tk)."""
+"""`Watch`, for adapters of callback frameworks (Qt, Tk)."""
 
 from collections.abc import Callable
 
@@ -8,10 +8,10 @@ from wakefd._wakefd import Hub
 
 
 class Watch:
-    """Calls `call` once per rise, from `hub.dispatch()`, until it is closed or the event is.
+    """A watch calls `call` once per rise, from `hub.dispatch()`, until it or the event is closed.
 
-    The flag stays as it is. One that is up now counts as a rise; rises that come before the call
-    are one. When the event is closed, `ended` is called instead, once.
+    The flag stays as it is. A flag that is up now counts as a rise; rises that come before the call
+    make one call. When the event is closed, `ended` is called instead, once.
 
     Raises:
         ClosedResourceError: the event is closed.
@@ -33,21 +33,22 @@ class Watch:
         self._ticket = hub.wait_after(event, None, self._released)
 
     def close(self) -> None:
-        """Call no more. Harmless if it is closed."""
+        """End the watch. This is harmless if it has ended."""
         if not self.closed:
             self.closed = True
             self._hub.cancel(self._ticket)
 
     def _released(self, rose: bool) -> None:
         if self.closed:
-            return  # by another one who was released with us
+            return  # by a watch that was released together with this one
         if rose:
-            # First this, then the call: what rises from here on makes another one.
+            # The next wait begins before the call: a rise from here on makes another call.
             seen = self._event._rises()
             try:
                 self._ticket = self._hub.wait_after(self._event, seen, self._released)
             except OSError:
-                # The hub's token for what has happened since was refused; but here we are.
+                # The hub's token for a rise since then was refused. The dispatch runs anyway, so
+                # that rise is told here.
                 self._call()
                 self._released(not self._event.closed)
             else:

@@ -10,16 +10,16 @@ _T = TypeVar("_T")
 
 
 async def wrap_future(future: "Future[_T]") -> _T:
-    """Wait for a `concurrent.futures.Future` on whatever loop is running; return its result.
+    """Wait for a `concurrent.futures.Future` on the loop that runs here; return its result.
 
     If the wait is cancelled, so is the future.
 
     Raises:
-        TypeError: it is no such future (asyncio's own can be awaited).
+        TypeError: the argument is no such future (asyncio's own can be awaited).
         concurrent.futures.CancelledError: the future was cancelled.
         RuntimeError: no supported loop runs here; or it ran before a fork, in the parent.
         OSError: there is no descriptor to be had for this loop.
-        Exception: what the future's call raised.
+        Exception: the future's own.
     """
     if not isinstance(cast("object", future), Future):
         raise TypeError(f"not a concurrent.futures.Future: {future!r}")
@@ -32,7 +32,7 @@ async def wrap_future(future: "Future[_T]") -> _T:
         future.cancel()
         raise
     finally:
-        del future  # the traceback is in it
+        del future  # it has the traceback, which has this frame
 
 
 def _notify(event: IoEvent) -> None:

@@ -1,7 +1,7 @@
-"""gevent: only the greenlet that waits is blocked.
+"""The adapter for gevent: `wait` blocks only the greenlet that waits.
 
-gevent has no "current async library" and no `await`, so it is a function of its own. It works with
-and without monkey-patching: nothing here, and nothing in the events, is patched.
+gevent has no `await`, so the adapter is a function of its own. It works with and without
+monkey-patching: nothing here, and nothing in the events, is patched.
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ except ImportError as _error:
 
 __all__ = ["wait"]
 
-_NAME = "_wakefd"  # of the attribute by which a gevent hub owns ours
+_NAME = "_wakefd"  # the attribute by which a gevent hub owns its `_GeventLoop`
 
 
 def wait(event: _wakefd.IoEvent, timeout: float | None = None) -> bool:
@@ -32,7 +32,7 @@ def wait(event: _wakefd.IoEvent, timeout: float | None = None) -> bool:
     is. All greenlets of a thread share one descriptor; the loop counts as busy only while one of
     them waits.
 
-    In the child of a fork it works on; greenlets that waited at the fork are not released there.
+    It works in the child of a fork, too; greenlets that waited at the fork are not released there.
 
     Raises:
         ClosedResourceError: the event is closed, or is closed before the flag rises.
@@ -41,13 +41,13 @@ def wait(event: _wakefd.IoEvent, timeout: float | None = None) -> bool:
         OSError: there is no descriptor to be had for this thread's gevent hub.
     """
     seconds = _wakefd.seconds(timeout, "wait()")
-    loop = _Loop.here()
+    loop = _GeventLoop.here()
     waiter: gevent.hub.Waiter[None] = gevent.hub.Waiter()
     outcomes: list[bool] = []
 
     def released(rose: bool) -> None:
         outcomes.append(rose)
-        # Not from within the dispatch: the greenlet may run for long, or never come back.
+        # The greenlet does not run inside the dispatch: it may run for long, or never come back.
         loop.loop.run_callback(waiter.switch, None)
 
     ticket = loop.hub.wait(event, released)
@@ -62,7 +62,7 @@ def wait(event: _wakefd.IoEvent, timeout: float | None = None) -> bool:
             timer.start(waiter.switch, None)
         waiter.get()
         if not outcomes:
-            loop.dispatch()  # the time is up; but what rose in the same turn has risen
+            loop.dispatch()  # the time is up, but an event that rose in the same turn counts
     finally:
         loop.hub.cancel(ticket)
         loop.leave()
@@ -74,10 +74,10 @@ def wait(event: _wakefd.IoEvent, timeout: float | None = None) -> bool:
     return bool(outcomes)
 
 
-class _Loop:
-    """What one gevent hub has of wakefd, and alone owns.
+class _GeventLoop:
+    """The hub, the turn and the watcher of one gevent hub, which alone owns this object.
 
-    The descriptor is watched only while somebody waits. A watcher that is always there would keep
+    The descriptor is watched only while a greenlet waits. A watcher that is always there would keep
     `gevent.wait()` from ever returning, and one that is active when its loop is destroyed is never
     freed.
     """
@@ -91,9 +91,9 @@ class _Loop:
         self._watcher: Any = None
 
     @classmethod
-    def here(cls) -> "_Loop":
+    def here(cls) -> "_GeventLoop":
         owner = gevent.hub.get_hub()
-        loop: _Loop | None = getattr(owner, _NAME, None)
+        loop: _GeventLoop | None = getattr(owner, _NAME, None)
         if loop is None or loop.hub.inherited:
             if loop is not None:
                 loop.unwatch()  # gevent's loop goes on in the child of a fork
@@ -120,7 +120,7 @@ class _Loop:
         self._waiting -= 1
         if not self._waiting:
             try:
-                # A consumer comes back within this turn; only if it does not is it worth a stop.
+                # A consumer waits again within this turn. The watcher stops only if none does.
                 self.loop.run_callback(self._settle)
             except ValueError:
                 pass  # the loop has been destroyed under the greenlet
@@ -134,7 +134,8 @@ class _Loop:
         self._watcher.start(_dispatch, ref(self))
 
     def unwatch(self) -> None:
-        # gevent aborts if the descriptor is closed between a start and the next poll: stop first.
+        # The watcher stops before the descriptor is closed: gevent aborts if a descriptor is closed
+        # between the start of its watcher and the next poll.
         if self._watcher is not None:
             self._watcher.stop()
             self._watcher.close()
@@ -148,26 +149,26 @@ class _Loop:
         self._watch()
 
 
-_loops: list["ReferenceType[_Loop]"] = []
+_loops: list["ReferenceType[_GeventLoop]"] = []
 
 
 def _sweep(this: Any) -> None:
-    """Close our hubs of gevent hubs that have been destroyed: those are often never freed."""
+    """Close the hubs of gevent hubs that have been destroyed, because these are often not freed."""
     for reference in list(_loops):
         loop = reference()
         owner = loop.owner() if loop is not None else None
         if loop is None or owner is None or owner.loop is None:
             if loop is not None:
                 if loop.loop is this:
-                    loop.unwatch()  # the main thread's loop outlives its hubs
+                    loop.unwatch()  # the main thread's loop outlives its gevent hubs
                 loop.hub.close()
             try:
                 _loops.remove(reference)
             except ValueError:
-                pass  # another thread did
+                pass  # another thread has removed it
 
 
-def _dispatch(owned: "ReferenceType[_Loop]") -> None:
+def _dispatch(owned: "ReferenceType[_GeventLoop]") -> None:
     loop = owned()
     if loop is not None:
         loop.dispatch()

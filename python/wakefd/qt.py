@@ -1,6 +1,6 @@
-"""Qt: a QObject with a signal for each rise of an event.
+"""The adapter for Qt: `EventNotifier`, a QObject with a signal for each rise of an event.
 
-For the binding that the program has imported: PySide6, PyQt6, PySide2 or PyQt5.
+It uses the binding that the program has imported: PySide6, PyQt6, PySide2 or PyQt5.
 """
 
 import sys
@@ -36,17 +36,17 @@ __all__ = ["EventNotifier"]
 
 
 class EventNotifier(QObject):
-    """Emits `notified` once per rise of the flag, in the thread that it lives in.
+    """A QObject that emits `notified` once per rise of the flag, in the thread that it lives in.
 
     The flag is still up then, and stays so: clear it in the slot, first, and then look at your
-    data. What rises before the signal is emitted makes one signal; an event that is up at the
+    data. Rises that come before the signal is emitted make one signal; an event that is up at the
     beginning counts as a rise. The signal comes from Qt's event loop, never from the constructor.
     When the event is closed there are no more signals.
 
-    A QObject like others: `parent` owns it, without one it goes with its last reference, and it may
-    be moved to another thread. Each takes one descriptor. (Sharing one per thread, as elsewhere in
-    wakefd, would take from Qt what moves it between threads and ends it with them: that it owns its
-    QSocketNotifier.)
+    It is owned as other QObjects are: by its `parent`, else by its last reference. It may be moved
+    to another thread. Each one takes one descriptor. (They do not share one per thread, as waiters
+    elsewhere in wakefd do: each owns its QSocketNotifier, so that Qt moves both between threads,
+    and ends both with them.)
 
     Raises:
         ClosedResourceError: the event is closed.
@@ -59,11 +59,11 @@ class EventNotifier(QObject):
     def __init__(self, event: _wakefd.IoEvent, parent: QObject | None = None) -> None:
         if event.closed:
             raise ClosedResourceError("this event is closed")
-        # The stubs do not know that it may be None.
+        # The stubs do not know that the dispatcher may be None.
         if cast("object", QAbstractEventDispatcher.instance()) is None:
             raise RuntimeError("no Qt event loop can run in this thread: make a QApplication first")
         super().__init__(parent)
-        owned = ref(self)  # nothing below may keep us alive
+        owned = ref(self)  # nothing below may keep this object alive
 
         def emit() -> None:
             self = owned()
@@ -86,7 +86,7 @@ class EventNotifier(QObject):
         self.destroyed.connect(destroyed)
 
     def close(self) -> None:
-        """Emit no more. Harmless if it is closed, or destroyed."""
+        """Emit no more signals. This is harmless if the notifier is closed, or destroyed."""
         if not self._watch.closed:
             self._watch.close()
             self._finish()

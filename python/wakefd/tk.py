@@ -1,4 +1,4 @@
-"""Tk: a callback for each rise of an event."""
+"""The adapter for Tk: `watch` has a function called at each rise of an event."""
 
 import sys
 from collections.abc import Callable
@@ -25,12 +25,12 @@ def watch(widget: tk.Misc, event: _wakefd.IoEvent, callback: Callable[[], object
     """Call `callback()` once per rise of the flag, from the event loop of this widget.
 
     The flag is still up then, and stays so: clear it in the callback, first, and then look at your
-    data. Rises that come before the callback runs are one; an event that is up now counts as a
-    rise. What the callback raises goes to `report_callback_exception`. The watch ends with
+    data. Rises that come before the callback runs make one call; an event that is up now counts as
+    a rise. Exceptions of the callback go to `report_callback_exception`. The watch ends with
     `close()`, quietly when the event is closed, and when the widget is destroyed. All watches of an
     application share one descriptor.
 
-    To be called in the thread of the widget.
+    Call it in the thread of the widget.
 
     Raises:
         ClosedResourceError: the event is closed.
@@ -41,13 +41,13 @@ def watch(widget: tk.Misc, event: _wakefd.IoEvent, callback: Callable[[], object
 
 
 class Watcher:
-    """What `watch` returns."""
+    """A watch on an event, as `watch` returns it."""
 
     def __init__(
         self, widget: tk.Misc, event: _wakefd.IoEvent, callback: Callable[[], object]
     ) -> None:
         self._widget, self._callback = widget, callback
-        self._loop = loop = _Loop.of(widget)
+        self._loop = loop = _TclLoop.of(widget)
         try:
             self._watch = Watch(loop.hub, event, self._call, self.close)
         except BaseException:
@@ -57,7 +57,7 @@ class Watcher:
         _watchers_of(widget).add(self)
 
     def close(self) -> None:
-        """Call no more. Harmless if it is closed, or the widget is gone."""
+        """End the watch. This is harmless if it has ended, or the widget is gone."""
         self._watch.close()
         self._loop.watchers.discard(self)
         self._loop.close_if_idle()
@@ -73,8 +73,8 @@ class Watcher:
             root.report_callback_exception(*sys.exc_info())
 
 
-class _Loop:
-    """One Tcl interpreter's end of a hub, as long as something is watched."""
+class _TclLoop:
+    """The hub of one Tcl interpreter, for as long as there is a watch."""
 
     def __init__(self, tcl: Any) -> None:
         self.watchers: set[Watcher] = set()
@@ -84,7 +84,7 @@ class _Loop:
         self._watch()
 
     @classmethod
-    def of(cls, widget: tk.Misc) -> "_Loop":
+    def of(cls, widget: tk.Misc) -> "_TclLoop":
         tcl: Any = widget.tk
         if not hasattr(tcl, "createfilehandler"):
             raise NotImplementedError("this Tk cannot watch descriptors: it has no file handlers")
@@ -111,8 +111,8 @@ class _Loop:
         self._watch()
 
 
-# By the id of the interpreter object, which the value keeps alive.
-_loops: dict[int, _Loop] = {}
+# The keys are the ids of interpreter objects, which the values keep alive.
+_loops: dict[int, _TclLoop] = {}
 _watched: "WeakKeyDictionary[tk.Misc, set[Watcher]]" = WeakKeyDictionary()
 
 
@@ -122,7 +122,7 @@ def _watchers_of(widget: tk.Misc) -> set[Watcher]:
         watchers = _watched[widget] = set()
 
         def destroyed(event: "tk.Event[tk.Misc]") -> None:
-            if str(event.widget) == str(widget):  # a toplevel hears of its children, too
+            if str(event.widget) == str(widget):  # a toplevel is told of its children, too
                 for watcher in list(watchers):
                     watcher.close()
 

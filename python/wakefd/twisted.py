@@ -1,4 +1,4 @@
-"""Twisted: a Deferred that fires when the flag rises."""
+"""The adapter for Twisted: `notified`, a Deferred that fires when the flag rises."""
 
 from collections.abc import Callable
 from contextvars import Context, copy_context
@@ -30,11 +30,11 @@ _log = Logger()
 def notified(event: _wakefd.IoEvent, reactor: Any = None) -> "Deferred[None]":
     """Return a Deferred that fires with None once the flag is up, or rises.
 
-    To be called in the reactor's thread; without a reactor given it is Twisted's own. If the flag
-    is up, the Deferred has fired already (but for a consumer whose flag is always up it fires in
-    the reactor's next turn after half a millisecond of work). Cancelling it loses nothing: the flag
+    Call it in the reactor's thread; without a reactor given it is Twisted's own. If the flag is up,
+    the Deferred has fired already (but for a consumer whose flag is always up it fires in the
+    reactor's next turn after half a millisecond of work). Cancelling it loses nothing: the flag
     stays as it is. All waits of a reactor share one descriptor, which the reactor watches only
-    while somebody waits. When the reactor stops, those who still wait are not fired any more.
+    while there is a wait. When the reactor stops, Deferreds that still wait are not fired any more.
 
     The Deferred fails with:
         ClosedResourceError: the event is closed, or is closed before the flag rises.
@@ -44,16 +44,16 @@ def notified(event: _wakefd.IoEvent, reactor: Any = None) -> "Deferred[None]":
     if reactor is None:
         from twisted.internet import reactor  # noqa: PLC0415 - this installs one
     try:
-        return _Reader.of(reactor).wait(event)
+        return _ReactorReader.of(reactor).wait(event)
     except (ClosedResourceError, RuntimeError, OSError):
         return defer.fail()
 
 
-class _Reader:
-    """What a reactor watches for us.
+class _ReactorReader:
+    """The reader by which a reactor watches its hub.
 
-    It is among the reactor's readers only while somebody waits: trial takes the readers that it
-    finds after a test for a mistake, and throws them out without a word to them.
+    It is among the reactor's readers only while there is a wait: trial takes readers that it finds
+    after a test for a mistake, and removes them without telling them.
     """
 
     def __init__(self, reactor: Any) -> None:
@@ -65,7 +65,7 @@ class _Reader:
         reactor.addSystemEventTrigger("after", "shutdown", self.connectionLost)
 
     @classmethod
-    def of(cls, reactor: Any) -> "_Reader":
+    def of(cls, reactor: Any) -> "_ReactorReader":
         reader = _readers.get(reactor)
         if reader is None:
             reader = _readers[reactor] = cls(reactor)
@@ -81,7 +81,7 @@ class _Reader:
         def released(rose: bool) -> None:
             self._waiting.discard(deferred)
             if deferred.called:
-                return  # cancelled by another one who was released with us
+                return  # cancelled by a Deferred that was released together with this one
             if rose:
                 context.run(deferred.callback, None)
             else:
@@ -113,7 +113,8 @@ class _Reader:
     def _add(self) -> None:
         reactor = self._reactor()
         if reactor is not None:
-            # Nothing happens if it is there. asyncio's would keep the current context.
+            # A reader that is there already is not added again. The context is empty because
+            # asyncio's reactor would keep the current one.
             Context().run(reactor.addReader, self)
 
     def _remove(self) -> None:
@@ -131,9 +132,9 @@ class _Reader:
     def doRead(self) -> None:  # noqa: N802 - Twisted's name
         try:
             self._hub.dispatch(self._rewatch, nests=True)
-            self._remove_if_idle()  # who was released may have come back by now
+            self._remove_if_idle()  # the released consumer may wait again by now
         except Exception:
-            # Raised from here, it would cost us our place among the readers.
+            # The reactor would remove a reader that raises an exception.
             _log.failure("wakefd could not tell a Deferred")
 
     def _rewatch(self, _: int) -> None:
@@ -142,7 +143,7 @@ class _Reader:
         self._add()
 
     def connectionLost(self, reason: object = None) -> None:  # noqa: ARG002, N802 - Twisted's name
-        """The reactor has ended, or will have no more of us."""
+        """Close the hub, because the reactor has ended, or has removed this reader."""
         self._hub.close()
         reactor = self._reactor()
         if reactor is not None and _readers.get(reactor) is self:
@@ -161,6 +162,6 @@ def _mark_in(reference: "ref[Any]") -> Callable[[Callable[[], object]], None]:
     return mark
 
 
-classImplements(_Reader, IReadDescriptor)
+classImplements(_ReactorReader, IReadDescriptor)
 
-_readers: "WeakKeyDictionary[Any, _Reader]" = WeakKeyDictionary()
+_readers: "WeakKeyDictionary[Any, _ReactorReader]" = WeakKeyDictionary()

@@ -194,7 +194,7 @@ def test_the_selector_thread_does_not_spin_on_tokens_that_a_stranger_wrote():
         task = kit.spawn(event.notified)
         await kit.waiting(event, 1)
         await kit.sleep(0.05)  # it has seen what it was told by now
-        os.write(_selector_thread._current._bell._ends[1], b"tokens")
+        os.write(_selector_thread._current._interrupt._ends[1], b"tokens")
         used = time.process_time()
         await kit.sleep(0.2)
         assert time.process_time() - used < 0.15

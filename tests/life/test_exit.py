@@ -455,7 +455,7 @@ def test_a_loop_that_outlives_the_globals_goes_quietly(loop):
     thread = selector_thread._current
     if thread is not None:  # a daemon, which does not run any more when modules are emptied
         thread._left = True
-        thread._bell.ring()
+        thread._interrupt.send()
         thread._thread.join(20)
     empty(selector_thread, adapter)
     loop.close()

@@ -385,7 +385,7 @@ def round_trip(kind=ThreadedLoop):
 
 
 def own_ends():
-    return _selector_thread._current._bell._ends
+    return _selector_thread._current._interrupt._ends
 
 
 def taken(numbers, flags=os.O_RDWR):
@@ -500,7 +500,7 @@ def test_a_thread_that_has_died_is_replaced():
     round_trip()
     thread = _selector_thread._current
     thread._left = True  # it ends
-    thread._bell.ring()
+    thread._interrupt.send()
     thread._thread.join(PATIENCE)
     round_trip()
     assert _selector_thread._current is not thread
@@ -560,7 +560,7 @@ from wakefd._loops import selector_thread as _selector_thread
 loop = Loop()
 loop.run_until_complete(main())
 _selector_thread._current._left = True
-_selector_thread._current._bell.ring()
+_selector_thread._current._interrupt.send()
 _selector_thread._current._thread.join(20)
 loop.close()
 """

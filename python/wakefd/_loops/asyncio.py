@@ -230,7 +230,7 @@ class _AsyncioRunner(Runner):
         return running_loop() is loop or self.inbox.here if here is None else here
 
     def spawn(self, call: Call[Any], awaitable: Awaitable[Any]) -> "asyncio.Task[Any]":
-        # In the context, not with `context=`, which task factories need not take.
+        # create_task is called in the context, because task factories need not take `context=`.
         create_task = asyncio.get_running_loop().create_task
         task = call.context.run(create_task, self._run(call, awaitable))
         call.cancel = task.cancel

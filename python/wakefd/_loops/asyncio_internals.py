@@ -24,7 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# All that a handle of `call_soon_threadsafe` consists of.
+# The slots of a handle of `call_soon_threadsafe`, all of them.
 HANDLE = {
     "__weakref__",
     "_args",
@@ -38,7 +38,7 @@ HANDLE = {
 # From CPython 3.14 on these handles have a class of their own, with a lock.
 _THREAD_SAFE_HANDLE = "_ThreadSafeHandle"
 
-# What the class of asyncio's selector loops has, and each loop.
+# Names of asyncio's class of selector loops, and attributes of each such loop.
 SELECTOR_LOOP = (
     "_add_reader",
     "_close_self_pipe",

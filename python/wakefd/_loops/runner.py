@@ -88,10 +88,11 @@ class Call(Generic[_T]):
 
 
 class Runner:
-    """What a receiver needs of its loop: one runner for each portal, for the loop's thread only.
+    """The part of a portal that knows its loop: the receiver calls it, in the loop's thread.
 
-    An adapter sets `cancelled`, the exception by which a function says that it was cancelled, and
-    `ends`, the exceptions that end the loop wherever they are raised.
+    Each portal has a runner of its own. An adapter sets `cancelled`, the exception by which a
+    function says that it was cancelled, and `ends`, the exceptions that end the loop wherever they
+    are raised.
     """
 
     cancelled: type[BaseException]

@@ -1,13 +1,13 @@
-"""For asyncio loops that cannot watch a descriptor: one thread per process that does it for them.
+"""The selector thread: one per process, for asyncio loops that cannot watch a descriptor.
 
-Those are the Proactor loop of Windows, QtAsyncio, and whatever has only `call_soon_threadsafe`. The
-thread polls their hubs and posts a call when one is readable; it looks at that hub again only when
-the call has begun, so it never spins. It starts when it is first needed, and ends with the process:
-loops run in `atexit` handlers, too.
+Those loops are the Proactor loop of Windows, QtAsyncio, and others with no `add_reader`. The thread
+polls their hubs and posts a call to the loop whose hub is readable. It looks at that hub again only
+when the call has begun, so it never spins. It starts when the first loop needs it, and ends with
+the process, because loops run in `atexit` handlers, too.
 
-All loops of the process depend on it, so it outlives whatever happens to one of them, and it is
-replaced if somebody closes what wakes it. It polls, for an epoll would be one descriptor more that
-can be closed.
+All such loops of the process depend on the thread. So it outlives whatever happens to one of them,
+and another thread replaces it if its own descriptors are closed by a stranger. It uses poll(),
+because an epoll would be one descriptor more that a stranger can close.
 """
 
 import asyncio
@@ -25,48 +25,57 @@ from weakref import ReferenceType, ref
 from wakefd._log import logger
 from wakefd._wakefd import Hub
 
-# Seconds. Some loops count milliseconds in 31 bits; `Keeper` renews it.
+# The seconds of a timer that is not meant to be due. Some loops count milliseconds in 31 bits, so
+# it is due some day, and `Keeper` renews it.
 _NEVER = 2_000_000.0
-# Seconds, until a loop is asked again that has refused a call.
+# The seconds until the thread asks a loop again that has refused a call.
 _AGAIN = 0.1
-# Seconds, from one look to the next if no thread can be had.
+# The seconds from one dispatch to the next where no thread can be started.
 _LOOK = 0.01
 
 
 def _forget(number: int) -> None:
-    """Look at the descriptor no more. Harmless if it is not watched, or the interpreter ends."""
+    """Have the selector thread watch the descriptor no more.
+
+    This is harmless if the thread does not watch it, or the interpreter ends.
+    """
     thread = _current
     if thread is not None:
         thread.forget(number)
 
 
 class Keeper:
-    """What a never-due `call_later` handle owns on behalf of the loop: with it goes the hub."""
+    """The owner of the hub of a loop without `add_reader`.
+
+    The loop alone owns the keeper, through a timer that is never due. When the loop is closed or
+    collected, the keeper goes, and closes the hub.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, flat: object) -> None:
         self.hub = Hub()
         self._loop = ref(loop)
-        self._flat = flat  # as that of a Reader
+        self._flat = flat  # as a `Reader` has it
         self._watched: int | None = None
         self._reported = False
         self.watch()
         self()
 
     def __call__(self) -> None:
-        """Be kept by the loop."""
+        """Have the loop keep this object, in a timer."""
         loop = self._loop()
         if loop is not None:
             Context().run(loop.call_later, _NEVER, self)
 
     def nests(self) -> bool:
-        """Whether a loop may run inside the loop."""
+        """Return True if a loop may run inside the loop."""
         loop = self._loop()
         return loop is None or type(loop).run_until_complete is not self._flat
 
     def post(self) -> bool:
-        """The hub is readable. In the selector thread, which watches it no more.
+        """Have the loop dispatch its hub, which is readable.
 
-        False: the loop has refused the call, and is to be asked again.
+        The selector thread calls this, and watches the hub no more. The result is False if the loop
+        has refused the call, and is to be asked again.
         """
         self._watched = None
         loop = self._loop()
@@ -76,7 +85,7 @@ class Keeper:
                 loop.call_soon_threadsafe(_dispatch, me)
         except BaseException as error:
             if loop is None or loop.is_closed():
-                return True  # in this moment
+                return True  # it was closed a moment ago
             if not self._reported:
                 self._reported = True
                 logger().error("%r refused a wake-up; it is asked again", loop, exc_info=error)
@@ -84,12 +93,12 @@ class Keeper:
         return True
 
     def watch(self) -> None:
-        """Have the selector thread look at the hub."""
-        number = self.hub.fileno()  # it may be another one than before
+        """Have the selector thread watch the hub."""
+        number = self.hub.fileno()  # it may have changed since the last time
         try:
             _watch(number, self)
         except RuntimeError:
-            # No thread can be started: there are too many, or the interpreter ends (3.12).
+            # No thread can be started: there are too many, or the interpreter ends (from 3.12 on).
             loop = self._loop()
             if loop is not None:
                 me: ReferenceType[Keeper] = ref(self)
@@ -98,8 +107,11 @@ class Keeper:
             self._watched = number
 
     def close(self, forget: Callable[[int], None] = _forget) -> None:
-        """The loop is gone. Harmless if it is closed. At exit, the module's names are gone."""
-        # First nobody looks at the descriptor any more, then the hub goes into the pool.
+        """Close the hub, because the loop is gone. A second call is harmless.
+
+        `forget` is a parameter because the module's names are gone at the interpreter's exit.
+        """
+        # The hub goes into the pool only when the thread watches its descriptor no more.
         watched, self._watched = self._watched, None
         if watched is not None and not self.hub.inherited:
             forget(watched)
@@ -115,31 +127,31 @@ def _dispatch(owned: "ReferenceType[Keeper]") -> None:
             watch = keeper.watch if not keeper.hub.inherited else None
             keeper.hub.dispatch(drained=watch, nests=keeper.nests())
         finally:
-            del keeper  # a KeyboardInterrupt's traceback must not keep it: the loop alone does
+            del keeper  # the loop alone owns it: a KeyboardInterrupt's traceback must not
 
 
-class _Thread:
-    """The thread, and those for whom it watches."""
+class _SelectorThread:
+    """The thread, and the keepers whose hubs it watches."""
 
     def __init__(self) -> None:
-        # Reentrant: the collector may run a `__del__` anywhere.
+        # The lock is reentrant because the collector may run a `__del__` anywhere.
         self._lock = threading.RLock()
         self._watched: dict[int, ReferenceType[Keeper]] = {}
         self._due: list[ReferenceType[Keeper]] = []
         self._left = False
-        self._bell = _Bell()
+        self._interrupt = _Interrupt()
         self._thread = threading.Thread(target=self._run, name="wakefd selector", daemon=True)
         try:
-            Context().run(self._thread.start)  # from 3.14 on a thread may inherit it
+            Context().run(self._thread.start)  # a thread may inherit the context from 3.14 on
         except BaseException:
-            self._bell.close()
+            self._interrupt.close()
             raise
 
     def is_whole(self) -> bool:
-        """Whether the thread runs, and hears of what it is told."""
-        return self._thread.is_alive() and self._bell.is_whole()
+        """Return True if the thread runs, and can be interrupted."""
+        return self._thread.is_alive() and self._interrupt.is_whole()
 
-    def leave_to(self, other: "_Thread") -> None:
+    def leave_to(self, other: "_SelectorThread") -> None:
         with self._lock:
             self._left = True
             with other._lock:
@@ -151,18 +163,21 @@ class _Thread:
         other.look_again()
 
     def close(self) -> None:
-        self._bell.close()
+        self._interrupt.close()
 
     def watch(self, number: int, keeper: Keeper) -> None:
-        """Call `keeper.post()` once, when the descriptor is readable. Does not own the keeper."""
+        """Call `keeper.post()` once, when the descriptor is readable.
+
+        The thread does not own the keeper.
+        """
         with self._lock:
             self._watched[number] = ref(keeper)
         self.look_again()
 
     def look_again(self) -> None:
-        """Have the thread call poll() anew: one that has begun knows of no later descriptor."""
+        """Have the thread call poll() anew. A call that has begun knows no later descriptor."""
         try:
-            self._bell.ring()
+            self._interrupt.send()
         except OSError:
             _replace(self)
 
@@ -176,20 +191,20 @@ class _Thread:
                 try:
                     self._turn()
                 except BaseException as error:
-                    # Nothing of a loop's: no memory, or an exception that another thread has sent.
+                    # The exception is not a loop's: no memory, or one that another thread has sent.
                     logger().error("the selector thread goes on", exc_info=error)
                     time.sleep(_AGAIN)
         finally:
-            if not self._left:  # that exception came between two turns: the thread dies of it
+            if not self._left:  # an exception between two turns: the thread dies of it
                 _replace(self)
 
     def _turn(self) -> None:
         with self._lock:
-            numbers = [self._bell.number, *self._watched]
+            numbers = [self._interrupt.number, *self._watched]
         ready = _readable(numbers, _AGAIN if self._due else None)
         if self._left:
             return
-        if self._bell.number in ready and not self._bell.is_silenced():
+        if self._interrupt.number in ready and not self._interrupt.drain():
             _replace(self)
             return
         with self._lock:
@@ -204,11 +219,11 @@ class _Thread:
             del keeper
 
 
-class _Bell:
-    """A pair of descriptors that wakes the thread.
+class _Interrupt:
+    """A pair of descriptors that interrupts the thread's poll().
 
-    Somebody may close their numbers, or open other files in their place: it looks before it uses
-    them, and never closes what is not its own.
+    A stranger may close their numbers, or open other files in their place. So this class looks at a
+    number before it uses it, and never closes a file that is not its own.
     """
 
     if sys.platform == "win32":
@@ -220,7 +235,7 @@ class _Bell:
             self.number = self._sockets[0].fileno()
 
         def is_whole(self) -> bool:
-            return True  # nobody closes a socket by its number
+            return True  # a socket is not closed by its number
 
         def _write(self) -> None:
             self._sockets[1].send(b"\0")
@@ -243,7 +258,7 @@ class _Bell:
 
         def is_whole(self) -> bool:
             files = [_file(end) for end in self._ends]
-            # None from the beginning: somebody took the number while the pipe was being made.
+            # A None is there if a stranger took the number while the pipe was being made.
             return None not in files and files == self._files
 
         def _write(self) -> None:
@@ -257,15 +272,15 @@ class _Bell:
                 if file is not None and _file(end) == file:
                     os.close(end)
 
-    def ring(self) -> None:
-        """Wake the thread. OSError if the pair has died."""
+    def send(self) -> None:
+        """Interrupt the thread's poll(). Raise OSError if the pair has died."""
         try:
             self._write()
         except BlockingIOError:
-            pass  # it rings
+            pass  # the pair is full, and so readable
 
-    def is_silenced(self) -> bool:
-        """Whether it is quiet now: not if the pair has died."""
+    def drain(self) -> bool:
+        """Drain the pair; return False if it has died, and so stays readable."""
         try:
             return self.is_whole() and self._read() != b""
         except BlockingIOError:
@@ -275,7 +290,7 @@ class _Bell:
 
 
 def _file(number: int) -> tuple[int, int] | None:
-    """Return what tells the pipe behind a number from others, or None if there is no pipe."""
+    """Return the identity of the pipe behind a number; None if there is no pipe."""
     try:
         status = os.fstat(number)
     except OSError:
@@ -284,7 +299,7 @@ def _file(number: int) -> tuple[int, int] | None:
 
 
 def _readable(numbers: list[int], seconds: float | None) -> Iterable[int]:
-    """Wait until some are readable, or closed."""
+    """Wait until some descriptors are readable, or closed; return them."""
     try:
         if not hasattr(select, "poll"):
             return select.select(numbers, (), (), seconds)[0]
@@ -293,19 +308,19 @@ def _readable(numbers: list[int], seconds: float | None) -> Iterable[int]:
             poll.register(number, select.POLLIN)
         return [number for number, _ in poll.poll(seconds and seconds * 1000)]
     except (OSError, ValueError):
-        # select() does not say which one was closed: let each look at its own.
+        # select() does not say which descriptor was closed, so each keeper looks at its own.
         time.sleep(_LOOK)
         return numbers
 
 
-_current: _Thread | None = None
+_current: _SelectorThread | None = None
 _starting = threading.RLock()
 _process = os.getpid()
 
 
 def _watch(number: int, keeper: Keeper) -> None:
     if _process != os.getpid():
-        _forked()  # by native code: Python's handlers have not run
+        _forked()  # native code has forked, without Python's handlers
     with _starting:
         thread = _current
         if thread is None or not thread.is_whole():
@@ -313,22 +328,22 @@ def _watch(number: int, keeper: Keeper) -> None:
         thread.watch(number, keeper)
 
 
-def _replace(thread: _Thread | None) -> _Thread:
+def _replace(thread: _SelectorThread | None) -> _SelectorThread:
     global _current  # noqa: PLW0603 - one per process
     with _starting:
         if _current is None or _current is thread:
-            _current = _Thread()
+            _current = _SelectorThread()
             if thread is not None:
                 thread.leave_to(_current)
         return _current
 
 
 def _forked() -> None:
-    """The thread stayed in the parent, and with it whoever held the lock."""
+    """Begin anew in the child: the thread has stayed in the parent, maybe with the lock held."""
     global _current, _process, _starting  # noqa: PLW0603 - one per process
     _process = os.getpid()
     if _current is not None:
-        _current.close()  # the child's copies
+        _current.close()  # only the child's copies of the descriptors
     _current = None
     _starting = threading.RLock()
 
