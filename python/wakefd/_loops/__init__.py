@@ -124,8 +124,8 @@ def give_way() -> "Awaitable[None] | None":
 
 def at_once() -> bool:
     """Return True if an operation that need not wait may end without a checkpoint here."""
-    # This shortcut is taken for each item, so it asks only the two libraries by name: a loop over the
-    # table would take a fifth longer. A library that is half imported takes the long way.
+    # This shortcut is taken for each item, so it asks two libraries by name: a loop over the table
+    # would take a fifth longer. A library that is half imported takes the long way.
     in_trio, in_asyncio = _TRIO.runs_here, _ASYNCIO.runs_here
     if (not in_trio() if in_trio else "trio" not in sys.modules) and in_asyncio and in_asyncio():
         return True
