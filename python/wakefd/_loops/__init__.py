@@ -20,6 +20,7 @@ runs in this thread.
 """
 
 import sys
+from functools import partial
 from operator import attrgetter
 
 TYPE_CHECKING = False
@@ -37,7 +38,6 @@ class _Library:
     for all threads.
     """
 
-    # Those of the adapter are empty until the first use.
     __slots__ = (
         "at_once",
         "begin",
@@ -64,14 +64,17 @@ class _Library:
         self.public = public  # the same question, which raises RuntimeError instead of saying None
         self.at_once = at_once
         self.runs_here: Callable[[], object] | None = None
+        # (A `__getattr__` would do the same, and make each look at an attribute take longer.)
+        for function in ("begin", "begin_any", "give_way", "open_portal", "pause"):
+            setattr(self, function, partial(self._import_and_call, function))
 
-    def __getattr__(self, name: str) -> object:
-        """Import the adapter at the first use of each of its functions."""
+    def _import_and_call(self, name: str, *args: object) -> object:
+        """Stand for a function of the adapter until its first call."""
         from importlib import import_module  # noqa: PLC0415 - not before a loop runs
 
         function = getattr(import_module(f"{__name__}.{self.name}"), name)
         setattr(self, name, function)
-        return function
+        return function(*args)
 
     def look(self) -> "Callable[[], object] | None":
         """Find the function that answers whether the library runs in this thread."""
