@@ -1,4 +1,4 @@
-"""Calls into a loop from threads: what runs, in which order, in which context, and how it ends."""
+"""A portal runs the calls of threads in its loop, in order, and tells each call how it ended."""
 
 import asyncio
 import concurrent.futures
@@ -25,15 +25,15 @@ EVERYWHERE = pytest.mark.needs("await")
 number = contextvars.ContextVar("number", default=0)
 
 
-async def ended(kit, thread):
-    """The thread's result; the loop goes on meanwhile."""
+async def result_of(kit, thread):
+    """Return the result of the thread, and let the loop run meanwhile."""
     async with kit.patient(thread):
         while thread.is_alive():
             await kit.sleep(0.001)
     return thread.finish()
 
 
-async def come(kit, condition, what="it"):
+async def loop_until(kit, condition, what="the condition"):
     async with kit.patient(what):
         while not condition():
             await kit.sleep(0.001)
@@ -41,7 +41,7 @@ async def come(kit, condition, what="it"):
 
 def receivers():
     gc.collect()
-    return sum(type(it) is _wakefd.Receiver for it in gc.get_objects())
+    return sum(type(thing) is _wakefd.Receiver for thing in gc.get_objects())
 
 
 @EVERYWHERE
@@ -56,8 +56,8 @@ async def test_a_call_runs_in_the_loops_thread_with_its_arguments(kit):
         portal.call_soon(call, 1)
         portal.call_soon(call, *range(9))
 
-    await ended(kit, Thread(work))
-    await come(kit, lambda: len(seen) == 3)
+    await result_of(kit, Thread(work))
+    await loop_until(kit, lambda: len(seen) == 3)
     assert seen == [(threading.get_ident(), tuple(args)) for args in ((), (1,), range(9))]
 
 
@@ -65,22 +65,22 @@ async def test_a_call_runs_in_the_loops_thread_with_its_arguments(kit):
 async def test_calls_of_one_thread_keep_their_order(kit):
     portal, seen = Portal(), []
 
-    def work(who):
+    def work(caller):
         for at in range(500):
             if at % 3:
-                portal.call_soon(seen.append, (who, at))
+                portal.call_soon(seen.append, (caller, at))
             else:
-                portal.submit(seen.append, (who, at))
+                portal.submit(seen.append, (caller, at))
 
-    for thread in [Thread(work, who) for who in range(4)]:
-        await ended(kit, thread)
-    await come(kit, lambda: len(seen) == 2000)
-    for who in range(4):
-        assert [at for its, at in seen if its == who] == list(range(500))
+    for thread in [Thread(work, caller) for caller in range(4)]:
+        await result_of(kit, thread)
+    await loop_until(kit, lambda: len(seen) == 2000)
+    for caller in range(4):
+        assert [at for maker, at in seen if maker == caller] == list(range(500))
 
 
-async def test_tasks_begin_as_the_loop_begins_tasks(kit):
-    """asyncio: in their order. trio reverses its turns now and then."""
+async def test_submitted_tasks_begin_in_the_order_that_the_loop_gives_to_tasks(kit):
+    """On asyncio, tasks begin in the order of their calls. Trio reverses some turns."""
     portal, seen = Portal(), []
 
     async def task(n):
@@ -91,10 +91,10 @@ async def test_tasks_begin_as_the_loop_begins_tasks(kit):
             portal.submit(task, n)
             portal.call_soon(seen.append, f"call {n}")
 
-    Thread(work).finish()  # the loop waits meanwhile
-    await come(kit, lambda: len(seen) == 10)
-    assert [it for it in seen if isinstance(it, str)] == [f"call {n}" for n in range(5)]
-    tasks = [it for it in seen if isinstance(it, int)]
+    Thread(work).finish()  # the loop does not run meanwhile
+    await loop_until(kit, lambda: len(seen) == 10)
+    assert [entry for entry in seen if isinstance(entry, str)] == [f"call {n}" for n in range(5)]
+    tasks = [entry for entry in seen if isinstance(entry, int)]
     assert tasks == [*range(5)] or (not kit.is_asyncio and sorted(tasks) == [*range(5)])
 
 
@@ -107,16 +107,16 @@ async def test_a_batch_of_calls_wakes_the_loop_once(kit):
             portal.call_soon(seen.append, n)
 
     before = rises()
-    Thread(work).finish()  # the loop waits meanwhile
-    await come(kit, lambda: len(seen) == 1000)
+    Thread(work).finish()  # the loop does not run meanwhile
+    await loop_until(kit, lambda: len(seen) == 1000)
     assert rises() == before + 1
     portal.call_soon(seen.append, 1000)
-    await come(kit, lambda: len(seen) == 1001)
+    await loop_until(kit, lambda: len(seen) == 1001)
     assert rises() == before + 2
 
 
 @EVERYWHERE
-async def test_results_and_exceptions_travel_back(kit):
+async def test_results_and_exceptions_reach_the_calling_thread(kit):
     portal = Portal()
 
     async def double(x):
@@ -140,16 +140,16 @@ async def test_results_and_exceptions_travel_back(kit):
             portal.run(next, iter(()))
         return True
 
-    assert await ended(kit, Thread(work))
+    assert await result_of(kit, Thread(work))
     assert await _result(kit, portal.submit(double, 8)) == 16  # from the loop's own thread
 
 
 async def _result(kit, future):
-    await come(kit, future.done, future)
+    await loop_until(kit, future.done, future)
     return future.result(0)
 
 
-async def test_an_exception_is_not_part_of_a_cycle(kit, no_gc):
+async def test_the_exception_of_a_call_is_part_of_no_reference_cycle(kit, no_gc):
     portal = Portal()
 
     class FailedError(Exception):
@@ -168,8 +168,8 @@ async def test_an_exception_is_not_part_of_a_cycle(kit, no_gc):
             return weakref.ref(error)
 
     for function in (fail, fail_async):
-        error = await ended(kit, Thread(work, function))
-        await come(kit, lambda: not portal._runner.running)
+        error = await result_of(kit, Thread(work, function))
+        await loop_until(kit, lambda: not portal._runner.running)
         assert error() is None, function
 
 
@@ -178,7 +178,7 @@ async def test_an_exception_is_not_part_of_a_cycle(kit, no_gc):
     "how", ["call_soon", "call", "task", "fails", "cancelled", "cancelled_at_once", "start_task"]
 )
 async def test_the_arguments_of_an_ended_call_are_not_kept(kit, no_gc, how):
-    """Whoever kept the future of a task kept its arguments, and its context."""
+    """The future of a task kept the arguments and the context alive after the task had ended."""
 
     class Argument:
         pass
@@ -193,7 +193,8 @@ async def test_the_arguments_of_an_ended_call_are_not_kept(kit, no_gc, how):
 
     async def task():
         if how.startswith("cancelled"):
-            await IoEvent().notified()  # asyncio keeps the context of a timer that is cancelled
+            # A cancelled sleep() would not do: asyncio keeps the context of the timer.
+            await IoEvent().notified()
         await kit.sleep(0)
         if how == "fails":
             raise ZeroDivisionError
@@ -212,14 +213,14 @@ async def test_the_arguments_of_an_ended_call_are_not_kept(kit, no_gc, how):
         return kept, future
 
     portal = Portal()
-    kept, future = await ended(kit, Thread(lambda: contextvars.Context().run(work)))
+    kept, future = await result_of(kit, Thread(lambda: contextvars.Context().run(work)))
     if how == "cancelled":
         future.cancel()
-    await come(kit, lambda: not any(it() for it in kept), "the arguments to go")
+    await loop_until(kit, lambda: not any(reference() for reference in kept), "the arguments to go")
     assert future is None or future.done()
 
 
-async def test_bad_input_is_refused_at_once(kit):
+async def test_a_call_of_no_function_and_a_copy_of_the_portal_raise_at_once(kit):
     portal = Portal()
     for method in (portal.call_soon, portal.submit):
         with pytest.raises(TypeError, match="3 is not callable"):
@@ -231,7 +232,7 @@ async def test_bad_input_is_refused_at_once(kit):
     assert "open, 0 to run" in repr(portal)
 
 
-def test_there_is_no_portal_without_a_loop():
+def test_a_portal_without_a_running_loop_raises_runtime_error():
     with pytest.raises(RuntimeError, match="no event loop that wakefd knows runs here"):
         Portal()
 
@@ -249,7 +250,7 @@ async def test_a_call_runs_in_a_copy_of_the_callers_context(kit):
 
     def work():
         for call in (look, look_async):
-            portal.submit(call).result(PATIENCE)  # of an empty context
+            portal.submit(call).result(PATIENCE)  # the context is empty so far
         portal.call_soon(look)
         portal.call_soon(look)
         number.set(1)
@@ -260,17 +261,17 @@ async def test_a_call_runs_in_a_copy_of_the_callers_context(kit):
         assert number.get() == 1
         number.set(2)
         portal.call_soon(look)
-        number.set(3)  # too late for that one
+        number.set(3)  # after the call was made
 
-    await ended(kit, Thread(work))
-    await come(kit, lambda: len(seen) == 9)
+    await result_of(kit, Thread(work))
+    await loop_until(kit, lambda: len(seen) == 9)
     assert seen == [0, 0, 0, 0, 1, 1, 1, 1, 2]
     assert number.get() == 0
 
 
 @EVERYWHERE
-async def test_a_task_factory_that_takes_no_context(aio):
-    """TypeError: unexpected keyword argument 'context', where asyncio.create_task works."""
+async def test_a_coroutine_runs_on_a_loop_whose_task_factory_takes_no_context(aio):
+    """Portal.run raised TypeError: unexpected keyword argument 'context'."""
 
     def factory(loop, coro):
         made.append(asyncio.Task(coro, loop=loop))
@@ -292,17 +293,17 @@ async def test_a_task_factory_that_takes_no_context(aio):
 
     made, seen, portal = [], [], Portal()
     # uvloop itself hands a context to every factory.
-    own = factory if "uvloop" not in aio.name else lambda *its, **_: factory(*its)
+    own = factory if "uvloop" not in aio.name else lambda *args, **_: factory(*args)
     asyncio.get_running_loop().set_task_factory(own)
     try:
-        await ended(aio, Thread(work))
-        await come(aio, lambda: not portal._runner.running)
+        await result_of(aio, Thread(work))
+        await loop_until(aio, lambda: not portal._runner.running)
     finally:
         asyncio.get_running_loop().set_task_factory(None)
     assert seen == [1] and made[1].cancelled()
 
 
-async def test_a_flood_whose_calls_leave_something_in_their_context_is_not_slow(kit):
+async def test_a_call_that_changes_its_context_leaves_that_of_the_next_call_alone(kit):
     portal, seen = Portal(), []
 
     def call(n):
@@ -312,10 +313,10 @@ async def test_a_flood_whose_calls_leave_something_in_their_context_is_not_slow(
 
     Thread(lambda: [portal.call_soon(call, n) for n in range(1, 101)]).finish()
     await kit.turn()
-    await come(kit, lambda: len(seen) == 100)
+    await loop_until(kit, lambda: len(seen) == 100)
 
 
-async def test_who_blocks_the_loops_own_thread_is_told_the_way_out(kit):
+async def test_run_and_start_task_in_the_loops_own_thread_raise_and_name_submit(kit):
     portal = Portal()
     for method in (portal.run, portal.start_task):
         with pytest.raises(RuntimeError, match=r"this thread runs .* portal\.submit\(\)"):
@@ -338,17 +339,17 @@ async def test_start_task_returns_when_the_task_is_ready(kit):
         go.append(True)
         return value, future.result(PATIENCE)
 
-    assert await ended(kit, Thread(work)) == (2, "end")
+    assert await result_of(kit, Thread(work)) == (2, "end")
 
 
-async def test_start_task_of_a_task_that_is_never_ready(kit):
+async def test_start_task_raises_if_the_task_ends_before_it_says_that_it_is_ready(kit):
     portal = Portal()
 
     async def returns(*, task_status):
         await kit.sleep(0)
 
     async def raises(*, task_status):
-        raise KeyError("it")
+        raise KeyError("boom")
 
     async def twice(*, task_status):
         task_status.started()
@@ -357,7 +358,7 @@ async def test_start_task_of_a_task_that_is_never_ready(kit):
     def work():
         with pytest.raises(RuntimeError, match="without task_status"):
             portal.start_task(returns)
-        with pytest.raises(KeyError, match="it"):
+        with pytest.raises(KeyError, match="boom"):
             portal.start_task(raises)
         future, value = portal.start_task(twice)
         assert value is None
@@ -365,14 +366,14 @@ async def test_start_task_of_a_task_that_is_never_ready(kit):
             future.result(PATIENCE)
         return True
 
-    assert await ended(kit, Thread(work))
+    assert await result_of(kit, Thread(work))
 
 
 @pytest.mark.parametrize("method", ["run", "start_task"])
 @pytest.mark.parametrize("name", kits.LOOPS)
 @in_child
-def test_ctrl_c_in_a_thread_that_blocks_cancels_the_task(name, method):
-    """The loop is in another thread: here the main one calls."""
+def test_ctrl_c_in_a_thread_that_waits_for_a_task_cancels_the_task(name, method):
+    """The main thread calls the portal and is interrupted; the loop runs in another thread."""
     kit, portals, seen = kits.kit(name), [], []
 
     async def sleep(task_status=None):
@@ -384,8 +385,8 @@ def test_ctrl_c_in_a_thread_that_blocks_cancels_the_task(name, method):
 
     async def main():
         portals.append(Portal())
-        await come(kit, lambda: "ended" in seen)
-        await come(kit, lambda: not portals[0]._runner.running)
+        await loop_until(kit, lambda: "ended" in seen)
+        await loop_until(kit, lambda: not portals[0]._runner.running)
 
     def interrupt():
         until(lambda: seen)
@@ -423,9 +424,9 @@ async def test_a_cancelled_future_cancels_the_task(kit):
         assert done
         until(lambda: len(seen) == 2)
 
-    await ended(kit, Thread(work))
+    await result_of(kit, Thread(work))
     assert seen == ["begun", "ended"]
-    await come(kit, lambda: not portal._runner.running)
+    await loop_until(kit, lambda: not portal._runner.running)
 
 
 @EVERYWHERE
@@ -441,8 +442,8 @@ async def test_a_call_that_is_cancelled_before_it_begins_never_begins(kit):
         futures.extend([portal.submit(seen.append, 1), portal.submit(call)])
         assert all(future.cancel() for future in futures)
 
-    Thread(work).finish()  # the loop waits meanwhile
-    await ended(kit, Thread(lambda: concurrent.futures.wait(futures, PATIENCE)))
+    Thread(work).finish()  # the loop does not run meanwhile
+    await result_of(kit, Thread(lambda: concurrent.futures.wait(futures, PATIENCE)))
     assert seen == []
 
 
@@ -454,16 +455,16 @@ async def test_a_task_that_is_cancelled_before_its_first_step_never_steps(kit):
 
     spawn = portal._runner.spawn
 
-    def cancelled_at_once(its, awaitable):
-        task = spawn(its, awaitable)
+    def cancelled_at_once(call, awaitable):
+        task = spawn(call, awaitable)
         future.cancel()
-        time.sleep(0.001)  # the turn is over
+        time.sleep(0.001)  # the time of the turn is used up
         return task
 
     portal._runner.spawn = cancelled_at_once
     future = portal.submit(call)
-    await come(kit, lambda: future.done() and not portal._runner.running)
-    if kit.name == "asyncio-eager":  # its first step is in `spawn`
+    await loop_until(kit, lambda: future.done() and not portal._runner.running)
+    if kit.name == "asyncio-eager":  # an eager task takes its first step in `spawn`
         assert seen == ["begun"] and not future.cancelled()
     else:
         assert seen == [] and future.cancelled()
@@ -472,16 +473,16 @@ async def test_a_task_that_is_cancelled_before_its_first_step_never_steps(kit):
 async def test_a_task_that_is_cancelled_in_the_loop_cancels_the_future(aio):
     portal = Portal()
 
-    async def suicide():
+    async def cancel_itself():
         asyncio.current_task().cancel()
         await asyncio.sleep(PATIENCE)
 
-    future = portal.submit(suicide)
-    await come(aio, future.done)
+    future = portal.submit(cancel_itself)
+    await loop_until(aio, future.done)
     assert future.cancelled()
 
 
-async def test_close_refuses_and_what_was_accepted_runs(kit):
+async def test_a_closed_portal_refuses_calls_and_runs_those_that_it_accepted(kit):
     portal, seen = Portal(), []
 
     async def call():
@@ -509,13 +510,13 @@ async def test_close_refuses_and_what_was_accepted_runs(kit):
 async def test_a_task_of_a_closed_portal_can_be_cancelled(kit):
     portal = Portal()
     future = portal.submit(kit.sleep, PATIENCE)
-    await come(kit, lambda: portal._runner.running)
+    await loop_until(kit, lambda: portal._runner.running)
     portal.close()
     assert future.cancel()
-    await come(kit, lambda: not portal._runner.running)
+    await loop_until(kit, lambda: not portal._runner.running)
 
 
-async def test_with_closes(kit):
+async def test_the_end_of_a_with_block_closes_the_portal(kit):
     with Portal() as portal:
         portal.call_soon(int)
     assert portal.closed
@@ -534,11 +535,11 @@ async def test_async_with_waits_for_the_calls_and_tasks_under_way(kit):
     assert seen == ["call", "task"]
 
 
-async def test_async_with_cancels_what_is_under_way_if_its_body_raises(kit):
+async def test_async_with_cancels_the_tasks_under_way_if_its_body_raises(kit):
     with pytest.raises(KeyError, match="body"):
         async with Portal() as portal:
             future = portal.submit(kit.sleep, PATIENCE)
-            await come(kit, lambda: portal._runner.running)
+            await loop_until(kit, lambda: portal._runner.running)
             raise KeyError("body")
     assert future.cancelled()
 
@@ -556,15 +557,15 @@ async def test_a_body_that_raises_at_once_waited_for_calls_that_had_not_begun(ki
 
 
 @EVERYWHERE
-async def test_async_with_cancels_what_is_under_way_if_its_wait_is_cancelled(kit):
+async def test_async_with_cancels_the_tasks_under_way_if_its_wait_is_cancelled(kit):
     async with kit.move_on_after(0.02) as scope, Portal() as portal:
         future = portal.submit(kit.sleep, 2 * PATIENCE)
     assert scope.expired
-    await come(kit, future.cancelled)  # at once, unless it had not begun: the machine may be slow
-    await come(kit, lambda: not portal._runner.running)
+    await loop_until(kit, future.cancelled)  # not at once if the task had not begun
+    await loop_until(kit, lambda: not portal._runner.running)
 
 
-async def test_async_with_cancels_what_has_not_begun_if_its_wait_is_cancelled(kit):
+async def test_async_with_cancels_calls_that_have_not_begun_if_its_wait_is_cancelled(kit):
     portal, go, seen = Portal(), threading.Event(), []
 
     async def other():
@@ -576,13 +577,13 @@ async def test_async_with_cancels_what_has_not_begun_if_its_wait_is_cancelled(ki
     portal.call_soon(go.wait, PATIENCE)  # holds the loop
     futures += [portal.submit(kit.sleep, PATIENCE), portal.submit(seen.append, 1)]
     portal.call_soon(seen.append, 2)
-    await ended(kit, Thread(lambda: (asyncio.run(other()), go.set())))
-    await come(kit, lambda: seen)
+    await result_of(kit, Thread(lambda: (asyncio.run(other()), go.set())))
+    await loop_until(kit, lambda: seen)
     assert seen == [2] and all(future.cancelled() for future in futures)
-    await come(kit, lambda: not portal._runner.running)
+    await loop_until(kit, lambda: not portal._runner.running)
 
 
-async def test_async_with_in_another_loop(kit):
+async def test_async_with_in_another_loop_waits_for_the_task_under_way(kit):
     portal = Portal()
     future = portal.submit(kit.sleep, 0.02)
 
@@ -591,7 +592,7 @@ async def test_async_with_in_another_loop(kit):
             pass
         return future.done()
 
-    assert await ended(kit, Thread(lambda: asyncio.run(other())))
+    assert await result_of(kit, Thread(lambda: asyncio.run(other())))
 
 
 async def test_async_with_in_another_loop_waits_for_the_call_that_runs(kit):
@@ -607,11 +608,11 @@ async def test_async_with_in_another_loop_waits_for_the_call_that_runs(kit):
         return future.done()
 
     future = portal.submit(call)
-    assert await ended(kit, Thread(lambda: asyncio.run(other())))
+    assert await result_of(kit, Thread(lambda: asyncio.run(other())))
 
 
 @EVERYWHERE
-async def test_a_flood_never_starves_the_loop(kit):
+async def test_a_flood_of_calls_never_starves_the_loop(kit):
     portal, stop, calls = Portal(), [], 0
 
     def again():
@@ -624,7 +625,7 @@ async def test_a_flood_never_starves_the_loop(kit):
     for _ in range(5):
         before = calls
         await kit.sleep(0.002)
-        await come(kit, lambda now=before: calls > now)
+        await loop_until(kit, lambda now=before: calls > now)
     stop.append(True)
 
 
@@ -636,25 +637,27 @@ async def test_a_call_that_raises_is_reported_and_the_portal_goes_on(kit, caplog
         loop.set_exception_handler(lambda *arguments: seen.append(arguments[-1]))
 
     def fail():
-        raise KeyError("it")
+        raise KeyError("boom")
 
     portal.call_soon(fail)
     portal.call_soon(seen.append, "next")
-    await come(kit, lambda: "next" in seen)
+    await loop_until(kit, lambda: "next" in seen)
     if kit.is_asyncio:
-        assert repr(seen[0]["exception"]) == "KeyError('it')" and "fail" in seen[0]["message"]
+        assert repr(seen[0]["exception"]) == "KeyError('boom')" and "fail" in seen[0]["message"]
     elif "asyncio" not in kit.name:
         (record,) = caplog.records
         assert record.name == "wakefd" and "fail" in record.message
-        assert repr(record.exc_info[1]) == "KeyError('it')"
+        assert repr(record.exc_info[1]) == "KeyError('boom')"
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-def test_what_ends_the_loop_ends_it_and_the_rest_is_run_or_told(aio, error, no_gc, caplog):
+def test_ctrl_c_or_an_exit_in_a_call_ends_the_loop_and_no_other_call_is_lost(
+    aio, error, no_gc, caplog
+):
     seen, kept = [], []
 
     def end():
-        raise error("it")
+        raise error("boom")
 
     loop = aio.new_loop()
 
@@ -671,7 +674,7 @@ def test_what_ends_the_loop_ends_it_and_the_rest_is_run_or_told(aio, error, no_g
     task = loop.create_task(main())
     with pytest.raises(error) as caught:
         loop.run_until_complete(task)
-    if "uvloop" not in aio.name:  # which goes on to the end of its turn
+    if "uvloop" not in aio.name:  # uvloop goes on to the end of its turn
         assert seen == [1]
     ((portal, future, sleep),) = kept
     loop.run_until_complete(asyncio.sleep(0.01))
@@ -680,7 +683,7 @@ def test_what_ends_the_loop_ends_it_and_the_rest_is_run_or_told(aio, error, no_g
     future = portal.submit(seen.append, 4)
     with pytest.raises(error) as again:
         loop.run_until_complete(asyncio.sleep(1))
-    loop.close()  # though the tracebacks are kept
+    loop.close()  # fails the other calls, though the tracebacks are kept
     assert isinstance(sleep.exception(0), LoopClosedError)
     if "uvloop" not in aio.name:
         assert isinstance(future.exception(0), LoopClosedError)
@@ -689,29 +692,29 @@ def test_what_ends_the_loop_ends_it_and_the_rest_is_run_or_told(aio, error, no_g
 
 @pytest.mark.parametrize("how", ["plain", "async"])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-def test_what_ends_the_loop_ends_it_from_a_submitted_call_too(aio, error, how):
+def test_ctrl_c_or_an_exit_in_a_submitted_call_ends_the_loop(aio, error, how):
     async def end_async():
-        raise error("it")
+        raise error("boom")
 
     def end():
-        raise error("it")
+        raise error("boom")
 
     async def main():
         futures.append(Portal().submit(end if how == "plain" else end_async))
         await asyncio.sleep(PATIENCE)
 
     futures = []
-    with pytest.raises(error, match="it"):
+    with pytest.raises(error, match="boom"):
         aio.run(main)
     assert isinstance(futures[0].exception(0), error)
 
 
-def test_what_ends_trio_ends_it_and_the_rest_is_told():
+def test_an_exit_in_a_call_ends_trio_and_the_other_calls_fail():
     trio = pytest.importorskip("trio")
     kept = []
 
     def end():
-        raise SystemExit("it")
+        raise SystemExit("boom")
 
     async def main():
         portal = Portal()
@@ -721,7 +724,7 @@ def test_what_ends_trio_ends_it_and_the_rest_is_told():
 
     with pytest.raises(trio.TrioInternalError) as caught:
         trio.run(main)
-    # Though the traceback is kept.
+    # The other calls have failed, though the traceback is kept.
     portal, *futures = kept
     assert all(isinstance(future.exception(0), LoopClosedError) for future in futures)
     with pytest.raises(LoopClosedError):
@@ -729,11 +732,11 @@ def test_what_ends_trio_ends_it_and_the_rest_is_told():
     assert isinstance(caught.value.__cause__, BaseException)
 
 
-def test_in_trio_what_a_submitted_call_raises_is_its_futures_alone():
+def test_in_trio_an_exit_in_a_submitted_call_reaches_only_its_future():
     trio = pytest.importorskip("trio")
 
     def end():
-        raise SystemExit("it")
+        raise SystemExit("boom")
 
     async def end_async():
         end()
@@ -745,7 +748,7 @@ def test_in_trio_what_a_submitted_call_raises_is_its_futures_alone():
     assert all(isinstance(future.exception(0), SystemExit) for future in trio.run(main))
 
 
-def test_async_with_in_another_loop_ends_with_the_portals(loop_kit):
+def test_async_with_in_another_loop_ends_when_the_portals_loop_ends(loop_kit):
     async def other(portal):
         async with asyncio.timeout(PATIENCE), portal:
             pass
@@ -754,7 +757,7 @@ def test_async_with_in_another_loop_ends_with_the_portals(loop_kit):
         portal = Portal()
         portal.submit(loop_kit.sleep, PATIENCE)
         thread = Thread(lambda: asyncio.run(other(portal)))
-        await come(loop_kit, lambda: portal.closed)
+        await loop_until(loop_kit, lambda: portal.closed)
         await loop_kit.sleep(0.01)
         return thread
 
@@ -767,20 +770,20 @@ def test_async_with_in_another_loop_ends_with_the_portals(loop_kit):
     thread.finish()
 
 
-def test_the_end_of_the_loop_is_told_in_its_close(loop_kit, no_gc, caplog):
-    """To all: what has not begun, what is under way, and whoever comes later."""
+def test_the_close_of_the_loop_fails_every_call_begun_or_not_or_made_later(loop_kit, no_gc, caplog):
+    """The calls fail inside the close, not only when the garbage collector finds the portal."""
     seen = []
 
     def again(portal):
-        portal.call_soon(again, portal)  # there is always one more
+        portal.call_soon(again, portal)  # there is always one call more
         seen.append(portal.submit(int))
 
     async def main():
         portal = Portal()
         sleep = portal.submit(loop_kit.sleep, PATIENCE)
-        await come(loop_kit, lambda: portal._runner.running)
+        await loop_until(loop_kit, lambda: portal._runner.running)
         portal.call_soon(again, portal)
-        await come(loop_kit, lambda: seen)
+        await loop_until(loop_kit, lambda: seen)
         return portal, sleep
 
     if loop_kit.is_asyncio:
@@ -808,7 +811,7 @@ def test_a_blocked_thread_is_released_by_the_end_of_the_loop(kit):
     async def main():
         portal = Portal()
         thread = Thread(portal.run, kit.sleep, PATIENCE)
-        await come(kit, lambda: portal._runner.running)
+        await loop_until(kit, lambda: portal._runner.running)
         return thread
 
     thread = kit.run(main)
@@ -816,7 +819,7 @@ def test_a_blocked_thread_is_released_by_the_end_of_the_loop(kit):
         thread.finish()
 
 
-def test_a_portal_that_is_closed_when_the_loop_goes_is_a_portal_of_a_closed_loop(loop_kit):
+def test_a_closed_portal_raises_loop_closed_error_once_its_loop_has_ended(loop_kit):
     async def main():
         portal = Portal()
         portal.close()
@@ -830,12 +833,12 @@ def test_a_portal_that_is_closed_when_the_loop_goes_is_a_portal_of_a_closed_loop
         portal.call_soon(print)
 
 
-async def test_a_portal_that_nobody_has_leaves_nothing_behind(kit):
+async def test_a_dropped_portal_runs_its_calls_and_leaves_nothing_behind(kit):
     before, seen = receivers(), []
     for n in range(50):
         Portal().call_soon(seen.append, n)
         Portal().submit(kit.sleep, 0.01)
-    await come(kit, lambda: receivers() == before)
+    await loop_until(kit, lambda: receivers() == before)
     assert sorted(seen) == list(range(50))
 
 
@@ -865,16 +868,16 @@ async def test_a_portal_does_not_keep_its_loop_alive(aio):
         return True
 
     if aio.name.startswith("asyncio") and "thread" not in aio.name:
-        assert await ended(aio, Thread(work))
+        assert await result_of(aio, Thread(work))
 
 
 @pytest.mark.stress
-def test_thousands_of_loops_leave_nothing(loop_kit):
+def test_thousands_of_loops_with_a_portal_leave_no_descriptor_and_no_receiver(loop_kit):
     async def main():
         portal = Portal()
         portal.call_soon(int)
         future = portal.submit(loop_kit.sleep, 0)
-        await come(loop_kit, future.done)
+        await loop_until(loop_kit, future.done)
         portal.call_soon(logging.getLogger("wakefd").debug, "cycle %s", portal)
 
     def rounds(count):
@@ -891,22 +894,22 @@ def test_thousands_of_loops_leave_nothing(loop_kit):
         logging.getLogger("wakefd").disabled = False
 
 
-async def test_del_weakref_callbacks_and_signal_handlers_may_call(loop_kit):
+async def test_destructors_weakref_callbacks_and_signal_handlers_may_call(loop_kit):
     portal, seen = Portal(), []
 
-    class It:
+    class Cycle:
         def __del__(self):
             portal.call_soon(seen.append, "del")
 
-    it = It()
-    watch = weakref.ref(it, lambda _: portal.call_soon(seen.append, "weakref"))
-    it.it = it
-    del it
+    cycle = Cycle()
+    watch = weakref.ref(cycle, lambda _: portal.call_soon(seen.append, "weakref"))
+    cycle.me = cycle
+    del cycle
     gc.collect()
     old = signal.signal(signal.SIGUSR1, lambda *_: portal.call_soon(seen.append, "signal"))
     try:
         os.kill(os.getpid(), signal.SIGUSR1)
-        await come(loop_kit, lambda: len(seen) == 3)
+        await loop_until(loop_kit, lambda: len(seen) == 3)
     finally:
         signal.signal(signal.SIGUSR1, old)
     assert sorted(seen) == ["del", "signal", "weakref"]
@@ -915,7 +918,7 @@ async def test_del_weakref_callbacks_and_signal_handlers_may_call(loop_kit):
 
 @in_child
 def test_a_signal_handler_may_call_at_any_moment():
-    """Also in the middle of a call of ours, and of the loop's looking after calls: none is lost."""
+    """No call is lost if a signal interrupts a method of the portal, or the receiver at work."""
     interval, seen = 0.0001, []
 
     async def main():
@@ -952,24 +955,24 @@ def test_a_signal_handler_may_call_at_any_moment():
 
 @in_child
 def test_destructors_may_call_at_any_allocation():
-    """The collector runs in the middle of our own calls, and calls."""
+    """The garbage collector runs inside the portal's methods, and destructors call the portal."""
     gc.set_threshold(1)
 
     async def main():
         async with Portal() as portal:
             seen = []
 
-            class It:
+            class Cycle:
                 def __del__(self):
                     portal.call_soon(seen.append, 1)
                     portal.submit(seen.append, 1)
 
             for _ in range(2000):
-                it = It()
-                it.it = it
+                cycle = Cycle()
+                cycle.me = cycle
                 portal.call_soon(seen.append, 0)
                 portal.submit(seen.append, 0)
-            del it
+            del cycle
             gc.set_threshold(700)
             gc.collect()
         return seen.count(0), seen.count(1)
@@ -977,7 +980,7 @@ def test_destructors_may_call_at_any_allocation():
     assert asyncio.run(main()) == (4000, 4000)
 
 
-def test_a_portal_made_before_a_fork_refuses_in_the_child(loop_kit, caplog):
+def test_a_portal_made_before_a_fork_refuses_calls_in_the_child(loop_kit, caplog):
     async def main():
         portal, seen = Portal(), []
         portal.call_soon(seen.append, 1)
@@ -989,27 +992,27 @@ def test_a_portal_made_before_a_fork_refuses_in_the_child(loop_kit, caplog):
                     method(print)
             assert portal.closed
             portal.close()
-            assert not future.done() and not seen  # the parent's
+            assert not future.done() and not seen  # the parent's calls
 
             async def own():
                 mine = Portal()
                 thread = Thread(mine.run, int)
-                await come(loop_kit, lambda: not thread.is_alive())
+                await loop_until(loop_kit, lambda: not thread.is_alive())
                 return thread.finish()
 
             assert Thread(loop_kit.run, own).finish() == 0
 
         forked(child)
-        await come(loop_kit, lambda: seen == [1, 2])
+        await loop_until(loop_kit, lambda: seen == [1, 2])
         future.result(0)
         portal.call_soon(seen.append, 3)
-        await come(loop_kit, lambda: seen == [1, 2, 3])
+        await loop_until(loop_kit, lambda: seen == [1, 2, 3])
 
     loop_kit.run(main)
     assert not caplog.records
 
 
-def test_a_child_that_closes_the_parents_loop_tells_nobody(aio, caplog):
+def test_a_child_that_closes_the_parents_loop_fails_no_call_of_the_parent(aio, caplog):
     loop, seen = aio.new_loop(), []
 
     async def main():
@@ -1022,7 +1025,7 @@ def test_a_child_that_closes_the_parents_loop_tells_nobody(aio, caplog):
     def child():
         loop.close()
         gc.collect()
-        assert not future.done() and not caplog.records  # the parent's
+        assert not future.done() and not caplog.records  # the parent's call
         with pytest.raises(LoopClosedError):
             portal.call_soon(print)
 

@@ -1,4 +1,4 @@
-"""A portal whose wake-up the kernel refuses: no call is lost, and the log says so, once."""
+"""A portal whose wake-up the kernel refuses loses no call, and the log says so once."""
 
 import pytest
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(not seccomp.AVAILABLE, reason="no seccomp number
 
 @pytest.mark.parametrize("name", kits.LOOPS)
 @in_child
-def test_a_portals_wake_up_is_refused(name):
+def test_calls_run_with_the_next_wake_up_when_one_of_the_portal_is_refused(name):
     kit = kits.kit(name)
     log, refused, seen = Log(), Refused(), []
 
@@ -26,9 +26,9 @@ def test_a_portals_wake_up_is_refused(name):
             future = refused(lambda: portal.submit(seen.append, 2))
             assert len(log.texts) == 1 and "refused" in log.texts[0]
             assert not seen and not future.done()
-            portal.call_soon(done.notify)  # gets through
+            portal.call_soon(done.notify)  # from a thread whose writes are not refused
 
-        # The loop watches nothing else, so only the portal can wake it.
+        # The loop watches no other descriptor, so only the portal can wake it.
         thread = later(call)
         async with kit.patient(portal):
             await done.notified()

@@ -1,4 +1,4 @@
-"""Conservation: every call that a portal accepted has run, or whoever made it was told."""
+"""A portal loses no call: each one runs, or its future or the log says that it never will."""
 
 import asyncio
 import concurrent.futures
@@ -20,8 +20,8 @@ pytestmark = pytest.mark.stress
 THREADS = 4
 
 
-class Never(logging.Handler):
-    """How many calls will never be called, says the log."""
+class NeverCalled(logging.Handler):
+    """A log handler that adds up the calls of which the log says that they will never be called."""
 
     def __init__(self):
         super().__init__()
@@ -36,7 +36,7 @@ class Never(logging.Handler):
 
 
 class Caller:
-    """One of those who fire: what was accepted, and what it waits for."""
+    """The work of one thread, which calls into the portal as fast as it can."""
 
     def __init__(self, portal, kit, seed, ran):
         self.portal, self.kit, self.ran = portal, kit, ran
@@ -45,7 +45,7 @@ class Caller:
         self.futures = []
 
     def __call__(self):
-        """Until the portal refuses. Return what it said."""
+        """Call until the portal refuses, and return the exception that it raises."""
         chance, portal = self.chance, self.portal
         try:
             while True:
@@ -62,12 +62,12 @@ class Caller:
                     if how < 0.9:
                         chance.choice(self.futures).cancel()
                 if len(self.ran) < self.soon - 5000:
-                    time.sleep(0.001)  # a loop that is under fire need not drown
+                    time.sleep(0.001)  # so that the loop can keep up
         except (LoopClosedError, ClosedResourceError) as refusal:
             return refusal
 
     def cancel_one(self):
-        """From the loop's side."""
+        """Cancel the first call under way, from the loop's thread."""
         for call, task in self.portal._runner.running.items():
             if self.kit.is_asyncio:
                 task.cancel()
@@ -81,7 +81,7 @@ class Caller:
 
 
 def run_abruptly(kit, main, patience):
-    """As kit.run(), but nobody cancels the tasks before the loop is closed."""
+    """Run `main` as kit.run() does, but close the loop without cancelling its tasks."""
     loop = kit.new_loop()
     try:
         return loop.run_until_complete(asyncio.wait_for(main(), patience))
@@ -89,8 +89,11 @@ def run_abruptly(kit, main, patience):
         loop.close()
 
 
-def fired_at(kit, chance, seconds, how):
-    """One life of a loop. Of call_soon: accepted less ran; of the futures: how they ended."""
+def life_under_load(kit, chance, seconds, how):
+    """Run a loop into which threads call until it ends.
+
+    Return how many calls of call_soon were accepted and did not run, and how the futures ended.
+    """
     ran, callers, threads = [], [], []
 
     async def main():
@@ -122,19 +125,21 @@ def fired_at(kit, chance, seconds, how):
 @pytest.mark.parametrize("how", ["quietly", "abruptly", "close", "fork"])
 @pytest.mark.parametrize("name", kits.LOOPS)
 @in_child
-def test_loops_that_end_under_fire(name, how):
-    """With their tasks cancelled, with tasks still under way, after a close, and after a fork."""
+def test_every_call_runs_or_is_reported_when_a_loop_ends_under_load(name, how):
+    """The loop ends with tasks cancelled, with tasks under way, after a close, or after a fork."""
     if name == "trio" and how == "abruptly":
-        return  # it always cancels them
+        return  # trio always cancels its tasks
     logging.getLogger("asyncio").disabled = True  # "Task was destroyed but it is pending!"
     rounds = stress(4, 100)
-    kit, chance, never = kits.kit(name), random.Random(name), Never()
+    kit, chance, never = kits.kit(name), random.Random(name), NeverCalled()
     lost, ends = 0, Counter()
     for at in range(rounds):
-        balance, its = fired_at(kit, chance, 0.03, how)
-        lost += balance
-        ends += its
-        assert lost == never.count, f"round {at}: {lost} have not run, {never.count} were told"
+        missing, endings = life_under_load(kit, chance, 0.03, how)
+        lost += missing
+        ends += endings
+        assert lost == never.count, (
+            f"round {at}: {lost} calls have not run, the log tells of {never.count}"
+        )
         if at == 2:
             before = fds()
     assert fds() <= before + 2
@@ -156,7 +161,7 @@ def _refuses(portal):
         portal.call_soon(print)
     except LoopClosedError:
         return
-    raise AssertionError("the child's portal accepts")
+    raise AssertionError("the portal accepts a call in the child")
 
 
 ACTS = {"close": _close, "fork": _fork}
