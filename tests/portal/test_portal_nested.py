@@ -1,7 +1,7 @@
-"""A call of a portal runs the loop inside the loop: the portal's other calls go on there.
+"""A portal's other calls go on while one of args calls runs a nested loop inside the loop.
 
-With real nested loops: nest_asyncio, and Qt's under QtAsyncio and qasync, as a modal dialog has it.
-Each bends its process: a fresh interpreter for each test.
+The nested loops are real: nest_asyncio's, and Qt's under QtAsyncio and qasync, as a modal dialog
+runs one. Each changes args process for good, so each test runs in a fresh interpreter.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from wakefd import IoEvent, Portal, any_notified
 
 
 class Nest:
-    """nest_asyncio: `run_until_complete` in a callback."""
+    """nest_asyncio runs the loop inside a callback with `run_until_complete`."""
 
     def __init__(self, loop_class):
         self.loop_class = loop_class
@@ -25,7 +25,9 @@ class Nest:
     def run(self, main):
         import nest_asyncio
 
-        self.loop = type("Loop", (self.loop_class,), {})()  # it patches the class
+        self.loop = type(
+            "Loop", (self.loop_class,), {}
+        )()  # a class for this test: nest_asyncio patches it
         asyncio.set_event_loop(self.loop)
         nest_asyncio.apply(self.loop)
         try:
@@ -42,7 +44,7 @@ class Nest:
 
 
 class NestBelow(Nest):
-    """nest_asyncio has patched asyncio's own class before: a subclass inherits that."""
+    """nest_asyncio has patched asyncio's own class before; the class of the loop inherits that."""
 
     def run(self, main):
         import nest_asyncio
@@ -54,7 +56,7 @@ class NestBelow(Nest):
 
 
 class Dialog:
-    """A modal dialog: a QEventLoop in a callback."""
+    """A modal dialog runs a QEventLoop inside a callback."""
 
     def nested(self, condition):
         from PySide6.QtCore import QEventLoop, QTimer
@@ -83,7 +85,7 @@ class QtAsyncio(Dialog):
 
 class Qasync(Dialog):
     def run(self, main):
-        import PySide6.QtCore  # noqa: F401 - before qasync: it takes the binding that is there
+        import PySide6.QtCore  # noqa: F401 - qasync takes the Qt binding that is imported
         import qasync
         from PySide6.QtCore import QCoreApplication
 
@@ -114,8 +116,8 @@ def name(request):
 
 
 @in_child
-def test_what_was_accepted_goes_on(name):
-    """All later calls stood still until the nested loop had ended."""
+def test_calls_that_were_accepted_run_in_a_nested_loop(name):
+    """All later calls of the portal waited until the nested loop had ended."""
     nested, seen = KINDS[name].nested, []
 
     async def main():
@@ -136,7 +138,7 @@ def test_what_was_accepted_goes_on(name):
             portal.submit(seen.append, 4)
             assert portal.run(lambda: 5) == 5
 
-        portal.call_soon(call)  # in one batch with the next
+        portal.call_soon(call)  # in one batch with the next calls
         portal.call_soon(seen.append, 1)
         portal.submit(task)
         portal.call_soon(seen.append, 2)
@@ -144,12 +146,12 @@ def test_what_was_accepted_goes_on(name):
             await asyncio.sleep(0.001)
 
     KINDS[name].run(main)
-    assert [it for it in seen if it != "task"] == [1, 2, 3, 4, "outer"]
+    assert [entry for entry in seen if entry != "task"] == [1, 2, 3, 4, "outer"]
 
 
 @in_child
-def test_calls_that_come_one_by_one(name):
-    """Nothing was in the inbox when the nested loop began."""
+def test_calls_made_one_by_one_run_in_a_nested_loop(name):
+    """The inbox is empty when the nested loop begins."""
     nested, seen = KINDS[name].nested, []
 
     async def main():
@@ -176,7 +178,7 @@ def test_calls_that_come_one_by_one(name):
 
 
 @in_child
-def test_a_nested_loop_in_each_call(name):
+def test_each_call_may_run_a_nested_loop_inside_the_one_before(name):
     nested, seen = KINDS[name].nested, []
 
     async def main():
@@ -200,7 +202,7 @@ def test_a_nested_loop_in_each_call(name):
 
 
 @in_child
-def test_a_flood_in_a_nested_loop_leaves_the_rest_its_turns(name):
+def test_a_flood_of_calls_in_a_nested_loop_leaves_other_tasks_their_turns(name):
     nested, seen, ticks, stop = KINDS[name].nested, [], [], []
 
     async def ticker():
@@ -229,13 +231,13 @@ def test_a_flood_in_a_nested_loop_leaves_the_rest_its_turns(name):
         await tick
 
     KINDS[name].run(main)
-    numbers = [it for it in seen if it != "outer"]
+    numbers = [entry for entry in seen if entry != "outer"]
     assert numbers == [*range(len(numbers))]
 
 
 @in_child
-def test_a_portal_that_is_closed_in_a_nested_loop(name):
-    """The end of a portal waits for the outer call, too, and does not spin meanwhile."""
+def test_the_end_of_a_portal_closed_in_a_nested_loop_waits_for_the_outer_call(name):
+    """The portal does not spin while it waits for the outer call."""
     nested, seen, looks = KINDS[name].nested, [], []
 
     async def main():
@@ -271,13 +273,13 @@ def test_a_portal_that_is_closed_in_a_nested_loop(name):
 
 
 @in_child
-def test_exceptions_in_a_nested_loop(name):
+def test_exceptions_in_a_nested_loop_reach_their_own_calls(name):
     nested, seen = KINDS[name].nested, []
 
     async def main():
         portal = Portal()
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(lambda *its: seen.append(type(its[-1]["exception"])))
+        loop.set_exception_handler(lambda *args: seen.append(type(args[-1]["exception"])))
 
         def fail():
             raise KeyError("inner")
@@ -301,8 +303,8 @@ def test_exceptions_in_a_nested_loop(name):
 
 
 @in_child
-def test_the_loops_own_batch_and_waits(name):
-    """Not of a portal: what threads give the loop, and who waits for events."""
+def test_call_soon_threadsafe_and_waits_for_events_go_on_in_a_nested_loop(name):
+    """A nested loop serves threads and events in the same way without a portal."""
     nested, seen = KINDS[name].nested, []
 
     async def main():

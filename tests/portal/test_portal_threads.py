@@ -1,4 +1,4 @@
-"""Which thread may block in `Portal.run` and `start_task`: any that does not run the loop now."""
+"""A thread may block in `Portal.run` and `start_task` unless it runs the portal's loop just now."""
 
 import asyncio
 import threading
@@ -23,7 +23,7 @@ def ready(task_status=None):
     return done()
 
 
-async def make():
+async def make_portal():
     return Portal()
 
 
@@ -45,12 +45,12 @@ def refused(portal, method):
 
 @METHODS
 @EVERYWHERE
-def test_the_thread_that_made_the_portal_while_another_one_runs_its_loop(aio, method):
-    """RuntimeError: "this is the portal's own thread". Inside the other one it was a deadlock."""
+def test_the_thread_that_made_the_portal_may_block_while_another_runs_the_loop(aio, method):
+    """Portal.run raised RuntimeError here, and was a deadlock in the thread that ran the loop."""
     loop = aio.new_loop()
-    portal = loop.run_until_complete(make())
+    portal = loop.run_until_complete(make_portal())
     portal.submit(int)
-    loop.run_until_complete(asyncio.sleep(0.001))  # it has served calls here
+    loop.run_until_complete(asyncio.sleep(0.001))  # the loop has run calls in this thread
     with running(loop):
         for _ in range(2):
             result = Thread(getattr(portal, method), ready).finish()
@@ -69,10 +69,10 @@ def test_the_thread_that_made_the_portal_while_another_one_runs_its_loop(aio, me
 
 @METHODS
 @EVERYWHERE
-def test_nobody_runs_the_loop_yet(aio, method):
-    """A thread that comes to run it may be on its way: the call waits for it."""
+def test_a_thread_may_block_before_another_thread_runs_the_loop(aio, method):
+    """The call waits until some thread runs the loop."""
     loop = aio.new_loop()
-    portal = loop.run_until_complete(make())
+    portal = loop.run_until_complete(make_portal())
     go = threading.Event()
 
     def run():
@@ -86,7 +86,7 @@ def test_nobody_runs_the_loop_yet(aio, method):
         go.set()
 
     gate = Thread(open_the_gate)
-    getattr(portal, method)(ready)  # in the thread that made it
+    getattr(portal, method)(ready)  # in the thread that made the portal
     gate.finish()
     loop.call_soon_threadsafe(loop.stop)
     thread.finish()
@@ -95,7 +95,7 @@ def test_nobody_runs_the_loop_yet(aio, method):
 
 @METHODS
 @EVERYWHERE
-async def test_a_loop_that_runs_inside_the_loop(aio, method):
+async def test_a_loop_that_runs_inside_the_portals_loop_must_not_block(aio, method):
     portal = Portal()
 
     async def inner():
@@ -120,7 +120,7 @@ async def test_a_loop_that_runs_inside_the_loop(aio, method):
 
 @METHODS
 @EVERYWHERE
-def test_trio_inside_asyncio(aio, method):
+def test_trio_inside_the_portals_asyncio_loop_must_not_block(aio, method):
     import trio
 
     async def outer():
@@ -131,11 +131,12 @@ def test_trio_inside_asyncio(aio, method):
 
         return trio.run(inner)
 
-    assert Thread(aio.run, outer).finish()  # only in the main thread they handle signals
+    # In the main thread, both loops would handle signals.
+    assert Thread(aio.run, outer).finish()
 
 
 @METHODS
-def test_asyncio_inside_trio(method):
+def test_asyncio_inside_the_portals_trio_loop_must_not_block(method):
     import trio
 
     async def inside(portal):
@@ -154,11 +155,11 @@ def test_asyncio_inside_trio(method):
 
 
 @METHODS
-def test_the_host_of_a_trio_guest_cannot_block_for_its_guest(method):
+def test_the_host_of_a_trio_guest_must_not_block_for_its_guest(method):
     import trio
 
     async def guest(portals, done):
-        refused(portals[0], method)  # its host's
+        refused(portals[0], method)  # the portal of the host
         portals.append(Portal())
         refused(portals[1], method)
         await trio.to_thread.run_sync(getattr(portals[1], method), ready)
