@@ -5,10 +5,11 @@
 
 use crate::{
     IoEvent,
-    event::self_pipe::Descriptor,
-    event::wait_table::{Begun, Hub, Outcome, Ticket},
+    event::descriptor::Descriptor,
+    event::wait_table::{Begun, Outcome, WaitKey, WaitTable},
     fork,
     io_event::closed,
+    process::{Entered, epoch::epoch},
 };
 use async_io::Async;
 use std::{
@@ -27,7 +28,7 @@ type End = Result<Outcome, Arc<io::Error>>;
 struct Sleeper(Mutex<(Option<End>, Option<Waker>)>);
 
 struct Reactor {
-    hub: Hub<Arc<Sleeper>>,
+    hub: WaitTable<Arc<Sleeper>>,
     source: Async<Descriptor>,
     pump: Arc<Pump>,
 }
@@ -65,10 +66,10 @@ impl IoEvent {
     /// ```
     pub async fn notified(&self) -> io::Result<()> {
         let sleeper = Arc::new(Sleeper(Mutex::new((None, None))));
-        match begin(self, &sleeper)? {
+        match start(self, &sleeper)? {
             (Begun::Up, _) => Ok(()),
             (Begun::Closed, _) => Err(closed()),
-            (Begun::Waiting(ticket), pump) => match (Notified { ticket, sleeper, pump }).await? {
+            (Begun::Waiting(key), pump) => match (Notified { key, sleeper, pump }).await? {
                 Outcome::Rose => Ok(()),
                 Outcome::Closed => Err(closed()),
             },
@@ -80,23 +81,25 @@ fn reactor() -> MutexGuard<'static, Option<Reactor>> {
     REACTOR.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn begin(event: &IoEvent, sleeper: &Arc<Sleeper>) -> io::Result<(Begun, Arc<Pump>)> {
-    fork::ready();
+fn start(event: &IoEvent, sleeper: &Arc<Sleeper>) -> io::Result<(Begun, Arc<Pump>)> {
+    let entered = fork::enter();
     let _old; // dropped last, with the wakers in it
     let mut slot = reactor();
     _old = match &*slot {
         Some(reactor) if reactor.hub.is_usable() => None,
-        _ => slot.replace(Reactor::new()?),
+        _ => slot.replace(Reactor::new(entered)?),
     };
-    let reactor = slot.as_mut().ok_or(io::ErrorKind::NotFound)?;
+    let Some(reactor) = slot.as_mut() else {
+        unreachable!("it has just been made if it was not there")
+    };
     Ok((reactor.hub.wait(&event.event, sleeper.clone()), reactor.pump.clone()))
 }
 
 impl Reactor {
-    fn new() -> io::Result<Self> {
-        let hub = Hub::new(false)?;
-        let source = Async::new(hub.descriptor().ok_or(io::ErrorKind::NotFound)?)?;
-        let pump = Arc::new(Pump { epoch: fork::epoch() });
+    fn new(entered: Entered) -> io::Result<Self> {
+        let hub = WaitTable::new(entered, false)?;
+        let source = Async::new(descriptor(&hub))?;
+        let pump = Arc::new(Pump { epoch: epoch() });
         let mut reactor = Self { hub, source, pump };
         reactor.turn(&mut Vec::new())?;
         Ok(reactor)
@@ -109,10 +112,17 @@ impl Reactor {
         while self.source.poll_readable(&mut context)?.is_ready() {
             if self.hub.dispatch(released).is_some() {
                 // The descriptor was dead and has been replaced. The old source holds it open until the new one is watched.
-                self.source = Async::new(self.hub.descriptor().ok_or(io::ErrorKind::NotFound)?)?;
+                self.source = Async::new(descriptor(&self.hub))?;
             }
         }
         Ok(())
+    }
+}
+
+fn descriptor(hub: &WaitTable<Arc<Sleeper>>) -> Descriptor {
+    match hub.descriptor() {
+        Some(descriptor) => descriptor,
+        None => unreachable!("the table was not closed, so its hub has a notifier"),
     }
 }
 
@@ -139,7 +149,7 @@ impl Wake for Pump {
 }
 
 struct Notified {
-    ticket: Ticket,
+    key: WaitKey,
     sleeper: Arc<Sleeper>,
     pump: Arc<Pump>,
 }
@@ -148,7 +158,7 @@ impl Future for Notified {
     type Output = io::Result<Outcome>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if self.pump.epoch != fork::epoch() {
+        if self.pump.epoch != epoch() {
             let why = "IoEvent::notified: this wait began before the fork, in the parent process: begin a new one";
             return Poll::Ready(Err(io::Error::other(why)));
         }
@@ -168,7 +178,7 @@ impl Drop for Notified {
     fn drop(&mut self) {
         let mut slot = reactor();
         if let Some(reactor) = slot.as_mut().filter(|reactor| Arc::ptr_eq(&reactor.pump, &self.pump)) {
-            reactor.hub.cancel(self.ticket); // not the last reference to the sleeper: we have one
+            reactor.hub.cancel(self.key); // not the last reference to the sleeper: we have one
         }
     }
 }

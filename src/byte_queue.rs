@@ -2,9 +2,9 @@
 
 use crate::{
     IoEvent, NativeHandle,
-    event::self_pipe::Descriptor,
-    process::free_the_buried,
-    ring::{Impossible, Nothing, Refusal, Ring, Take},
+    event::descriptor::Descriptor,
+    fork,
+    ring::{Nothing, PushError, Ring, RingError, Take},
 };
 use std::{
     error, fmt, io,
@@ -103,12 +103,12 @@ impl From<io::Error> for ByteQueueError {
     }
 }
 
-impl From<Refusal> for ByteQueueError {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::Full => Self::Full,
-            Refusal::TooLong => Self::TooLong,
-            Refusal::Shut => Self::ShutDown,
+impl From<PushError> for ByteQueueError {
+    fn from(error: PushError) -> Self {
+        match error {
+            PushError::Full => Self::Full,
+            PushError::TooLong => Self::TooLong,
+            PushError::Shut => Self::ShutDown,
         }
     }
 }
@@ -132,10 +132,9 @@ impl ByteQueue {
     /// # Errors
     /// [`Impossible`](ByteQueueError::Impossible); or there is no memory ([`Io`](ByteQueueError::Io)).
     pub fn new(max_bytes: usize, max_message: usize) -> Result<Self> {
-        free_the_buried();
-        let ring = Ring::new(max_bytes, max_message).map_err(|why| match why {
-            Impossible::NoMemory => io::Error::from(io::ErrorKind::OutOfMemory).into(),
-            Impossible::TooSmall | Impossible::TooLarge => ByteQueueError::Impossible,
+        let ring = Ring::new(fork::enter(), max_bytes, max_message).map_err(|why| match why {
+            RingError::NoMemory => io::Error::from(io::ErrorKind::OutOfMemory).into(),
+            RingError::TooSmall | RingError::TooLarge => ByteQueueError::Impossible,
         })?;
         Ok(Self { ring, max_bytes })
     }
@@ -259,8 +258,7 @@ impl ByteQueue {
     /// # Errors
     /// As of [`IoEvent::native`].
     pub fn native(&self) -> io::Result<NativeHandle> {
-        free_the_buried();
-        NativeHandle::of_ring(&self.ring)
+        NativeHandle::of_ring(fork::enter(), &self.ring)
     }
 
     /// Takes no more messages. What is in there can still be taken.

@@ -1,13 +1,12 @@
 //! The public type.
 
 use crate::{
-    event::self_pipe::Descriptor,
+    event::descriptor::Descriptor,
     event::thread_wait::{Started, Wait},
     event::wait_table::Outcome,
     event::{Event, EventRef},
     fork,
     native::handle::NativeHandle,
-    process::free_the_buried,
 };
 use std::{
     fmt, io,
@@ -65,9 +64,8 @@ impl IoEvent {
     /// assert!(!wakefd::IoEvent::new().is_set());
     /// ```
     pub fn new() -> Self {
-        fork::ready();
-        free_the_buried();
-        Self { event: Event::new() }
+        let event = Event::new(fork::enter());
+        Self { event }
     }
 
     /// Raises the flag and wakes everybody who waits. True if it was this call that raised it; false if it was up already
@@ -158,7 +156,7 @@ impl IoEvent {
     }
 
     fn wait_until(&self, deadline: Option<Instant>) -> io::Result<bool> {
-        let mut wait = match Wait::begin(vec![self.event.clone()])? {
+        let mut wait = match Wait::start(fork::enter(), vec![self.event.clone()])? {
             Started::Up => return Ok(true),
             Started::Closed => return Err(closed()),
             Started::Waiting(wait) => wait,
@@ -199,7 +197,6 @@ impl IoEvent {
     /// # fn main() {}
     /// ```
     pub fn descriptor(&self) -> io::Result<Descriptor> {
-        fork::ready();
         self.event.expose()?.ok_or_else(closed)
     }
 
@@ -224,9 +221,7 @@ impl IoEvent {
     /// # }
     /// ```
     pub fn native(&self) -> io::Result<NativeHandle> {
-        fork::ready();
-        free_the_buried();
-        NativeHandle::new(&self.event)
+        NativeHandle::new(fork::enter(), &self.event)
     }
 
     /// Closes the event for ever: `notify` and `clear` return false from now on, and all who wait are released with an error,
@@ -235,9 +230,9 @@ impl IoEvent {
     /// # Errors
     /// A loop could not be woken. The event is closed all the same.
     pub fn close(&self) -> io::Result<()> {
-        fork::ready();
-        free_the_buried();
-        self.event.close()
+        let result = self.event.close();
+        fork::enter(); // the event's descriptor may have been let go
+        result
     }
 
     /// Has it been closed?

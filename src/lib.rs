@@ -37,22 +37,12 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod event;
+mod fork;
 mod native;
 mod notifier;
 mod process;
 mod ring;
 mod sync;
-
-#[cfg(all(unix, not(loom)))]
-mod fork;
-#[cfg(any(windows, loom))]
-mod fork {
-    //! Windows does not fork, and neither do the models of loom (those of `wakefd_steps` do).
-    pub(crate) fn epoch() -> u32 {
-        0
-    }
-    pub(crate) fn ready() {}
-}
 
 #[cfg(all(feature = "async-io", not(any(loom, wakefd_steps))))]
 mod async_io;
@@ -72,7 +62,7 @@ mod queue;
 
 #[cfg(not(any(loom, wakefd_steps)))]
 pub use byte_queue::{ByteQueue, ByteQueueError};
-pub use event::self_pipe::Descriptor;
+pub use event::descriptor::Descriptor;
 #[cfg(not(any(loom, wakefd_steps)))]
 pub use io_event::IoEvent;
 #[cfg(not(any(loom, wakefd_steps)))]

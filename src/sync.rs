@@ -37,14 +37,14 @@ pub(crate) use global;
 /// A value for each thread.
 #[cfg(not(any(loom, wakefd_steps)))]
 macro_rules! local {
-    (static $name:ident: $type:ty = $init:expr;) => {
-        thread_local! { static $name: $type = const { $init }; }
+    ($vis:vis static $name:ident: $type:ty = $init:expr;) => {
+        thread_local! { $vis static $name: $type = const { $init }; }
     };
 }
 #[cfg(loom)]
 macro_rules! local {
-    (static $name:ident: $type:ty = $init:expr;) => {
-        loom::thread_local! { static $name: $type = $init; }
+    ($vis:vis static $name:ident: $type:ty = $init:expr;) => {
+        loom::thread_local! { $vis static $name: $type = $init; }
     };
 }
 #[cfg(not(wakefd_steps))]
@@ -62,6 +62,81 @@ impl<T> UnsafeCell<T> {
 
     pub(crate) fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
         f(self.0.get())
+    }
+}
+
+/// A number that is fixed in what is shipped, and that a model sets.
+#[cfg(not(any(loom, wakefd_steps)))]
+pub(crate) struct Limit(usize);
+
+#[cfg(not(any(loom, wakefd_steps)))]
+impl Limit {
+    pub(crate) const fn new(value: usize) -> Self {
+        Self(value)
+    }
+
+    #[inline]
+    pub(crate) fn get(&self) -> usize {
+        self.0
+    }
+}
+
+/// A member of each value whose number a model counts; nothing in what is shipped.
+#[cfg(not(any(loom, wakefd_steps)))]
+pub(crate) struct Census<T>(std::marker::PhantomData<fn() -> T>);
+
+#[cfg(not(any(loom, wakefd_steps)))]
+impl<T> Census<T> {
+    pub(crate) const fn new() -> Self {
+        Self(std::marker::PhantomData)
+    }
+}
+
+#[cfg(any(loom, wakefd_steps))]
+pub(crate) use counted::{Census, Limit, Population};
+
+#[cfg(any(loom, wakefd_steps))]
+mod counted {
+    use std::{
+        marker::PhantomData,
+        sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    };
+
+    pub(crate) struct Limit(AtomicUsize);
+
+    impl Limit {
+        pub(crate) const fn new(value: usize) -> Self {
+            Self(AtomicUsize::new(value))
+        }
+
+        pub(crate) fn get(&self) -> usize {
+            self.0.load(Relaxed)
+        }
+
+        pub(crate) fn set(&self, value: usize) {
+            self.0.store(value, Relaxed);
+        }
+    }
+
+    /// A type whose values are counted.
+    pub(crate) trait Population {
+        /// The number of those that are alive.
+        fn alive() -> &'static AtomicUsize;
+    }
+
+    pub(crate) struct Census<T: Population>(PhantomData<fn() -> T>);
+
+    impl<T: Population> Census<T> {
+        pub(crate) fn new() -> Self {
+            T::alive().fetch_add(1, Relaxed);
+            Self(PhantomData)
+        }
+    }
+
+    impl<T: Population> Drop for Census<T> {
+        fn drop(&mut self) {
+            T::alive().fetch_sub(1, Relaxed);
+        }
     }
 }
 

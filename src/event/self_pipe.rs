@@ -1,16 +1,6 @@
-//! The one word and its notifier: smol's `Inner`, with its tokens counted.
+//! The self-pipe: one word and its notifier, as smol's `Inner`, with its tokens counted.
 //!
-//! # The word
-//!
-//! | bits | field | meaning |
-//! |---|---|---|
-//! | 0 | FLAG | up since the last `notify`, until a `clear` |
-//! | 1 | EXPOSED | a notifier exists and is signalled at each rise |
-//! | 2 | UNSENT | a token was refused since the flag rose: the next `notify` tries again |
-//! | 3 | CLOSED | for ever |
-//! | 4-15 | USERS | how many are between their entry and their exit at the notifier: writers, drainers |
-//! | 16-29 | OWED | tokens that were promised and not drained yet |
-//! | 30-63 | RISES | +1 at each rise of the flag: the generation |
+//! `word` has the fields of the word.
 //!
 //! # The argument
 //!
@@ -32,77 +22,19 @@
 //!
 //! `tests/loom/` holds the models, and the broken variants that they must reject.
 
+use super::{
+    descriptor::{Descriptor, Open},
+    word::{CLOSED, EXPOSED, FLAG, OWED, RISE, UNSENT, USER, USERS, Word},
+};
 use crate::{
     notifier::{self, Notifier},
-    process::{GATE, Grave},
-    sync::{AtomicPtr, AtomicU64, AtomicUsize, fence, yield_now},
+    process::GATE,
+    sync::{AtomicPtr, AtomicU64, fence, yield_now},
 };
 use std::{
-    io,
-    mem::ManuallyDrop,
-    ptr,
+    io, ptr,
     sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
 };
-
-const FLAG: u64 = 1;
-const EXPOSED: u64 = 1 << 1;
-const UNSENT: u64 = 1 << 2;
-const CLOSED: u64 = 1 << 3;
-const USER: u64 = 1 << 4;
-const USERS: u64 = 0xfff * USER;
-const TOKEN: u64 = 1 << 16;
-const OWED: u64 = 0x3fff * TOKEN;
-const RISE: u64 = 1 << 30;
-
-/// A value of the word.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Word(u64);
-
-impl Word {
-    pub(crate) fn is_set(self) -> bool {
-        self.0 & FLAG != 0
-    }
-    pub(crate) fn is_closed(self) -> bool {
-        self.0 & CLOSED != 0
-    }
-    pub(crate) fn is_exposed(self) -> bool {
-        self.0 & EXPOSED != 0
-    }
-    /// The generation; a waiter's ticket.
-    pub(crate) fn rises(self) -> u64 {
-        self.0 / RISE
-    }
-    pub(crate) fn owed(self) -> u64 {
-        (self.0 & OWED) / TOKEN
-    }
-
-    /// One token more is promised, by one user more. OWED stops at its maximum: a user who reads the descriptor himself
-    /// costs speed, never a wake-up.
-    fn promise(self) -> Self {
-        Self(self.0 + USER + if self.0 & OWED == OWED { 0 } else { TOKEN })
-    }
-    /// `n` tokens less.
-    fn settle(self, n: u64) -> Self {
-        Self((self.0 & !OWED) | (self.owed().saturating_sub(n) * TOKEN))
-    }
-    fn without(self, bits: u64) -> Self {
-        Self(self.0 & !bits)
-    }
-    fn with(self, bits: u64) -> Self {
-        Self(self.0 | bits)
-    }
-    /// The flag is down and no token is left.
-    fn is_settled(self) -> bool {
-        self.0 & (FLAG | OWED) == 0
-    }
-    fn has(self, bits: u64) -> bool {
-        self.0 & bits == bits
-    }
-    /// No notifier, and nobody at work on the one there was.
-    fn is_abandoned(self) -> bool {
-        self.0 & (EXPOSED | USERS) == 0
-    }
-}
 
 /// What a `notify` did to the word.
 pub(crate) enum Raised {
@@ -117,7 +49,7 @@ pub(crate) enum Raised {
 }
 
 pub(crate) struct SelfPipe {
-    word: AtomicU64,
+    pub(super) word: AtomicU64,
     /// Not null from the first EXPOSED on; valid while EXPOSED is up or USERS are there.
     open: AtomicPtr<Open>,
 }
@@ -345,7 +277,7 @@ impl SelfPipe {
 
     /// The exit of a user: `change` and USERS-1 in one exchange. The last one out of a pipe that is not EXPOSED any more
     /// closes the notifier.
-    fn leave(&self, change: impl Fn(Word) -> Word) -> Word {
+    pub(super) fn leave(&self, change: impl Fn(Word) -> Word) -> Word {
         let open = self.open.load(Relaxed);
         let (before, after) = self.update(|word| Word(change(word).0 - USER));
         if after.is_abandoned() {
@@ -364,19 +296,6 @@ impl SelfPipe {
                 Err(now) => seen = Word(now),
             }
         }
-    }
-
-    /// As if so many others were in the middle of a write, and so many tokens were promised that never come.
-    #[cfg(loom)]
-    pub(crate) fn crowd(&self, users: u64, owed: u64) {
-        self.word.fetch_add(users * USER + owed * TOKEN, AcqRel);
-    }
-
-    /// So many of those leave.
-    #[cfg(loom)]
-    pub(crate) fn disperse(&self, users: u64) {
-        self.word.fetch_sub((users - 1) * USER, AcqRel);
-        self.leave(|word| word);
     }
 
     /// The notifier, kept open while the answer lives. None if there is none.
@@ -425,106 +344,5 @@ impl Drop for SelfPipe {
         if !self.word().is_closed() {
             self.close();
         }
-    }
-}
-
-/// An open notifier and the count of those who hold it: the pipe while it is EXPOSED, and each `Descriptor`.
-#[repr(C)]
-struct Open {
-    grave: Grave,
-    holders: AtomicUsize,
-    notifier: ManuallyDrop<Notifier>,
-}
-
-impl Open {
-    fn new(notifier: Notifier) -> *mut Self {
-        Box::into_raw(Box::new(Self {
-            // SAFETY: `bury` is given what `Box::into_raw` returned here, and `Grave` comes first.
-            grave: Grave::new(|this| drop(unsafe { Box::from_raw(this.cast::<Self>()) })),
-            holders: AtomicUsize::new(1),
-            notifier: ManuallyDrop::new(notifier),
-        }))
-    }
-
-    /// One holder less. The last one closes the descriptor and buries the memory: this may be a signal handler.
-    ///
-    /// # Safety
-    /// The caller owns one hold and gives it up.
-    unsafe fn release(this: *mut Self) {
-        // SAFETY: the caller's hold keeps it alive up to here.
-        if unsafe { &*this }.holders.fetch_sub(1, AcqRel) == 1 {
-            // SAFETY: that was the last hold, so nobody else uses it; it is closed here and only here.
-            unsafe {
-                #[cfg(not(any(loom, wakefd_steps)))]
-                ManuallyDrop::drop(&mut (*this).notifier);
-                #[cfg(any(loom, wakefd_steps))]
-                (*this).notifier.close(); // and stays, to tell on those who come too late
-                Grave::bury(this.cast());
-            }
-        }
-    }
-}
-
-/// A descriptor that is readable while the event is set; open as long as this lives, even after the event was closed.
-///
-/// To be polled, never read: only [`IoEvent::clear`](crate::IoEvent::clear) reads it.
-pub struct Descriptor {
-    open: *mut Open,
-}
-
-// SAFETY: it is a counted reference to an `Open`, whose notifier is Sync and whose count is atomic.
-unsafe impl Send for Descriptor {}
-// SAFETY: as above.
-unsafe impl Sync for Descriptor {}
-
-impl Descriptor {
-    #[cfg_attr(any(loom, wakefd_steps), allow(dead_code))]
-    pub(crate) fn notifier(&self) -> &Notifier {
-        // SAFETY: our hold keeps it open.
-        unsafe { &(*self.open).notifier }
-    }
-}
-
-impl Clone for Descriptor {
-    fn clone(&self) -> Self {
-        // SAFETY: our own hold keeps it alive.
-        unsafe { &*self.open }.holders.fetch_add(1, Relaxed);
-        Self { open: self.open }
-    }
-}
-
-impl Drop for Descriptor {
-    fn drop(&mut self) {
-        // SAFETY: gives up the hold that this value is.
-        unsafe { Open::release(self.open) };
-    }
-}
-
-impl std::fmt::Debug for Descriptor {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Descriptor")
-            .field("notifier", &self.notifier().name())
-            .finish_non_exhaustive()
-    }
-}
-
-#[cfg(all(unix, not(any(loom, wakefd_steps))))]
-impl std::os::fd::AsFd for Descriptor {
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.notifier().as_fd()
-    }
-}
-
-#[cfg(all(unix, not(any(loom, wakefd_steps))))]
-impl std::os::fd::AsRawFd for Descriptor {
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        self.notifier().as_fd().as_raw_fd()
-    }
-}
-
-#[cfg(all(windows, not(any(loom, wakefd_steps))))]
-impl std::os::windows::io::AsSocket for Descriptor {
-    fn as_socket(&self) -> std::os::windows::io::BorrowedSocket<'_> {
-        self.notifier().as_fd()
     }
 }

@@ -1,10 +1,12 @@
 //! How a thread without a loop waits: it sleeps on a hub of its own.
 
+use super::{
+    EventRef,
+    descriptor::Descriptor,
+    wait_table::{Begun, Outcome, WaitKey, WaitTable},
+};
 use crate::{
-    event::EventRef,
-    event::self_pipe::Descriptor,
-    event::wait_table::{Begun, Hub, Outcome, Ticket},
-    fork,
+    process::{Entered, epoch::epoch},
     sync::local,
 };
 use std::{
@@ -14,23 +16,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-type ThreadHub = Hub<Arc<OnceLock<Outcome>>>;
-
 local! {
     // Borrowed for moments only: a signal handler of Python's may wait in the middle of a wait.
-    static HUB: RefCell<Option<ThreadHub>> = RefCell::new(None);
+    pub(super) static HUB: RefCell<Option<WaitTable<Arc<OnceLock<Outcome>>>>> = RefCell::new(None);
 }
 
 /// A wait for the first of some events that has begun and not ended; dropping it ends it.
 pub(crate) struct Wait {
     events: Vec<EventRef>,
+    entered: Entered,
     epoch: u32,
     outcome: Arc<OnceLock<Outcome>>,
-    tickets: Vec<Ticket>,
+    keys: Vec<WaitKey>,
     descriptor: Descriptor,
 }
 
-/// What `Wait::begin` found.
+/// How a wait started.
 pub(crate) enum Started {
     Up,
     Closed,
@@ -38,38 +39,45 @@ pub(crate) enum Started {
 }
 
 impl Wait {
+    /// Starts to wait for `events`, if none of them is up or closed.
+    ///
     /// # Errors
     /// No descriptor to be had for this thread's hub.
-    pub(crate) fn begin(events: Vec<EventRef>) -> io::Result<Started> {
+    pub(crate) fn start(entered: Entered, events: Vec<EventRef>) -> io::Result<Started> {
         HUB.with(|slot| {
             let slot = &mut *slot.borrow_mut();
-            let epoch = fork::epoch();
-            if !slot.as_ref().is_some_and(Hub::is_usable) {
-                *slot = Some(Hub::new(true)?); // the first wait, or the first one after a fork
+            let epoch = epoch();
+            if !slot.as_ref().is_some_and(WaitTable::is_usable) {
+                *slot = Some(WaitTable::new(entered, true)?); // the first wait, or the first one after a fork
             }
-            let hub = slot.as_mut().ok_or(io::ErrorKind::NotFound)?;
-            let descriptor = hub.descriptor().ok_or(io::ErrorKind::NotFound)?;
+            let Some(hub) = slot.as_mut() else {
+                unreachable!("it has just been made if it was not there")
+            };
+            let Some(descriptor) = hub.descriptor() else {
+                unreachable!("a usable hub has a notifier: `renew` takes it away only when it has another one")
+            };
             let outcome = Arc::new(OnceLock::new());
-            let mut tickets = Vec::with_capacity(events.len());
+            let mut keys = Vec::with_capacity(events.len());
             for event in &events {
                 let started = match hub.wait(event, outcome.clone()) {
-                    Begun::Waiting(ticket) => {
-                        tickets.push(ticket);
+                    Begun::Waiting(key) => {
+                        keys.push(key);
                         continue;
                     }
                     Begun::Up => Started::Up,
                     Begun::Closed => Started::Closed,
                 };
-                for ticket in tickets {
-                    hub.cancel(ticket);
+                for key in keys {
+                    hub.cancel(key);
                 }
                 return Ok(started);
             }
             Ok(Started::Waiting(Self {
                 events,
+                entered,
                 epoch,
                 outcome,
-                tickets,
+                keys,
                 descriptor,
             }))
         })
@@ -85,9 +93,9 @@ impl Wait {
             if let Some(&outcome) = self.outcome.get() {
                 return Ok(Some(outcome));
             }
-            if self.epoch != fork::epoch() {
+            if self.epoch != epoch() {
                 // A signal handler has forked in the middle of this wait, and we are the child: nobody knows of us here.
-                match Self::begin(std::mem::take(&mut self.events))? {
+                match Self::start(self.entered, std::mem::take(&mut self.events))? {
                     Started::Up => return Ok(Some(Outcome::Rose)),
                     Started::Closed => return Ok(Some(Outcome::Closed)),
                     Started::Waiting(again) => *self = again,
@@ -97,7 +105,7 @@ impl Wait {
             if !self.descriptor.notifier().wait(left)? {
                 return Ok(self.outcome.get().copied());
             }
-            self.dispatch()?;
+            self.dispatch();
             // Whatever keeps it readable must not keep us beyond the deadline.
             if left == Some(Duration::ZERO) {
                 return Ok(self.outcome.get().copied());
@@ -105,43 +113,37 @@ impl Wait {
         }
     }
 
-    fn dispatch(&mut self) -> io::Result<()> {
+    fn dispatch(&mut self) {
         let mut released = Vec::new();
         HUB.with(|slot| {
             let mut slot = slot.borrow_mut();
-            let hub = slot
-                .as_mut()
-                .filter(|hub| hub.is_usable())
-                .ok_or(io::ErrorKind::NotFound)?;
+            let Some(hub) = slot.as_mut().filter(|hub| hub.is_usable()) else {
+                return; // a signal handler has forked since `sleep` looked, and `sleep` looks again
+            };
             hub.dispatch(&mut released);
-            self.descriptor = hub.descriptor().ok_or(io::ErrorKind::NotFound)?;
-            Ok::<_, io::Error>(())
-        })?;
+            let Some(descriptor) = hub.descriptor() else {
+                unreachable!("a usable hub has a notifier: `renew` takes it away only when it has another one")
+            };
+            self.descriptor = descriptor;
+        });
         for (outcome, how) in released {
             let _ = outcome.set(how);
         }
-        Ok(())
     }
 }
 
 impl Drop for Wait {
     fn drop(&mut self) {
-        if self.epoch != fork::epoch() {
-            return; // the ticket means nothing to a hub of this process
+        if self.epoch != epoch() {
+            return; // the keys mean nothing to a hub of this process
         }
         // The thread may be ending, and its hub be gone already.
         let _ = HUB.try_with(|slot| {
             if let Some(hub) = slot.borrow_mut().as_mut() {
-                for ticket in &self.tickets {
-                    hub.cancel(*ticket);
+                for key in &self.keys {
+                    hub.cancel(*key);
                 }
             }
         });
     }
-}
-
-/// What the end of a thread does by itself, though to loom only when its globals may be gone.
-#[cfg(loom)]
-pub(crate) fn thread_ends() {
-    drop(HUB.with(|slot| slot.borrow_mut().take()));
 }

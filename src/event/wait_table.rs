@@ -1,12 +1,10 @@
-//! Who waits for what: the loop's (or thread's) own end of a hub.
+//! The wait table knows who waits for what on a hub: the loop's (or thread's) own end of it.
 //!
-//! One table per hub, touched by that hub's thread only. `W` is whatever its loop needs to wake somebody.
+//! There is one table per hub, touched by that hub's thread only. `W` is whatever the loop needs to wake a waiter.
 
+use super::{EventRef, Hub, Listener, descriptor::Descriptor};
 use crate::{
-    event::self_pipe::Descriptor,
-    event::{EventRef, HubCore, Listener},
-    fork,
-    process::free_the_buried,
+    process::{Entered, epoch::epoch},
     sync::fence,
 };
 use slotmap::{DefaultKey, Key as _, SlotMap};
@@ -15,16 +13,17 @@ use std::{
     sync::atomic::Ordering::{Relaxed, SeqCst},
 };
 
-/// Names one wait of one hub; never reused.
-pub(crate) type Ticket = DefaultKey;
+/// The key of one wait in its table; never reused.
+pub(crate) type WaitKey = DefaultKey;
 
-struct Waiter<W> {
+/// A waiter's row in the table.
+struct Row<W> {
     event: Waiting,
-    /// The generation that it saw when it began to wait.
+    /// The waiter's ticket: the generation that it saw when it began to wait.
     rises: u64,
-    previous: Ticket,
-    next: Ticket,
-    who: W,
+    previous: WaitKey,
+    next: WaitKey,
+    waiter: W,
 }
 
 /// A reference to an event by somebody who waits for it.
@@ -59,57 +58,57 @@ pub(crate) enum Begun {
     /// The event is closed.
     Closed,
     /// `dispatch` will say when.
-    Waiting(Ticket),
+    Waiting(WaitKey),
 }
 
-pub(crate) struct Hub<W> {
-    core: &'static HubCore,
+pub(crate) struct WaitTable<W> {
+    hub: &'static Hub,
     epoch: u32,
-    waiters: SlotMap<Ticket, Waiter<W>>,
+    rows: SlotMap<WaitKey, Row<W>>,
     closed: bool,
 }
 
-impl<W> Hub<W> {
+impl<W> WaitTable<W> {
+    /// A table on a hub of its own.
+    ///
     /// # Errors
     /// No descriptor to be had.
-    pub(crate) fn new(blocking: bool) -> io::Result<Self> {
-        fork::ready();
-        free_the_buried();
+    pub(crate) fn new(entered: Entered, blocking: bool) -> io::Result<Self> {
         Ok(Self {
-            core: HubCore::acquire(blocking)?,
-            epoch: fork::epoch(),
-            waiters: SlotMap::new(),
+            hub: Hub::acquire(entered, blocking)?,
+            epoch: epoch(),
+            rows: SlotMap::new(),
             closed: false,
         })
     }
 
-    /// False once it is closed, and in the child of a fork: then whoever waits here waits for ever.
+    /// Whether the table is of use. False once it is closed, and in the child of a fork: a wait here would never end.
     #[inline]
     pub(crate) fn is_usable(&self) -> bool {
         !self.closed && !self.is_inherited()
     }
 
-    /// Was it made before a fork, on the other side?
+    /// Whether the table was made before a fork, by the parent.
     #[inline]
     pub(crate) fn is_inherited(&self) -> bool {
-        self.epoch != fork::epoch()
+        self.epoch != epoch()
     }
 
-    /// What to watch for reading, or for its thread to sleep on; `dispatch` when it is readable.
+    /// The hub's descriptor, to be watched for reading, or for the thread to sleep on; `dispatch` when it is readable.
     pub(crate) fn descriptor(&self) -> Option<Descriptor> {
-        self.core.pipe.hold()
+        self.hub.pipe.hold()
     }
 
     /// Begins to wait for `event`. The hub must be usable.
-    pub(crate) fn wait(&mut self, event: &EventRef, who: W) -> Begun {
+    pub(crate) fn wait(&mut self, event: &EventRef, waiter: W) -> Begun {
         debug_assert!(self.is_usable());
-        let listener = self.core.listener(event);
+        let listener = self.hub.listener(event);
         let word = listener.arm(event);
         if word.is_closed() || word.is_set() {
             self.let_go_if_empty(listener, event);
             return if word.is_closed() { Begun::Closed } else { Begun::Up };
         }
-        Begun::Waiting(self.enlist(listener, event, word.rises(), who))
+        Begun::Waiting(self.enlist(listener, event, word.rises(), waiter))
     }
 
     /// Begins to wait for a generation of `event` other than `seen`, whether the flag is up or not; `None`: if the flag is
@@ -118,100 +117,100 @@ impl<W> Hub<W> {
     ///
     /// # Errors
     /// The hub's own token was refused; nobody waits then.
-    #[cfg_attr(not(feature = "python"), allow(dead_code))]
-    pub(crate) fn wait_after(&mut self, event: &EventRef, seen: Option<u64>, who: W) -> io::Result<Ticket> {
+    #[cfg(any(feature = "python", all(test, any(loom, wakefd_steps))))]
+    pub(crate) fn wait_after(&mut self, event: &EventRef, seen: Option<u64>, waiter: W) -> io::Result<WaitKey> {
         debug_assert!(self.is_usable());
-        let listener = self.core.listener(event);
+        let listener = self.hub.listener(event);
         let word = listener.arm(event);
         let seen = seen.unwrap_or_else(|| word.rises().wrapping_sub(word.is_set().into()));
-        let ticket = self.enlist(listener, event, seen, who);
+        let key = self.enlist(listener, event, seen, waiter);
         if word.rises() != seen || word.is_closed() {
-            listener.fire(event).inspect_err(|_| drop(self.cancel(ticket)))?;
+            listener.fire(event).inspect_err(|_| drop(self.cancel(key)))?;
         }
-        Ok(ticket)
+        Ok(key)
     }
 
-    fn enlist(&mut self, listener: &Listener, event: &EventRef, rises: u64, who: W) -> Ticket {
+    fn enlist(&mut self, listener: &Listener, event: &EventRef, rises: u64, waiter: W) -> WaitKey {
         let [first, last] = self.chain(listener);
-        let ticket = self.waiters.insert(Waiter {
+        let key = self.rows.insert(Row {
             event: Waiting::new(event),
             rises,
             previous: last,
-            next: Ticket::null(),
-            who,
+            next: WaitKey::null(),
+            waiter,
         });
-        match self.waiters.get_mut(last) {
-            Some(last) => last.next = ticket,
+        match self.rows.get_mut(last) {
+            Some(last) => last.next = key,
             None => debug_assert!(first.is_null()),
         }
-        self.set_chain(listener, [if first.is_null() { ticket } else { first }, ticket]);
-        ticket
+        self.set_chain(listener, [if first.is_null() { key } else { first }, key]);
+        key
     }
 
     /// Ends a wait; None if it has ended already. O(1).
-    pub(crate) fn cancel(&mut self, ticket: Ticket) -> Option<W> {
-        let waiter = self.waiters.remove(ticket)?;
+    pub(crate) fn cancel(&mut self, key: WaitKey) -> Option<W> {
+        let row = self.rows.remove(key)?;
         if self.is_usable() {
-            let event = &waiter.event.0;
-            let listener = self.core.listener(event);
-            self.unlink(listener, &waiter);
+            let event = &row.event.0;
+            let listener = self.hub.listener(event);
+            self.unlink(listener, &row);
             self.let_go_if_empty(listener, event);
         }
-        Some(waiter.who)
+        Some(row.waiter)
     }
 
     fn let_go_if_empty(&self, listener: &Listener, event: &EventRef) {
         if self.chain(listener)[0].is_null() {
             listener.disarm();
-            self.core.let_go(listener, event);
+            self.hub.let_go(listener, event);
         }
     }
 
-    /// Those who wait, in no order.
-    #[cfg_attr(not(feature = "python"), allow(dead_code))]
+    /// The waiters, in no order.
+    #[cfg(any(feature = "python", all(test, any(loom, wakefd_steps))))]
     pub(crate) fn iter(&self) -> impl Iterator<Item = &W> {
-        self.waiters.values().map(|waiter| &waiter.who)
+        self.rows.values().map(|row| &row.waiter)
     }
 
-    /// Moves those who are to be released to the end of `released`, in the order in which their events fired and they came.
+    /// Moves the waiters who are to be released to the end of `released`, in the order in which their events fired and they came.
     ///
     /// The answer is a dead descriptor that has been replaced: watch the new one before you drop it.
     pub(crate) fn dispatch(&mut self, released: &mut impl Extend<(W, Outcome)>) -> Option<Descriptor> {
         if !self.is_usable() {
             return None;
         }
-        let core = self.core;
-        core.dispatch(|listener, event| self.settle(listener, event, released))
+        let hub = self.hub;
+        hub.dispatch(|listener, event| self.release(listener, event, released))
     }
 
     /// Makes the hub readable, so that its loop calls `dispatch`. If that is refused, the next notify tries again.
-    #[cfg_attr(not(feature = "python"), allow(dead_code))]
+    #[cfg(feature = "python")]
     pub(crate) fn call_again(&self) {
         if self.is_usable() {
-            let _ = self.core.wake();
+            let _ = self.hub.wake();
         }
     }
 
     /// Releases every waiter whose generation has passed; re-arms for those who stay.
-    fn settle(&mut self, listener: &Listener, event: &EventRef, released: &mut impl Extend<(W, Outcome)>) {
+    fn release(&mut self, listener: &Listener, event: &EventRef, released: &mut impl Extend<(W, Outcome)>) {
         // The word is read after the listener is IDLE, and again after each arming: a rise in between was not told.
         fence(SeqCst);
         let mut word = event.pipe.word();
         loop {
             let mut at = self.chain(listener)[0];
-            while let Some(waiter) = self.waiters.get(at) {
-                let next = waiter.next;
-                let rose = waiter.rises != word.rises();
+            while let Some(row) = self.rows.get(at) {
+                let next = row.next;
+                let rose = row.rises != word.rises();
                 if rose || word.is_closed() {
-                    if let Some(waiter) = self.waiters.remove(at) {
-                        self.unlink(listener, &waiter);
-                        released.extend([(waiter.who, if rose { Outcome::Rose } else { Outcome::Closed })]);
+                    if let Some(row) = self.rows.remove(at) {
+                        self.unlink(listener, &row);
+                        released.extend([(row.waiter, if rose { Outcome::Rose } else { Outcome::Closed })]);
                     }
                 }
                 at = next;
             }
             if self.chain(listener)[0].is_null() {
-                return self.core.let_go(listener, event);
+                return self.hub.let_go(listener, event);
             }
             let now = listener.arm(event);
             if now.rises() == word.rises() && now.is_closed() == word.is_closed() {
@@ -221,27 +220,27 @@ impl<W> Hub<W> {
         }
     }
 
-    fn unlink(&mut self, listener: &Listener, waiter: &Waiter<W>) {
+    fn unlink(&mut self, listener: &Listener, row: &Row<W>) {
         let [mut first, mut last] = self.chain(listener);
-        match self.waiters.get_mut(waiter.previous) {
-            Some(previous) => previous.next = waiter.next,
-            None => first = waiter.next,
+        match self.rows.get_mut(row.previous) {
+            Some(previous) => previous.next = row.next,
+            None => first = row.next,
         }
-        match self.waiters.get_mut(waiter.next) {
-            Some(next) => next.previous = waiter.previous,
-            None => last = waiter.previous,
+        match self.rows.get_mut(row.next) {
+            Some(next) => next.previous = row.previous,
+            None => last = row.previous,
         }
         self.set_chain(listener, [first, last]);
     }
 
     #[allow(clippy::unused_self)] // it is what entitles us
-    fn chain(&self, listener: &Listener) -> [Ticket; 2] {
+    fn chain(&self, listener: &Listener) -> [WaitKey; 2] {
         // SAFETY: this hub's thread, and the listener is this hub's.
         listener.waiters.with_mut(|waiters| unsafe { *waiters })
     }
 
     #[allow(clippy::unused_self)] // as in `chain`
-    fn set_chain(&self, listener: &Listener, chain: [Ticket; 2]) {
+    fn set_chain(&self, listener: &Listener, chain: [WaitKey; 2]) {
         // SAFETY: as in `chain`.
         listener.waiters.with_mut(|waiters| unsafe { *waiters = chain });
     }
@@ -249,14 +248,14 @@ impl<W> Hub<W> {
     /// The loop is gone: nobody is told any more. Gives back those who still waited.
     pub(crate) fn close(&mut self) -> Vec<W> {
         if !mem::replace(&mut self.closed, true) && !self.is_inherited() {
-            self.core.close();
+            self.hub.close();
         }
-        let left = mem::take(&mut self.waiters);
-        left.into_iter().map(|(_, waiter)| waiter.who).collect()
+        let left = mem::take(&mut self.rows);
+        left.into_iter().map(|(_, row)| row.waiter).collect()
     }
 }
 
-impl<W> Drop for Hub<W> {
+impl<W> Drop for WaitTable<W> {
     fn drop(&mut self) {
         self.close();
     }

@@ -3,10 +3,7 @@
 //! Every function takes the argument of a [`NativeHandle`](crate::NativeHandle). It may be any number: what is no argument
 //! (any more) is answered, and does no harm.
 
-use crate::{
-    fork,
-    native::handle_table::{self, Refusal},
-};
+use super::handle_table::{self, CallError};
 use std::ffi::{c_int, c_void};
 
 /// What compiled code gets through the capsule `wakefd._C_API`: `struct wakefd_api` of the header.
@@ -75,9 +72,8 @@ extern "C" fn release(argument: *mut c_void) -> c_int {
 }
 
 extern "C" fn fileno(argument: *mut c_void) -> isize {
-    fork::ready();
     let descriptor = handle_table::with(argument.addr(), |event| event.expose()).and_then(|descriptor| {
-        let descriptor = descriptor?.ok_or(Refusal::Closed)?;
+        let descriptor = descriptor?.ok_or(CallError::Closed)?;
         #[cfg(unix)]
         return Ok(std::os::fd::AsRawFd::as_raw_fd(&descriptor) as isize);
         #[cfg(windows)]
@@ -86,7 +82,7 @@ extern "C" fn fileno(argument: *mut c_void) -> isize {
             Ok(descriptor.as_socket().as_raw_socket() as isize)
         }
     });
-    descriptor.unwrap_or_else(|refusal| -(refusal.errno() as isize))
+    descriptor.unwrap_or_else(|error| -(error.errno() as isize))
 }
 
 /// # Safety
@@ -97,9 +93,9 @@ unsafe extern "C" fn push(argument: *mut c_void, data: *const c_void, length: us
 }
 
 #[inline]
-fn answer(result: Result<bool, Refusal>) -> c_int {
+fn answer(result: Result<bool, CallError>) -> c_int {
     match result {
         Ok(yes) => yes.into(),
-        Err(refusal) => -refusal.errno(),
+        Err(error) => -error.errno(),
     }
 }

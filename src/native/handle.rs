@@ -1,26 +1,31 @@
-//! What native code gets of an event.
+//! The handle: what native code gets of an event, or of a byte queue.
 
-use crate::{event::EventRef, native::capi, native::handle_table, process::free_the_buried, ring::Ring};
-use std::{ffi::c_void, io, ptr, sync::Arc};
+use super::{capi, handle_table};
+use crate::{
+    event::EventRef,
+    process::{Entered, deferred_free},
+    ring::Ring,
+};
+use std::{ffi::c_void, fmt, io, ptr, sync::Arc};
 
 /// A C function and its argument, for native code that notifies an event: see [`IoEvent::native`](crate::IoEvent::native).
 ///
 /// It keeps the event alive. Dropping it makes the argument *stale*: a call with it, at any time later, does nothing. Native
 /// code that needs the argument for longer has holds of its own (`retain` and `release` of [`capi::Api`]).
-#[derive(Debug)]
 pub struct NativeHandle {
     argument: usize,
+    entered: Entered,
 }
 
 impl NativeHandle {
-    pub(crate) fn new(event: &EventRef) -> io::Result<Self> {
-        let argument = handle_table::open(event)?;
-        Ok(Self { argument })
+    pub(crate) fn new(entered: Entered, event: &EventRef) -> io::Result<Self> {
+        let argument = handle_table::open(entered, event)?;
+        Ok(Self { argument, entered })
     }
 
-    pub(crate) fn of_ring(ring: &Arc<Ring>) -> io::Result<Self> {
-        let argument = handle_table::open_ring(ring)?;
-        Ok(Self { argument })
+    pub(crate) fn of_ring(entered: Entered, ring: &Arc<Ring>) -> io::Result<Self> {
+        let argument = handle_table::open_ring(entered, ring)?;
+        Ok(Self { argument, entered })
     }
 
     /// Raises the flag of the event that its argument names, from any thread and in signal handlers; drops what `notify`
@@ -39,6 +44,14 @@ impl NativeHandle {
 impl Drop for NativeHandle {
     fn drop(&mut self) {
         let _ = handle_table::release(self.argument); // a `release` too many by native code made it stale before
-        free_the_buried();
+        deferred_free::free_all(self.entered);
+    }
+}
+
+impl fmt::Debug for NativeHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NativeHandle")
+            .field("argument", &self.argument)
+            .finish_non_exhaustive()
     }
 }

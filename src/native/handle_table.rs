@@ -1,4 +1,4 @@
-//! What native code holds: a number that outlives everything it could mean.
+//! The handle table: native code holds a number that outlives everything it could mean.
 //!
 //! A C library gets a `void *` and calls it whenever it likes: after the handle was closed, after the event is gone, while
 //! the interpreter exits. So the argument is no pointer. It names a *slot* in memory that is never freed, and a
@@ -20,13 +20,13 @@
 //! own, it was so when the word was read, and the word was its event's. For that the memory of the event must be there,
 //! whatever has happened since: from its first slot on an event is *immortal*, and is used again as an event only.
 //!
-//! The last hold or the last visitor to go buries the slot: this may be a signal handler, and what the slot refers to may
-//! have its last reference there. Whoever makes or closes something gives all that back.
+//! The last hold or the last visitor to go defers the rest: this may be a signal handler, and what the slot refers to may
+//! have its last reference there. The next call that makes or closes something gives all that back.
 
 use crate::{
-    event::{Event, EventRef, Locked, lock},
-    process::Grave,
-    ring::{self, Ring},
+    event::{Event, EventRef},
+    process::{Entered, Guarded, Locked, deferred_free::DeferredFree, lock},
+    ring::Ring,
     sync::{AtomicPtr, AtomicU64, fence, global, yield_now},
 };
 use std::{
@@ -52,7 +52,7 @@ const GENERATIONS: u64 = (1 << (usize::BITS - INDEX_BITS)) - 1;
 /// Why a call did nothing.
 #[derive(Debug)]
 #[cfg_attr(any(loom, wakefd_steps), allow(dead_code))] // the models speak no C
-pub(crate) enum Refusal {
+pub(crate) enum CallError {
     /// The argument is 0.
     Null,
     /// It is no argument, or of a handle that was given back.
@@ -71,34 +71,15 @@ pub(crate) enum Refusal {
     System(#[cfg_attr(not(unix), allow(dead_code))] io::Error),
 }
 
-impl From<io::Error> for Refusal {
+impl From<io::Error> for CallError {
     fn from(error: io::Error) -> Self {
         Self::System(error)
     }
 }
 
-#[cfg(not(any(loom, wakefd_steps)))]
-impl Refusal {
-    /// As C has it.
-    #[cold]
-    pub(crate) fn errno(&self) -> std::ffi::c_int {
-        match self {
-            Self::Null | Self::NoQueue => libc::EINVAL,
-            Self::Stale | Self::Closed => libc::EBADF,
-            Self::TooMany => libc::EOVERFLOW,
-            Self::TooLong => libc::EMSGSIZE,
-            Self::Shut => libc::EPIPE,
-            #[cfg(unix)]
-            Self::System(error) => error.raw_os_error().unwrap_or(libc::EIO),
-            #[cfg(not(unix))] // its numbers are not errno's
-            Self::System(_) => libc::EIO,
-        }
-    }
-}
-
 #[repr(C, align(64))] // what one thread notifies is not in the cache line of another's
 struct Slot {
-    grave: Grave,
+    deferred: DeferredFree,
     state: AtomicU64,
     /// Counted from `open` to `give_back`; afterwards the last one, whose memory is still there. Null: never used.
     event: AtomicPtr<Event>,
@@ -110,7 +91,7 @@ struct Slot {
 impl Slot {
     fn new(index: usize) -> Self {
         Self {
-            grave: Grave::new(Self::exhumed),
+            deferred: DeferredFree::new(Self::freed),
             state: AtomicU64::new(0),
             event: AtomicPtr::new(ptr::null_mut()),
             ring: AtomicPtr::new(ptr::null_mut()),
@@ -125,14 +106,14 @@ impl Slot {
     }
 
     /// `change` in one exchange, if the generation is still that and is held.
-    fn update(&self, generation: u64, change: impl Fn(u64) -> Option<u64>) -> Result<u64, Refusal> {
+    fn update(&self, generation: u64, change: impl Fn(u64) -> Option<u64>) -> Result<u64, CallError> {
         let mut seen = self.state.load(Relaxed);
         loop {
             if !Self::is_of(seen, generation) {
-                return Err(Refusal::Stale);
+                return Err(CallError::Stale);
             }
             let Some(next) = change(seen) else {
-                return Err(Refusal::TooMany);
+                return Err(CallError::TooMany);
             };
             match self.state.compare_exchange_weak(seen, next, AcqRel, Relaxed) {
                 Ok(_) => return Ok(next),
@@ -142,14 +123,14 @@ impl Slot {
     }
 
     /// The event, for a visit.
-    fn visit(&'static self, generation: u64) -> Result<Visit, Refusal> {
+    fn visit(&'static self, generation: u64) -> Result<Visit, CallError> {
         let entry = |seen| (seen & VISITORS != VISITORS).then_some(seen + VISITOR);
         loop {
             match self.update(generation, entry) {
                 Ok(_) => break,
                 // 255 threads, each stopped in the middle of its call: let them finish.
-                Err(Refusal::TooMany) => yield_now(),
-                Err(refusal) => return Err(refusal),
+                Err(CallError::TooMany) => yield_now(),
+                Err(error) => return Err(error),
             }
         }
         // SAFETY: it refers to an event, and does so until the last visitor has left; the visit does not own the reference.
@@ -157,7 +138,7 @@ impl Slot {
         Ok(Visit { slot: self, event })
     }
 
-    fn release(&self, generation: u64) -> Result<(), Refusal> {
+    fn release(&self, generation: u64) -> Result<(), CallError> {
         let next = self.update(generation, |seen| {
             let next = seen - HOLD;
             Some(if next & COUNT == 0 {
@@ -166,27 +147,27 @@ impl Slot {
                 next
             })
         })?;
-        self.bury_if_left(next);
+        self.defer_if_left(next);
         Ok(())
     }
 
-    fn bury_if_left(&self, state: u64) {
+    fn defer_if_left(&self, state: u64) {
         if state & (COUNT | VISITORS) == 0 {
             // SAFETY: a slot, and from here on nobody enters it before `give_back` has made it free.
-            unsafe { Grave::bury(ptr::from_ref(self).cast_mut().cast()) };
+            unsafe { DeferredFree::defer(ptr::from_ref(self).cast_mut().cast()) };
         }
     }
 
     /// # Safety
-    /// `this` is the grave of a slot, which was buried.
+    /// `this` is the head of a slot, which was deferred.
     #[allow(clippy::cast_ptr_alignment)] // it is a slot's
-    unsafe fn exhumed(this: *mut Grave) {
-        // SAFETY: `Grave` comes first in a slot, and slots are never freed.
-        unsafe { &*this.cast::<Self>() }.give_back();
+    unsafe fn freed(this: *mut DeferredFree, entered: Entered) {
+        // SAFETY: `DeferredFree` comes first in a slot, and slots are never freed.
+        unsafe { &*this.cast::<Self>() }.give_back(entered);
     }
 
-    /// The slot is free.
-    fn give_back(&self) {
+    /// The slot lets go of what it refers to, and may be used anew.
+    fn give_back(&self, entered: Entered) {
         // SAFETY: the reference that `open` has put there.
         drop(unsafe { EventRef::from_raw(self.event.load(Relaxed)) }); // not under the lock, which it may take
         let ring = self.ring.swap(ptr::null_mut(), Relaxed);
@@ -196,7 +177,7 @@ impl Slot {
         }
         // Where pointers have 32 bits, generations come to an end, and an old argument would be good again: not this slot, then.
         if (self.state.load(Relaxed) / GENERATION) & GENERATIONS != 0 {
-            TABLE.free(&lock()).push(self.index);
+            TABLE.unused.get(&mut lock(entered)).free.push(self.index);
         }
     }
 }
@@ -208,7 +189,7 @@ struct Visit {
 }
 
 impl Visit {
-    #[cfg_attr(any(loom, wakefd_steps), allow(dead_code))] // the models speak no C
+    #[cfg(not(any(loom, wakefd_steps)))]
     fn ring(&self) -> Option<&Ring> {
         // SAFETY: null or an `Arc`, until the last visitor has left.
         unsafe { self.slot.ring.load(Relaxed).as_ref() }
@@ -218,7 +199,7 @@ impl Visit {
 impl Drop for Visit {
     fn drop(&mut self) {
         let before = self.slot.state.fetch_sub(VISITOR, AcqRel);
-        self.slot.bury_if_left(before - VISITOR);
+        self.slot.defer_if_left(before - VISITOR);
     }
 }
 
@@ -235,16 +216,16 @@ const CHUNKS: usize = if cfg!(loom) {
 
 pub(crate) struct Table {
     chunks: [AtomicPtr<Slot>; CHUNKS],
-    /// Slots that are free; under the lock.
-    free: std::cell::UnsafeCell<Vec<usize>>,
-    /// So many have been used; under the lock.
-    used: std::cell::Cell<usize>,
+    unused: Guarded<Unused>,
 }
 
-// SAFETY: the chunks are atomic, and all else is under the lock.
-unsafe impl Sync for Table {}
-// SAFETY: as above.
-unsafe impl Send for Table {}
+/// The slots that nobody uses.
+struct Unused {
+    /// Those that were used, and are free.
+    free: Vec<usize>,
+    /// The first of those that never were.
+    first: usize,
+}
 
 #[cfg(not(loom))]
 const fn no_chunks() -> [AtomicPtr<Slot>; CHUNKS] {
@@ -258,18 +239,11 @@ fn no_chunks() -> [AtomicPtr<Slot>; CHUNKS] {
 global! {
     static TABLE: Table = Table {
         chunks: no_chunks(),
-        free: std::cell::UnsafeCell::new(Vec::new()),
-        used: std::cell::Cell::new(0),
+        unused: Guarded::new(Unused { free: Vec::new(), first: 0 }),
     };
 }
 
 impl Table {
-    #[allow(clippy::mut_from_ref)] // the lock is what makes it one at a time
-    fn free<'a>(&self, _lock: &'a Locked) -> &'a mut Vec<usize> {
-        // SAFETY: under the lock, and no two are asked for at once.
-        unsafe { &mut *self.free.get() }
-    }
-
     /// Its chunk, and its place there.
     fn place(index: usize) -> (usize, usize) {
         let n = index + FIRST;
@@ -286,47 +260,42 @@ impl Table {
     }
 
     #[inline]
-    fn find(&self, argument: usize) -> Result<(&'static Slot, u64), Refusal> {
+    fn find(&self, argument: usize) -> Result<(&'static Slot, u64), CallError> {
         if argument == 0 {
-            return Err(Refusal::Null);
+            return Err(CallError::Null);
         }
-        let index = (argument & INDEX).checked_sub(1).ok_or(Refusal::Stale)?;
-        let slot = self.get(index).ok_or(Refusal::Stale)?;
+        let index = (argument & INDEX).checked_sub(1).ok_or(CallError::Stale)?;
+        let slot = self.get(index).ok_or(CallError::Stale)?;
         Ok((slot, (argument >> INDEX_BITS) as u64))
     }
 
-    fn take(&self, lock: &Locked) -> Option<&'static Slot> {
-        if let Some(index) = self.free(lock).pop() {
+    fn take(&self, lock: &mut Locked) -> Option<&'static Slot> {
+        let unused = self.unused.get(lock);
+        if let Some(index) = unused.free.pop() {
             return self.get(index);
         }
-        let index = self.used.get();
+        let index = unused.first;
         let (chunk, at) = Self::place(index);
         let first = self.chunks.get(chunk).filter(|_| index < INDEX)?;
         if at == 0 {
             let slots: Vec<Slot> = (index..index + (FIRST << chunk)).map(Slot::new).collect();
             first.store(Vec::leak(slots).as_mut_ptr(), Release);
         }
-        self.used.set(index + 1);
-        self.free(lock).reserve(index + 1); // giving them back allocates nothing
+        unused.first = index + 1;
+        unused.free.reserve(index + 1); // giving them back allocates nothing
         self.get(index)
     }
 }
 
-/// How many slots are in use, for the models.
-#[cfg(all(test, any(loom, wakefd_steps)))]
-pub(crate) fn in_use() -> usize {
-    TABLE.used.get() - TABLE.free(&lock()).len()
-}
-
 /// In the child of a fork: the visitors were the parent's.
 #[cfg(all(unix, not(loom)))]
-pub(crate) fn forget_visitors() {
-    let used = TABLE.used.get();
+pub(crate) fn forget_visitors(lock: &mut Locked) {
+    let used = TABLE.unused.get(lock).first;
     for slot in (0..used).filter_map(|index| TABLE.get(index)) {
         let state = slot.state.load(Relaxed);
         if state & VISITORS != 0 {
             slot.state.store(state & !VISITORS, Relaxed);
-            slot.bury_if_left(state & !VISITORS);
+            slot.defer_if_left(state & !VISITORS);
         }
     }
 }
@@ -338,23 +307,13 @@ pub(crate) fn forget_visitors() {
 ///
 /// # Errors
 /// There are no more: some sixteen million of them are open.
-pub(crate) fn open(event: &EventRef) -> io::Result<usize> {
-    open_slot(event, None)
+pub(crate) fn open(entered: Entered, event: &EventRef) -> io::Result<usize> {
+    open_slot(entered, event, None)
 }
 
-/// The same for a byte queue, and its event.
-///
-/// # Errors
-/// As of `open`.
-#[cfg_attr(any(loom, wakefd_steps), allow(dead_code))] // the models speak no C
-pub(crate) fn open_ring(ring: &Arc<Ring>) -> io::Result<usize> {
-    open_slot(&ring.event, Some(ring))
-}
-
-fn open_slot(event: &EventRef, ring: Option<&Arc<Ring>>) -> io::Result<usize> {
+fn open_slot(entered: Entered, event: &EventRef, ring: Option<&Arc<Ring>>) -> io::Result<usize> {
     event.make_immortal();
-    let lock = lock();
-    let slot = TABLE.take(&lock).ok_or(io::ErrorKind::QuotaExceeded)?;
+    let slot = TABLE.take(&mut lock(entered)).ok_or(io::ErrorKind::QuotaExceeded)?;
     slot.event.store(event.clone().into_raw(), Release);
     if let Some(ring) = ring {
         slot.ring.store(Arc::into_raw(ring.clone()).cast_mut(), Relaxed);
@@ -365,73 +324,124 @@ fn open_slot(event: &EventRef, ring: Option<&Arc<Ring>>) -> io::Result<usize> {
 }
 
 /// Raises the flag; true if it was down. In a signal handler, too.
-#[inline(always)] // with `raise` apart, a call of an event that is up saves no registers: a tenth of it
-pub(crate) fn notify(argument: usize) -> Result<bool, Refusal> {
+#[inline(always)] // with `notify_visiting` apart, a call of an event that is up saves no registers: a tenth of it
+pub(crate) fn notify(argument: usize) -> Result<bool, CallError> {
     let (slot, generation) = TABLE.find(argument)?;
     // SAFETY: null, or an event whose memory is there for ever.
-    let event = unsafe { slot.event.load(Acquire).as_ref() }.ok_or(Refusal::Stale)?;
+    let event = unsafe { slot.event.load(Acquire).as_ref() }.ok_or(CallError::Stale)?;
     if event.pipe.is_coalescing() {
         fence(Acquire); // the word first, then the generation
         if Slot::is_of(slot.state.load(Relaxed), generation) {
             return Ok(false);
         }
-        return Err(Refusal::Stale);
+        return Err(CallError::Stale);
     }
-    raise(slot, generation)
+    notify_visiting(slot, generation)
 }
 
 #[inline(never)]
-fn raise(slot: &'static Slot, generation: u64) -> Result<bool, Refusal> {
+fn notify_visiting(slot: &'static Slot, generation: u64) -> Result<bool, CallError> {
     Ok(slot.visit(generation)?.event.notify()?)
 }
 
 /// `f` of the event, which stays where it is meanwhile.
-pub(crate) fn with<R>(argument: usize, f: impl FnOnce(&EventRef) -> R) -> Result<R, Refusal> {
+pub(crate) fn with<R>(argument: usize, f: impl FnOnce(&EventRef) -> R) -> Result<R, CallError> {
     let (slot, generation) = TABLE.find(argument)?;
     Ok(f(&slot.visit(generation)?.event))
 }
 
-/// Lowers the flag; true if it was up. A byte queue's rises again at once while something is in there.
-#[cfg_attr(any(loom, wakefd_steps), allow(dead_code))] // the models speak no C
-pub(crate) fn clear(argument: usize) -> Result<bool, Refusal> {
-    let (slot, generation) = TABLE.find(argument)?;
-    let visit = slot.visit(generation)?;
-    Ok(match visit.ring() {
-        Some(ring) => ring.clear(),
-        None => visit.event.clear(),
-    }?)
-}
-
-/// A message into a byte queue; false if that is full. In a signal handler, too.
-///
-/// # Safety
-/// `data` is null, or there are so many bytes to read.
-#[cfg_attr(any(loom, wakefd_steps), allow(dead_code))] // the models speak no C
-pub(crate) unsafe fn push(argument: usize, data: *const u8, length: usize) -> Result<bool, Refusal> {
-    let (slot, generation) = TABLE.find(argument)?;
-    if data.is_null() && length > 0 {
-        return Err(Refusal::Null);
-    }
-    let visit = slot.visit(generation)?;
-    let ring = visit.ring().ok_or(Refusal::NoQueue)?;
-    // SAFETY: so says the caller.
-    match unsafe { ring.push(data, length) } {
-        Ok(()) => Ok(true),
-        Err(ring::Refusal::Full) => Ok(false),
-        Err(ring::Refusal::TooLong) => Err(Refusal::TooLong),
-        Err(ring::Refusal::Shut) => Err(Refusal::Shut),
-    }
-}
-
 /// One hold more.
-pub(crate) fn retain(argument: usize) -> Result<(), Refusal> {
+pub(crate) fn retain(argument: usize) -> Result<(), CallError> {
     let (slot, generation) = TABLE.find(argument)?;
     slot.update(generation, |seen| (seen & COUNT != COUNT).then_some(seen + HOLD))?;
     Ok(())
 }
 
 /// One hold less. The last one makes the argument stale.
-pub(crate) fn release(argument: usize) -> Result<(), Refusal> {
+pub(crate) fn release(argument: usize) -> Result<(), CallError> {
     let (slot, generation) = TABLE.find(argument)?;
     slot.release(generation)
+}
+
+/// What only C and the byte queue's faces ask for; the models speak no C.
+#[cfg(not(any(loom, wakefd_steps)))]
+mod for_c {
+    use super::{CallError, TABLE, open_slot};
+    use crate::{
+        process::Entered,
+        ring::{PushError, Ring},
+    };
+    use std::{io, sync::Arc};
+
+    impl CallError {
+        /// As C has it.
+        #[cold]
+        pub(crate) fn errno(&self) -> std::ffi::c_int {
+            match self {
+                Self::Null | Self::NoQueue => libc::EINVAL,
+                Self::Stale | Self::Closed => libc::EBADF,
+                Self::TooMany => libc::EOVERFLOW,
+                Self::TooLong => libc::EMSGSIZE,
+                Self::Shut => libc::EPIPE,
+                #[cfg(unix)]
+                Self::System(error) => error.raw_os_error().unwrap_or(libc::EIO),
+                #[cfg(not(unix))] // its numbers are not errno's
+                Self::System(_) => libc::EIO,
+            }
+        }
+    }
+
+    /// The same for a byte queue, and its event.
+    ///
+    /// # Errors
+    /// As of `open`.
+    pub(crate) fn open_ring(entered: Entered, ring: &Arc<Ring>) -> io::Result<usize> {
+        open_slot(entered, &ring.event, Some(ring))
+    }
+
+    /// Lowers the flag; true if it was up. A byte queue's rises again at once while something is in there.
+    pub(crate) fn clear(argument: usize) -> Result<bool, CallError> {
+        let (slot, generation) = TABLE.find(argument)?;
+        let visit = slot.visit(generation)?;
+        Ok(match visit.ring() {
+            Some(ring) => ring.clear(),
+            None => visit.event.clear(),
+        }?)
+    }
+
+    /// A message into a byte queue; false if that is full. In a signal handler, too.
+    ///
+    /// # Safety
+    /// `data` is null, or there are so many bytes to read.
+    pub(crate) unsafe fn push(argument: usize, data: *const u8, length: usize) -> Result<bool, CallError> {
+        let (slot, generation) = TABLE.find(argument)?;
+        if data.is_null() && length > 0 {
+            return Err(CallError::Null);
+        }
+        let visit = slot.visit(generation)?;
+        let ring = visit.ring().ok_or(CallError::NoQueue)?;
+        // SAFETY: so says the caller.
+        match unsafe { ring.push(data, length) } {
+            Ok(()) => Ok(true),
+            Err(PushError::Full) => Ok(false),
+            Err(PushError::TooLong) => Err(CallError::TooLong),
+            Err(PushError::Shut) => Err(CallError::Shut),
+        }
+    }
+}
+#[cfg(not(any(loom, wakefd_steps)))]
+pub(crate) use for_c::{clear, open_ring, push};
+
+/// What the models ask.
+#[cfg(any(loom, wakefd_steps))]
+pub(crate) mod model {
+    use super::TABLE;
+    use crate::process::{Entered, lock};
+
+    /// The number of slots that are in use.
+    pub(crate) fn in_use(entered: Entered) -> usize {
+        let mut lock = lock(entered);
+        let unused = TABLE.unused.get(&mut lock);
+        unused.first - unused.free.len()
+    }
 }

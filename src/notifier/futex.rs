@@ -9,15 +9,13 @@
 //! wake-up goes to an address that is somebody else's by now. It does not overflow: until the next drain takes all there are
 //! the token of one rise, and one for each user who was late, at most 4095.
 
+use super::kernel::Kernel;
 use crate::sync::AtomicU32;
 use std::{
     io,
     sync::atomic::Ordering::{Acquire, Release},
     time::Duration,
 };
-
-#[cfg(loom)]
-use super::simulated::Kernel;
 
 #[derive(Default)]
 pub(crate) struct Futex {
@@ -56,39 +54,5 @@ impl Futex {
     #[cfg(not(loom))]
     pub(crate) fn renew(&mut self) {
         *self = Self::default();
-    }
-}
-
-#[cfg(not(loom))]
-#[derive(Default)]
-struct Kernel;
-
-#[cfg(not(loom))]
-impl Kernel {
-    /// Wakes the thread that sleeps on the word, if there is one. rustix calls Linux itself and leaves errno alone.
-    #[allow(clippy::unused_self)]
-    #[inline]
-    fn wake(&self, word: &AtomicU32) -> io::Result<()> {
-        use rustix::thread::futex::{Flags, wake};
-
-        wake(word, Flags::PRIVATE, 1)?;
-        Ok(())
-    }
-
-    /// Sleeps while the word has this value, until somebody wakes us; false if the time was up.
-    #[allow(clippy::unused_self)]
-    fn sleep(&self, word: &AtomicU32, value: u32, nap: Duration) -> io::Result<bool> {
-        use rustix::{
-            io::Errno,
-            thread::futex::{Flags, Timespec, wait},
-        };
-
-        let nap = Timespec::try_from(nap).map_err(io::Error::other)?;
-        match wait(word, Flags::PRIVATE, value, Some(&nap)) {
-            Ok(()) | Err(Errno::AGAIN) => Ok(true),
-            Err(Errno::TIMEDOUT) => Ok(false),
-            Err(Errno::INTR) => Err(io::ErrorKind::Interrupted.into()),
-            Err(e) => Err(e.into()),
-        }
     }
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 /// The number of references to a value, within it.
-pub(crate) struct Count(AtomicUsize);
+pub(crate) struct Count(pub(super) AtomicUsize);
 
 impl Count {
     /// One: that of `Counted::new`.
@@ -62,15 +62,6 @@ impl<T: Last> Counted<T> {
     pub(crate) unsafe fn from_raw(value: *mut T) -> Self {
         // SAFETY: a reference is not null.
         Self(unsafe { NonNull::new_unchecked(value) })
-    }
-
-    pub(crate) fn as_ptr(&self) -> *const T {
-        self.0.as_ptr()
-    }
-
-    #[cfg(all(test, loom))]
-    pub(crate) fn references(&self) -> usize {
-        self.count().0.load(Relaxed)
     }
 }
 

@@ -9,6 +9,7 @@ use crate::{
     event::thread_wait::{Started, Wait},
     event::wait_table::Outcome,
     fork,
+    process::epoch::epoch,
 };
 use pyo3::{
     exceptions::{PyOverflowError, PyTypeError, PyValueError},
@@ -96,7 +97,6 @@ impl IoEvent {
     ///
     /// Raise ClosedResourceError if the event is closed; OSError if no descriptor is to be had.
     pub(super) fn fileno(&self) -> PyResult<i64> {
-        crate::fork::ready();
         let descriptor = self.inner.event.expose().map_err(os_error)?.ok_or_else(closed)?;
         Ok(super::hub::number(&descriptor))
     }
@@ -169,9 +169,9 @@ impl IoEvent {
         }
         // A thread that is woken wants the GIL at once; a loop is usually woken for later.
         if event.wakes_a_thread() {
-            py.detach(|| event.raise())
+            py.detach(|| event.raise_and_tell())
         } else {
-            event.raise()
+            event.raise_and_tell()
         }
     }
 
@@ -215,8 +215,8 @@ pub(super) fn wait_in_line(py: Python<'_>, event: EventRef, deadline: Option<Ins
 }
 
 fn sleep(py: Python<'_>, events: Vec<EventRef>, deadline: Option<Instant>, or_forked: bool) -> PyResult<bool> {
-    let epoch = fork::epoch();
-    let mut wait = match Wait::begin(events).map_err(os_error)? {
+    let before = epoch();
+    let mut wait = match Wait::start(fork::enter(), events).map_err(os_error)? {
         Started::Up => return Ok(true),
         Started::Closed => return Err(closed()),
         Started::Waiting(wait) => wait,
@@ -228,7 +228,7 @@ fn sleep(py: Python<'_>, events: Vec<EventRef>, deadline: Option<Instant>, or_fo
             Ok(None) => return Ok(false),
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {
                 py.check_signals()?;
-                if or_forked && epoch != fork::epoch() {
+                if or_forked && before != epoch() {
                     return Ok(true);
                 }
             }

@@ -111,7 +111,8 @@ fn here(py: Python<'_>, now: Instant) -> PyResult<bool> {
     let turn = TURN.get_or_try_init(py, || {
         // SAFETY: this thread is attached; objects, or exceptions. (PyO3's own functions panic without memory for a name.)
         unsafe {
-            let module = Bound::from_owned_ptr_or_err(py, ffi::PyImport_ImportModule(c"wakefd._loops.asyncio".as_ptr()))?;
+            let module =
+                Bound::from_owned_ptr_or_err(py, ffi::PyImport_ImportModule(c"wakefd._loops.asyncio".as_ptr()))?;
             let turn = ffi::PyObject_GetAttrString(module.as_ptr(), c"turn".as_ptr());
             Bound::from_owned_ptr_or_err(py, turn).map(Bound::unbind)
         }

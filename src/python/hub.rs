@@ -10,8 +10,9 @@ use super::{
     queue::async_iter::{Awaited, Place, Places, all_leave},
 };
 use crate::{
-    event::self_pipe::Descriptor,
-    event::wait_table::{self, Begun, Outcome},
+    event::descriptor::Descriptor,
+    event::wait_table::{Begun, Outcome, WaitTable},
+    fork,
 };
 use pyo3::{PyTraverseError, PyVisit, exceptions::PyRuntimeError, intern, prelude::*};
 use slotmap::{Key as _, KeyData, SlotMap};
@@ -33,7 +34,7 @@ pub(super) fn number(descriptor: &Descriptor) -> i64 {
 /// To be used in the loop's own thread.
 #[pyclass(module = "wakefd._wakefd", weakref)]
 pub(crate) struct Hub {
-    table: wait_table::Hub<Py<PyAny>>,
+    table: WaitTable<Py<PyAny>>,
     /// Those who were released and are not called yet. Not the dispatch's: whoever is called may run the loop inside the loop,
     /// and the dispatch there goes on with them.
     released: VecDeque<(Py<PyAny>, Outcome)>,
@@ -46,7 +47,7 @@ impl Hub {
     #[new]
     fn new() -> PyResult<Self> {
         Ok(Self {
-            table: wait_table::Hub::new(false).map_err(os_error)?,
+            table: WaitTable::new(fork::enter(), false).map_err(os_error)?,
             released: VecDeque::new(),
             places: Arc::new(AttachedCell::new(SlotMap::new())),
         })
@@ -170,7 +171,7 @@ impl Drop for Hub {
     }
 }
 
-fn unusable(table: &wait_table::Hub<Py<PyAny>>) -> PyErr {
+fn unusable(table: &WaitTable<Py<PyAny>>) -> PyErr {
     PyRuntimeError::new_err(if table.is_inherited() {
         "this event loop ran before the fork, in the parent process, and still polls the parent's descriptors: \
          start a new loop in the child (asyncio.run, trio.run)"

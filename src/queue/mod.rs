@@ -17,7 +17,7 @@
 //!
 //! Room for an item, or for a place in line, is reserved before anything changes; without memory nothing does.
 
-use crate::{capacity, fork};
+use crate::{capacity, process::epoch::epoch};
 use std::{collections::VecDeque, mem};
 
 pub(crate) struct Queue<T, E> {
@@ -78,14 +78,14 @@ impl<E> Line<E> {
         Self {
             places: VecDeque::new(),
             next: 0,
-            epoch: fork::epoch(),
+            epoch: epoch(),
         }
     }
 
     /// In the child of a fork: those in line were the parent's.
     fn forget_the_parents(&mut self) {
-        if self.epoch != fork::epoch() {
-            self.epoch = fork::epoch();
+        if self.epoch != epoch() {
+            self.epoch = epoch();
             self.places.clear();
         }
     }

@@ -1,4 +1,8 @@
-//! Messages of bytes from any threads, in a ring that never grows; and the rule which keeps an event up while there are some.
+//! The ring: messages of bytes from any threads, in memory that never grows; and the rule which keeps an event up while there
+//! are some.
+//!
+//! A room for byte queues without their faces. It may know `event`, `process` and `sync`. `memory` has the bytes, and
+//! `after_fork` what a child repairs.
 //!
 //! It is the many-to-one ring buffer of Aeron (and the BPF ring buffer of Linux), with one difference: a message that does not
 //! fit before the end goes on at the beginning, so that there is room for it whenever so many bytes are free.
@@ -42,12 +46,16 @@
 //! It may be up for nothing: a consumer is quicker than the producer of what it took, which notifies then. Whoever is woken
 //! by that looks, finds nothing, and lowers it.
 
+#[cfg(all(unix, not(loom)))]
+pub(crate) mod after_fork;
+mod memory;
+
 use crate::{
     event::{Event, EventRef},
-    fork,
+    process::Entered,
     sync::{AtomicU32, AtomicU64, yield_now},
 };
-use memory::Memory;
+use memory::{Memory, UNIT};
 use std::{
     io,
     sync::{
@@ -56,8 +64,6 @@ use std::{
     },
 };
 
-/// Of a unit, in bytes.
-const UNIT: usize = 8;
 /// Of `tail`: nothing more is reserved. Of `head`: nothing more is taken.
 const SHUT: u64 = 1 << 63;
 /// Of a header; the rest is the length.
@@ -67,7 +73,7 @@ const TOO_MANY_UNITS: usize = 1 << 31;
 
 /// Why a message was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(crate) enum PushError {
     Full,
     TooLong,
     Shut,
@@ -75,7 +81,7 @@ pub(crate) enum Refusal {
 
 /// Why there is no such ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Impossible {
+pub(crate) enum RingError {
     /// Not one of the longest messages would fit.
     TooSmall,
     /// More than can be counted.
@@ -126,31 +132,30 @@ const fn units_of(length: usize) -> usize {
 
 impl Ring {
     /// Room for `max_bytes`, of which a message takes its own, padded to a multiple of 8, and 8 more.
-    pub(crate) fn new(max_bytes: usize, max_message: usize) -> Result<Arc<Self>, Impossible> {
-        fork::ready();
+    pub(crate) fn new(entered: Entered, max_bytes: usize, max_message: usize) -> Result<Arc<Self>, RingError> {
         let units = max_bytes / UNIT;
         if units >= TOO_MANY_UNITS {
-            return Err(Impossible::TooLarge);
+            return Err(RingError::TooLarge);
         }
         if units_of(max_message) > units {
-            return Err(Impossible::TooSmall);
+            return Err(RingError::TooSmall);
         }
         let ring = Arc::new(Self {
             tail: Apart(AtomicU64::new(0)),
             head: Apart(AtomicU64::new(0)),
             taking: Apart(AtomicU32::new(0)),
-            memory: Memory::new(units).ok_or(Impossible::NoMemory)?,
+            memory: Memory::new(units).ok_or(RingError::NoMemory)?,
             units: units as u64,
             shift: usize::BITS - units.leading_zeros(),
             max_message,
-            event: Event::new(),
+            event: Event::new(entered),
         });
         #[cfg(all(unix, not(loom)))]
-        forks::remember(&ring);
+        ring.remember();
         Ok(ring)
     }
 
-    #[cfg_attr(any(loom, wakefd_steps), allow(dead_code))] // the models have chosen it
+    #[cfg(not(any(loom, wakefd_steps)))]
     pub(crate) fn max_message(&self) -> usize {
         self.max_message
     }
@@ -195,9 +200,9 @@ impl Ring {
     /// # Safety
     /// There are so many bytes to read; any pointer will do for none.
     #[inline]
-    pub(crate) unsafe fn push(&self, data: *const u8, length: usize) -> Result<(), Refusal> {
+    pub(crate) unsafe fn push(&self, data: *const u8, length: usize) -> Result<(), PushError> {
         if length > self.max_message {
-            return Err(Refusal::TooLong);
+            return Err(PushError::TooLong);
         }
         let at = self.reserve(units_of(length) as u64)?;
         // SAFETY: reserved for us, so nobody else's until the commit.
@@ -209,11 +214,11 @@ impl Ring {
     }
 
     #[inline]
-    fn reserve(&self, units: u64) -> Result<usize, Refusal> {
+    fn reserve(&self, units: u64) -> Result<usize, PushError> {
         let mut tail = self.tail.0.load(Acquire);
         loop {
             if tail & SHUT != 0 {
-                return Err(Refusal::Shut);
+                return Err(PushError::Shut);
             }
             let head = self.head.0.load(Acquire);
             let Some(used) = self.used(tail, head) else {
@@ -221,7 +226,7 @@ impl Ring {
                 continue;
             };
             if used + units > self.units {
-                return Err(Refusal::Full);
+                return Err(PushError::Full);
             }
             let next = self.behind(tail, units);
             match self.tail.0.compare_exchange_weak(tail, next, AcqRel, Acquire) {
@@ -334,11 +339,12 @@ impl Take<'_> {
         self.unseen += units as u64;
         // Not each time: the producers all look at that word.
         if self.unseen * 8 >= self.ring.units {
-            self.free();
+            self.publish_head();
         }
     }
 
-    fn free(&mut self) {
+    /// The producers are told of the room that has been made.
+    fn publish_head(&mut self) {
         if self.unseen > 0 {
             self.unseen = 0;
             self.ring.head.0.store(self.head, Release);
@@ -365,11 +371,12 @@ impl Take<'_> {
     /// A wake-up was refused; the next notify tries again.
     #[inline]
     pub(crate) fn end(mut self) -> io::Result<()> {
-        self.free();
-        if self.something() { Ok(()) } else { self.settle() }
+        self.publish_head();
+        if self.something() { Ok(()) } else { self.lower() }
     }
 
-    fn settle(&mut self) -> io::Result<()> {
+    /// The flag goes down, unless something has come meanwhile.
+    fn lower(&mut self) -> io::Result<()> {
         let event = &self.ring.event;
         let _ = event.clear().or_else(|_| event.clear()); // a dead descriptor is given up by the first
         if self.something() {
@@ -381,343 +388,7 @@ impl Take<'_> {
 
 impl Drop for Take<'_> {
     fn drop(&mut self) {
-        self.free();
+        self.publish_head();
         self.ring.taking.0.store(0, Release);
-    }
-}
-
-/// The units. Who may touch which at what time is the ring's knowledge.
-#[cfg(not(loom))]
-mod memory {
-    use super::UNIT;
-    use std::{
-        ptr::NonNull,
-        sync::atomic::{
-            AtomicU64,
-            Ordering::{Acquire, Release},
-        },
-    };
-
-    pub(super) struct Memory {
-        start: NonNull<u64>,
-        bytes: usize,
-    }
-
-    /// Zeroes from the system, which take no room yet, and can be had back.
-    #[cfg(target_os = "linux")]
-    mod zeroes {
-        use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
-        use std::ptr::{self, NonNull};
-
-        pub(super) fn allocate(bytes: usize) -> Option<NonNull<u64>> {
-            let access = ProtFlags::READ | ProtFlags::WRITE;
-            // SAFETY: a fresh private mapping, at a place of the kernel's choice.
-            let start = unsafe { mmap_anonymous(ptr::null_mut(), bytes, access, MapFlags::PRIVATE) };
-            NonNull::new(start.ok()?.cast())
-        }
-
-        /// # Safety
-        /// `allocate` made it, and nobody uses it any more.
-        pub(super) unsafe fn free(start: NonNull<u64>, bytes: usize) {
-            // SAFETY: so says the caller.
-            let _ = unsafe { munmap(start.as_ptr().cast(), bytes) };
-        }
-
-        /// All zeroes again, though none is written; false: it could not be done.
-        ///
-        /// # Safety
-        /// `allocate` made it, and nobody else uses it now.
-        pub(super) unsafe fn renew(start: NonNull<u64>, bytes: usize) -> bool {
-            // SAFETY: so says the caller; of a private mapping this forgets the pages.
-            unsafe { madvise(start.as_ptr().cast(), bytes, Advice::LinuxDontNeed) }.is_ok()
-        }
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    mod zeroes {
-        use std::{
-            alloc::{Layout, alloc_zeroed, dealloc},
-            ptr::NonNull,
-        };
-
-        // No stricter alignment: then the allocator would write the zeroes itself.
-        fn layout(bytes: usize) -> Option<Layout> {
-            Layout::from_size_align(bytes, align_of::<u64>()).ok()
-        }
-
-        pub(super) fn allocate(bytes: usize) -> Option<NonNull<u64>> {
-            // SAFETY: not of size 0.
-            NonNull::new(unsafe { alloc_zeroed(layout(bytes)?) }.cast())
-        }
-
-        pub(super) unsafe fn free(start: NonNull<u64>, bytes: usize) {
-            if let Some(layout) = layout(bytes) {
-                // SAFETY: `allocate` made it with this layout.
-                unsafe { dealloc(start.as_ptr().cast(), layout) };
-            }
-        }
-
-        #[cfg(unix)] // nobody forks elsewhere
-        pub(super) unsafe fn renew(_: NonNull<u64>, _: usize) -> bool {
-            false
-        }
-    }
-
-    // SAFETY: plain memory.
-    unsafe impl Send for Memory {}
-    // SAFETY: `header` and `commit` are atomic, and the others say who may call them.
-    unsafe impl Sync for Memory {}
-
-    impl Memory {
-        /// Zeroes, which take no room yet. More than 0 units.
-        pub(super) fn new(units: usize) -> Option<Self> {
-            let bytes = units.checked_mul(UNIT)?;
-            let start = zeroes::allocate(bytes)?;
-            Some(Self { start, bytes })
-        }
-
-        fn bytes(&self) -> usize {
-            self.bytes
-        }
-
-        /// All of it is zero, of which but `units` from `at` on were not; without writing to each page, if possible.
-        ///
-        /// # Safety
-        /// It is the caller's alone.
-        #[cfg(unix)] // nobody forks elsewhere
-        pub(super) unsafe fn clear(&self, at: usize, units: usize) {
-            // SAFETY: so says the caller.
-            unsafe {
-                if !zeroes::renew(self.start, self.bytes) {
-                    self.zero(at, units);
-                }
-            }
-        }
-
-        #[inline]
-        fn atomic(&self, at: usize) -> &AtomicU64 {
-            debug_assert!(at * UNIT < self.bytes());
-            #[cfg(wakefd_steps)]
-            crate::sync::steps::step();
-            // SAFETY: within, aligned, and no header is touched otherwise while somebody else may look at it.
-            unsafe { AtomicU64::from_ptr(self.start.as_ptr().add(at)) }
-        }
-
-        #[inline]
-        pub(super) fn header(&self, at: usize) -> u64 {
-            self.atomic(at).load(Acquire)
-        }
-
-        #[inline]
-        pub(super) fn commit(&self, at: usize, header: u64) {
-            self.atomic(at).store(header, Release);
-        }
-
-        /// `length` bytes from the unit `at` on are in one piece, or in two: the first, and how long it is.
-        #[inline]
-        fn piece(&self, at: usize, length: usize) -> (*mut u8, usize) {
-            let at = at * UNIT;
-            debug_assert!(at <= self.bytes() && length <= self.bytes());
-            // SAFETY: within, or at the end.
-            let first = unsafe { self.start.as_ptr().cast::<u8>().add(at) };
-            (first, length.min(self.bytes() - at))
-        }
-
-        /// # Safety
-        /// The message at `at` has so many bytes, and is the caller's alone. There are as many to read.
-        #[inline]
-        pub(super) unsafe fn write(&self, at: usize, data: *const u8, length: usize) {
-            let (first, fits) = self.piece(at + 1, length);
-            // SAFETY: so says the caller.
-            unsafe {
-                data.copy_to_nonoverlapping(first, fits);
-                if fits < length {
-                    data.add(fits)
-                        .copy_to_nonoverlapping(self.start.as_ptr().cast(), length - fits);
-                }
-            }
-        }
-
-        /// # Safety
-        /// The message at `at` has so many bytes, and nobody writes there. There is so much room.
-        #[inline]
-        pub(super) unsafe fn read(&self, at: usize, to: *mut u8, length: usize) {
-            let (first, fits) = self.piece(at + 1, length);
-            // SAFETY: so says the caller.
-            unsafe {
-                first.copy_to_nonoverlapping(to, fits);
-                if fits < length {
-                    self.start
-                        .as_ptr()
-                        .cast::<u8>()
-                        .copy_to_nonoverlapping(to.add(fits), length - fits);
-                }
-            }
-        }
-
-        /// # Safety
-        /// They are the caller's alone.
-        #[inline]
-        pub(super) unsafe fn zero(&self, at: usize, units: usize) {
-            let (first, fits) = self.piece(at, units * UNIT);
-            // SAFETY: so says the caller.
-            unsafe {
-                first.write_bytes(0, fits);
-                self.start.as_ptr().cast::<u8>().write_bytes(0, units * UNIT - fits);
-            }
-        }
-    }
-
-    impl Drop for Memory {
-        fn drop(&mut self) {
-            // SAFETY: `new` made it.
-            unsafe { zeroes::free(self.start, self.bytes) };
-        }
-    }
-}
-
-/// The same for loom, which watches who touches what when.
-#[cfg(loom)]
-mod memory {
-    use super::UNIT;
-    use crate::sync::{AtomicU64, UnsafeCell};
-    use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-
-    struct Unit {
-        /// Header and bytes are the same memory: what was bytes may be taken for a header.
-        word: AtomicU64,
-        /// Touched where the real one is touched by what is not atomic.
-        plain: UnsafeCell<()>,
-    }
-
-    pub(super) struct Memory(Vec<Unit>);
-
-    // SAFETY: loom watches.
-    unsafe impl Send for Memory {}
-    // SAFETY: as above.
-    unsafe impl Sync for Memory {}
-
-    impl Unit {
-        fn plain(&self, change: impl FnOnce(&mut [u8; UNIT])) {
-            self.plain.with_mut(|_| {});
-            let mut bytes = self.word.load(Relaxed).to_ne_bytes();
-            change(&mut bytes);
-            self.word.store(u64::from_ne_bytes(bytes), Relaxed);
-        }
-    }
-
-    impl Memory {
-        pub(super) fn new(units: usize) -> Option<Self> {
-            let unit = |_| Unit {
-                word: AtomicU64::new(0),
-                plain: UnsafeCell::new(()),
-            };
-            Some(Self((0..units).map(unit).collect()))
-        }
-
-        pub(super) fn header(&self, at: usize) -> u64 {
-            self.0[at].word.load(Acquire)
-        }
-
-        pub(super) fn commit(&self, at: usize, header: u64) {
-            self.0[at].word.store(header, Release);
-        }
-
-        fn units(&self, at: usize, length: usize) -> impl Iterator<Item = (&Unit, usize)> {
-            let units = (at..).map(|at| &self.0[at % self.0.len()]);
-            units.zip((0..length).step_by(UNIT))
-        }
-
-        pub(super) unsafe fn write(&self, at: usize, data: *const u8, length: usize) {
-            // SAFETY: so says the caller.
-            let data = unsafe { std::slice::from_raw_parts(data, length) };
-            for (unit, done) in self.units(at + 1, length) {
-                let piece = &data[done..length.min(done + UNIT)];
-                unit.plain(|bytes| bytes[..piece.len()].copy_from_slice(piece));
-            }
-        }
-
-        pub(super) unsafe fn read(&self, at: usize, to: *mut u8, length: usize) {
-            // SAFETY: so says the caller.
-            let to = unsafe { std::slice::from_raw_parts_mut(to, length) };
-            for (unit, done) in self.units(at + 1, length) {
-                let piece = &mut to[done..length.min(done + UNIT)];
-                unit.plain(|bytes| piece.copy_from_slice(&bytes[..piece.len()]));
-            }
-        }
-
-        pub(super) unsafe fn zero(&self, at: usize, units: usize) {
-            for (unit, _) in self.units(at, units * UNIT) {
-                unit.plain(|bytes| *bytes = [0; UNIT]);
-            }
-        }
-    }
-}
-
-/// In the child of a fork every ring is empty: a producer of the parent's may have been in the middle of a message.
-#[cfg(all(unix, not(loom)))]
-pub(crate) mod forks {
-    use super::{Relaxed, Ring, SHUT};
-    use crate::{
-        event::{Locked, lock},
-        sync::global,
-    };
-    use std::{cell::UnsafeCell, collections::BTreeSet};
-
-    pub(crate) struct Rings(UnsafeCell<BTreeSet<*const Ring>>);
-
-    // SAFETY: under the lock.
-    unsafe impl Sync for Rings {}
-
-    global! {
-        static RINGS: Rings = Rings(UnsafeCell::new(BTreeSet::new()));
-    }
-
-    impl Rings {
-        #[allow(clippy::mut_from_ref)] // the lock is what makes it one at a time
-        fn all<'a>(&self, _lock: &'a Locked) -> &'a mut BTreeSet<*const Ring> {
-            // SAFETY: under the lock, and no two are asked for at once.
-            unsafe { &mut *self.0.get() }
-        }
-    }
-
-    pub(super) fn remember(ring: &Ring) {
-        RINGS.all(&lock()).insert(ring);
-    }
-
-    impl Drop for Ring {
-        fn drop(&mut self) {
-            let this: *const Self = self;
-            RINGS.all(&lock()).remove(&this);
-        }
-    }
-
-    /// To be called when the events have descriptors of their own. Allocates nothing.
-    pub(crate) fn empty_all() {
-        let lock = lock();
-        for ring in &*RINGS.all(&lock) {
-            // SAFETY: rings remove themselves under the lock when they go.
-            unsafe { &**ring }.empty();
-        }
-    }
-
-    impl Ring {
-        /// No other thread is there.
-        fn empty(&self) {
-            let (tail, head) = (self.tail.0.load(Relaxed), self.head.0.load(Relaxed));
-            // All else is zero.
-            let used = self.used(tail, head).unwrap_or(self.units);
-            // SAFETY: nobody else's, as nobody else is there.
-            unsafe { self.memory.clear(self.offset(head) as usize, used as usize) };
-            if head & SHUT == 0 {
-                self.head.0.store(tail & !SHUT, Relaxed);
-            }
-            self.taking.0.store(0, Relaxed);
-            // Not `Event::clear`, which may take the lock.
-            let _ = self.event.pipe.clear();
-            if self.is_shut() {
-                let _ = self.event.notify();
-            }
-        }
     }
 }

@@ -1,9 +1,10 @@
 //! Threads that sleep until the first of several events. Asleep for ever is a deadlock.
 
-use super::{at_rest, model, together};
+use super::{at_rest, enter, model, together};
 use crate::{
+    event::model::thread_ends,
     event::self_pipe::SelfPipe,
-    event::thread_wait::{Started, Wait, thread_ends},
+    event::thread_wait::{Started, Wait},
     event::wait_table::Outcome,
     event::{Event, EventRef},
     notifier::for_a_thread,
@@ -12,7 +13,7 @@ use loom::sync::atomic::AtomicUsize;
 use std::{sync::atomic::Ordering::Relaxed, time::Instant};
 
 fn begin(events: &[EventRef]) -> Result<Wait, Outcome> {
-    match Wait::begin(events.to_vec()).unwrap() {
+    match Wait::start(enter(), events.to_vec()).unwrap() {
         Started::Up => Err(Outcome::Rose),
         Started::Closed => Err(Outcome::Closed),
         Started::Waiting(wait) => Ok(wait),
@@ -54,7 +55,7 @@ fn collect(events: &[EventRef; 2]) {
 #[test]
 fn a_thread_waits_for_the_first_of_two_events() {
     model(2, || {
-        let events = [Event::new(), Event::new()];
+        let events = [Event::new(enter()), Event::new(enter())];
         together!(|| drop(events[0].notify()), || drop(events[1].notify()), || collect(
             &events
         ));
@@ -66,7 +67,7 @@ fn a_thread_waits_for_the_first_of_two_events() {
 fn a_third_party_clears_one_of_two_events() {
     for risen in 0..2 {
         model(2, move || {
-            let events = [Event::new(), Event::new()];
+            let events = [Event::new(enter()), Event::new(enter())];
             together!(
                 || {
                     for index in [risen, 1 - risen] {
@@ -87,7 +88,7 @@ fn a_third_party_clears_one_of_two_events() {
 #[test]
 fn one_of_two_events_is_up_already() {
     model(3, || {
-        let events = [Event::new(), Event::new()];
+        let events = [Event::new(enter()), Event::new(enter())];
         events[1].notify().unwrap();
         together!(|| _ = events[0].notify(), || {
             assert_eq!(wait(&events, None), Some(Outcome::Rose));
@@ -100,7 +101,7 @@ fn one_of_two_events_is_up_already() {
 #[test]
 fn one_of_two_events_is_closed() {
     model(2, || {
-        let events = [Event::new(), Event::new()];
+        let events = [Event::new(enter()), Event::new(enter())];
         together!(|| events[0].close().unwrap(), || drop(events[1].notify()), || {
             assert!(wait(&events, None).is_some());
             events[1].close().unwrap();
@@ -114,7 +115,7 @@ fn one_of_two_events_is_closed() {
 #[test]
 fn a_wait_for_two_events_times_out() {
     model(3, || {
-        let events = [Event::new(), Event::new()];
+        let events = [Event::new(enter()), Event::new(enter())];
         let past = Instant::now();
         together!(|| _ = events[1].notify(), || {
             let outcome = wait(&events, Some(past));
@@ -129,7 +130,7 @@ fn a_wait_for_two_events_times_out() {
 #[test]
 fn a_wait_in_the_middle_of_a_wait() {
     model(2, || {
-        let [outer, inner] = [[Event::new()], [Event::new()]];
+        let [outer, inner] = [[Event::new(enter())], [Event::new(enter())]];
         together!(|| drop(outer[0].notify()), || drop(inner[0].notify()), || {
             let mut waits = begin(&outer);
             assert_eq!(wait(&inner, None), Some(Outcome::Rose));

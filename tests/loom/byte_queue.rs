@@ -1,16 +1,16 @@
 //! Messages of bytes: none lost, torn, doubled or out of order; and nobody sleeps beside one.
 
-use super::{model, together};
-use crate::ring::{Nothing, Refusal, Ring};
+use super::{enter, model, together};
+use crate::ring::{Nothing, PushError, Ring};
 use loom::thread::yield_now;
 use std::sync::Arc;
 
 /// Room for so many units of 8 bytes.
 fn ring(units: usize) -> Arc<Ring> {
-    Ring::new(units * 8, 8).unwrap_or_else(|why| panic!("{why:?}"))
+    Ring::new(enter(), units * 8, 8).unwrap_or_else(|why| panic!("{why:?}"))
 }
 
-fn push(ring: &Ring, message: &[u8]) -> Result<(), Refusal> {
+fn push(ring: &Ring, message: &[u8]) -> Result<(), PushError> {
     // SAFETY: so many bytes are there.
     unsafe { ring.push(message.as_ptr(), message.len()) }
 }
@@ -115,7 +115,7 @@ fn full_and_then_there_is_room() {
     model(3, || {
         let ring = ring(2);
         push(&ring, b"1: first").unwrap();
-        assert_eq!(push(&ring, b""), Err(Refusal::Full));
+        assert_eq!(push(&ring, b""), Err(PushError::Full));
         let mut got = Vec::new();
         together!(
             || while push(&ring, b"2").is_err() {
@@ -253,7 +253,7 @@ fn a_push_while_it_is_shut_down() {
         let all: &[&[u8]] = if pushed.is_ok() { &[b"1"] } else { &[] };
         are_those(got, all);
         assert_eq!(ring.take().nothing(), Nothing::Ever);
-        assert_eq!(push(&ring, b"2"), Err(Refusal::Shut));
+        assert_eq!(push(&ring, b"2"), Err(PushError::Shut));
     });
 }
 

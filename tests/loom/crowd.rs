@@ -1,17 +1,18 @@
 //! Listeners that leave their event's list when nobody waits there any more, and come back.
 
-use super::{Loop, model, together};
+use super::{Loop, enter, model, together};
 use crate::{
+    event::model::{Crowd, hubs},
     event::wait_table::Outcome,
-    event::{ALIVE, CROWDED_BY, Event, EventRef, LISTENERS},
+    event::{Event, EventRef, Listener},
+    sync::Population,
 };
 use std::sync::atomic::Ordering::Relaxed;
 
 /// As if each event had many listeners already: none stays for nothing.
 fn crowded(bound: impl Into<Option<usize>>, scenario: impl Fn() + Send + Sync + 'static) {
-    CROWDED_BY.store(10, Relaxed);
+    let _crowd = Crowd::new();
     model(bound, scenario);
-    CROWDED_BY.store(0, Relaxed);
 }
 
 /// Three loops that wait, so that the first one's listener is the last of the list.
@@ -26,7 +27,7 @@ fn three(event: &EventRef) -> [Loop; 3] {
 #[test]
 fn a_notifier_passes_those_who_leave() {
     crowded(3, || {
-        let event = Event::new();
+        let event = Event::new(enter());
         let [mut last, mut between, mut first] = three(&event);
         together!(|| _ = event.notify(), || {
             drop(between.hub.close());
@@ -40,7 +41,7 @@ fn a_notifier_passes_those_who_leave() {
 #[test]
 fn a_notifier_passes_one_who_leaves_and_comes_back() {
     crowded(3, || {
-        let event = Event::new();
+        let event = Event::new(enter());
         let (mut stays, mut moves) = (Loop::new(), Loop::new());
         stays.wait(&event, 0);
         let ticket = moves.wait(&event, 1).unwrap();
@@ -62,7 +63,7 @@ fn a_notifier_passes_one_who_leaves_and_comes_back() {
 #[test]
 fn a_notifier_stands_on_one_that_changes_hands() {
     model(2, || {
-        let event = Event::new();
+        let event = Event::new(enter());
         let [mut stays, mut old, mut third, mut new] = [(); 4].map(|()| Loop::new());
         stays.wait(&event, 0);
         let ticket = old.wait(&event, 1).unwrap();
@@ -84,7 +85,7 @@ fn a_notifier_stands_on_one_that_changes_hands() {
 #[test]
 fn an_old_notifier_meets_a_listener_that_has_changed_hands() {
     crowded(2, || {
-        let event = Event::new();
+        let event = Event::new(enter());
         let (mut old, mut new) = (Loop::new(), Loop::new());
         let ticket = old.wait(&event, 0).unwrap();
         together!(
@@ -109,7 +110,7 @@ fn an_old_notifier_meets_a_listener_that_has_changed_hands() {
 #[test]
 fn an_event_fires_again_while_its_listener_leaves() {
     crowded(4, || {
-        let event = Event::new();
+        let event = Event::new(enter());
         let mut lp = Loop::new();
         lp.wait(&event, 0);
         event.notify().unwrap();
@@ -126,21 +127,17 @@ fn an_event_fires_again_while_its_listener_leaves() {
 #[test]
 fn an_event_goes_while_a_hub_closes() {
     model(None, || {
-        let event = Event::new();
+        let event = Event::new(enter());
         let mut lp = Loop::new();
         let ticket = lp.wait(&event, 0).unwrap();
         lp.waits.clear();
         lp.hub.cancel(ticket);
         together!(move || drop(event), || drop(lp.hub.close()));
-        assert_eq!(ALIVE.load(Relaxed), 0, "LEAK: event");
-        assert_eq!(LISTENERS.load(Relaxed), 0, "LEAK: listener");
-        let hubs = crate::event::lock().hubs.len();
+        assert_eq!(Event::alive().load(Relaxed), 0, "LEAK: event");
+        assert_eq!(Listener::alive().load(Relaxed), 0, "LEAK: listener");
+        let before = hubs(enter());
         drop(Loop::new());
-        assert_eq!(
-            crate::event::lock().hubs.len(),
-            hubs,
-            "LEAK: a hub that nobody can reuse"
-        );
+        assert_eq!(hubs(enter()), before, "LEAK: a hub that nobody can reuse");
     });
 }
 
@@ -149,7 +146,7 @@ fn an_event_goes_while_a_hub_closes() {
 fn everybody_leaves_in_every_order() {
     crowded(None, || {
         for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
-            let event = Event::new();
+            let event = Event::new(enter());
             let mut loops = three(&event);
             for (gone, leaver) in order.into_iter().enumerate() {
                 assert_eq!(event.listener_count(), 3 - gone, "LEAK: listeners");

@@ -1,16 +1,18 @@
 //! The end of an event, and of a hub.
 
-use super::{Loop, model, together};
+use super::{Loop, enter, model, together};
 use crate::{
+    event::model::hubs,
     event::wait_table::{Begun, Outcome},
-    event::{ALIVE, Event, EventRef},
+    event::{Event, EventRef},
+    sync::Population,
 };
 use std::sync::atomic::Ordering::Relaxed;
 
 #[test]
 fn close_releases_everybody_and_a_rise_before_it_wins() {
     model(2, || {
-        let event = Event::new();
+        let event = Event::new(enter());
         let mut lp = Loop::new();
         lp.wait(&event, 0);
         let mut rose = false;
@@ -38,7 +40,7 @@ impl Begun {
 #[test]
 fn close_while_a_waiter_arms() {
     model(None, || {
-        let event = Event::new();
+        let event = Event::new(enter());
         let mut lp = Loop::new();
         let mut waits = false;
         together!(|| event.close().unwrap(), || waits = lp.wait(&event, 0).is_some());
@@ -53,7 +55,7 @@ fn close_while_a_waiter_arms() {
 #[test]
 fn close_while_a_dispatch_arms_for_those_who_stay() {
     model(None, || {
-        let event = Event::new();
+        let event = Event::new(enter());
         let mut lp = Loop::new();
         lp.wait(&event, 0);
         event.notify().unwrap();
@@ -73,7 +75,7 @@ fn close_while_a_dispatch_arms_for_those_who_stay() {
 #[test]
 fn an_event_is_dropped_by_the_dispatch() {
     model(4, || {
-        let event = Event::new();
+        let event = Event::new(enter());
         let mut lp = Loop::new();
         let fd = event.expose().unwrap().unwrap();
         let log = fd.notifier().log();
@@ -87,10 +89,10 @@ fn an_event_is_dropped_by_the_dispatch() {
             drop(event);
         },);
         lp.rest();
-        assert_eq!(ALIVE.load(Relaxed), 0, "LEAK: event");
+        assert_eq!(Event::alive().load(Relaxed), 0, "LEAK: event");
         assert_eq!(log.closes.load(Relaxed), 1, "LEAK: descriptor");
         // The hub lives on.
-        let event = Event::new();
+        let event = Event::new(enter());
         lp.wait(&event, 1);
         event.notify().unwrap();
         lp.check();
@@ -100,7 +102,7 @@ fn an_event_is_dropped_by_the_dispatch() {
 /// A hub closes while notifiers push on it; a new loop takes it from the pool (or a new one) and recycles the listener.
 fn hub_closes(bound: usize, notify: fn(&EventRef), third: fn(&EventRef)) {
     model(bound, move || {
-        let event = Event::new();
+        let event = Event::new(enter());
         let mut old = Loop::new();
         old.wait(&event, 0);
         let log = old.hub.descriptor().unwrap().notifier().log();
@@ -129,13 +131,9 @@ fn hub_closes(bound: usize, notify: fn(&EventRef), third: fn(&EventRef)) {
         drop(last);
         assert!(event.listener_count() <= 2, "LEAK: listeners");
         assert_eq!(event.references(), 1, "LEAK: the event");
-        let hubs = crate::event::lock().hubs.len();
-        let reused = (0..hubs).map(|_| Loop::new()).collect::<Vec<_>>();
-        assert_eq!(
-            crate::event::lock().hubs.len(),
-            hubs,
-            "LEAK: a hub that nobody can reuse"
-        );
+        let before = hubs(enter());
+        let reused = (0..before).map(|_| Loop::new()).collect::<Vec<_>>();
+        assert_eq!(hubs(enter()), before, "LEAK: a hub that nobody can reuse");
         drop(reused);
     });
 }
@@ -165,7 +163,7 @@ fn a_hub_closes_between_two_rises() {
 #[test]
 fn two_hubs_change_hands() {
     model(3, || {
-        let event = Event::new();
+        let event = Event::new(enter());
         let (mut one, mut two) = (Loop::new(), None);
         one.wait(&event, 0);
         let mut waits = false;
@@ -183,7 +181,7 @@ fn two_hubs_change_hands() {
 #[test]
 fn a_hubs_dead_notifier_is_replaced() {
     model(3, || {
-        let event = Event::new();
+        let event = Event::new(enter());
         let mut lp = Loop::new();
         lp.wait(&event, 0);
         let fd = lp.hub.descriptor().unwrap();
@@ -202,7 +200,7 @@ fn a_hubs_dead_notifier_is_replaced() {
 #[test]
 fn a_hub_closes_right_after_a_wait() {
     model(None, || {
-        let event = Event::new();
+        let event = Event::new(enter());
         let mut old = Loop::new();
         together!(|| _ = event.notify(), || {
             old.hub.wait(&event, 0);

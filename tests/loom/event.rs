@@ -1,8 +1,8 @@
 //! An event's own descriptor, by the calls that users make: lazily made, found dead, closed.
 
-use super::{model, together};
+use super::{enter, model, together};
 use crate::{
-    event::self_pipe::Descriptor,
+    event::descriptor::Descriptor,
     event::{Event, EventRef},
 };
 use std::sync::atomic::Ordering::Relaxed;
@@ -16,7 +16,7 @@ fn at_rest(event: &EventRef, fd: &Descriptor) {
 #[test]
 fn two_threads_ask_for_the_descriptor() {
     model(3, || {
-        let event = Event::new();
+        let event = Event::new(enter());
         let mut fds = [None, None];
         let [first, second] = &mut fds;
         together!(
@@ -36,7 +36,7 @@ fn two_threads_ask_for_the_descriptor() {
 #[test]
 fn a_descriptor_is_asked_for_while_the_event_closes() {
     model(3, || {
-        let event = Event::new();
+        let event = Event::new(enter());
         let mut fd = None;
         together!(|| fd = event.expose().unwrap(), || event.close().unwrap(), || drop(
             event.notify()
@@ -55,7 +55,7 @@ fn a_descriptor_is_asked_for_while_the_event_closes() {
 #[test]
 fn a_dead_descriptor_is_given_up() {
     model(3, || {
-        let event = Event::new();
+        let event = Event::new(enter());
         let dead = event.expose().unwrap().unwrap();
         event.notify().unwrap();
         dead.notifier().die();
@@ -79,7 +79,7 @@ fn a_dead_descriptor_is_given_up() {
 #[test]
 fn two_clears_find_the_same_dead_descriptor() {
     model(3, || {
-        let event = Event::new();
+        let event = Event::new(enter());
         let dead = event.expose().unwrap().unwrap();
         event.notify().unwrap();
         dead.notifier().die();
@@ -105,7 +105,7 @@ fn two_clears_find_the_same_dead_descriptor() {
 #[test]
 fn a_dead_descriptor_is_asked_for() {
     model(4, || {
-        let event = Event::new();
+        let event = Event::new(enter());
         let dead = event.expose().unwrap().unwrap();
         event.notify().unwrap();
         dead.notifier().die();

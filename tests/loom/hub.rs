@@ -1,6 +1,6 @@
 //! Listeners and hubs: who waited is released, whoever comes in between.
 
-use super::{Loop, model, together};
+use super::{Loop, enter, model, together};
 use crate::{event::Event, event::wait_table::Outcome};
 use loom::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 #[test]
 fn a_waiter_arms_while_a_notifier_raises() {
     model(None, || {
-        let (event, data) = (Event::new(), AtomicUsize::new(0));
+        let (event, data) = (Event::new(enter()), AtomicUsize::new(0));
         let mut lp = Loop::new();
         let mut waits = false;
         together!(
@@ -32,7 +32,7 @@ fn a_waiter_arms_while_a_notifier_raises() {
 #[test]
 fn a_third_party_clears_at_once() {
     model(3, || {
-        let event = Event::new();
+        let event = Event::new(enter());
         let mut lp = Loop::new();
         lp.wait(&event, 0);
         together!(|| _ = event.notify(), || _ = event.clear(), || lp.dispatch());
@@ -45,7 +45,7 @@ fn a_third_party_clears_at_once() {
 #[test]
 fn a_late_waiter_while_its_listener_is_queued() {
     model(4, || {
-        let event = Event::new();
+        let event = Event::new(enter());
         let mut lp = Loop::new();
         lp.wait(&event, 0);
         together!(
@@ -69,7 +69,7 @@ fn a_late_waiter_while_its_listener_is_queued() {
 #[test]
 fn two_notifiers_while_the_hub_rearms() {
     model(2, || {
-        let event = Event::new();
+        let event = Event::new(enter());
         let mut lp = Loop::new();
         lp.wait(&event, 0);
         together!(
@@ -92,7 +92,7 @@ fn two_notifiers_while_the_hub_rearms() {
 #[test]
 fn an_old_notifier_meets_a_new_waiter() {
     model(2, || {
-        let event = Event::new();
+        let event = Event::new(enter());
         let mut lp = Loop::new();
         lp.wait(&event, 0);
         together!(
@@ -116,7 +116,7 @@ fn an_old_notifier_meets_a_new_waiter() {
 #[test]
 fn an_event_fires_again_during_its_dispatch() {
     model(4, || {
-        let events = [Event::new(), Event::new()];
+        let events = [Event::new(enter()), Event::new(enter())];
         let mut lp = Loop::new();
         for (index, event) in events.iter().enumerate() {
             lp.wait(event, index);
@@ -137,7 +137,7 @@ fn an_event_fires_again_during_its_dispatch() {
 #[test]
 fn a_listener_is_queued_again_before_the_rest_of_the_stack_is_read() {
     model(3, || {
-        let events = [Event::new(), Event::new()];
+        let events = [Event::new(enter()), Event::new(enter())];
         let mut lp = Loop::new();
         lp.wait(&events[0], 0);
         lp.wait(&events[1], 1);
@@ -158,7 +158,7 @@ fn a_listener_is_queued_again_before_the_rest_of_the_stack_is_read() {
 #[test]
 fn a_second_event_fires_while_the_hub_dispatches() {
     model(None, || {
-        let events = [Event::new(), Event::new()];
+        let events = [Event::new(enter()), Event::new(enter())];
         let mut lp = Loop::new();
         lp.wait(&events[0], 0);
         lp.wait(&events[1], 1);
@@ -175,7 +175,7 @@ fn a_second_event_fires_while_the_hub_dispatches() {
 #[test]
 fn events_resume_in_the_order_in_which_they_fired() {
     model(4, || {
-        let events = [Event::new(), Event::new(), Event::new()];
+        let events = [Event::new(enter()), Event::new(enter()), Event::new(enter())];
         let mut lp = Loop::new();
         for (index, event) in events.iter().enumerate() {
             lp.wait(event, index);
@@ -200,7 +200,7 @@ fn events_resume_in_the_order_in_which_they_fired() {
 #[test]
 fn two_notifiers_push_on_one_hub() {
     model(3, || {
-        let events = [Event::new(), Event::new()];
+        let events = [Event::new(enter()), Event::new(enter())];
         let mut lp = Loop::new();
         lp.wait(&events[0], 0);
         lp.wait(&events[1], 1);
@@ -214,7 +214,7 @@ fn two_notifiers_push_on_one_hub() {
 #[test]
 fn two_loops_wait_for_one_event() {
     model(3, || {
-        let event = Event::new();
+        let event = Event::new(enter());
         let (mut one, mut two) = (Loop::new(), Loop::new());
         one.wait(&event, 0);
         let mut waits = false;
@@ -234,7 +234,7 @@ fn two_loops_wait_for_one_event() {
 #[test]
 fn a_cancel_races_with_a_notify() {
     model(4, || {
-        let event = Event::new();
+        let event = Event::new(enter());
         let mut lp = Loop::new();
         let tickets = [lp.wait(&event, 0), lp.wait(&event, 1)];
         together!(|| _ = event.notify(), || {
@@ -250,7 +250,7 @@ fn a_cancel_races_with_a_notify() {
 #[test]
 fn the_last_waiter_cancels_and_another_comes() {
     model(4, || {
-        let event = Event::new();
+        let event = Event::new(enter());
         let mut lp = Loop::new();
         let ticket = lp.wait(&event, 0).unwrap();
         let mut late = None;

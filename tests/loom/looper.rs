@@ -1,13 +1,14 @@
 //! One loop, and what it is promised.
 
+use super::enter;
 use crate::{
     event::EventRef,
-    event::wait_table::{Begun, Hub, Outcome, Ticket},
+    event::wait_table::{Begun, Outcome, WaitKey, WaitTable},
 };
 
 /// A loop: a hub and what became of those who waited there.
 pub(super) struct Loop {
-    pub(super) hub: Hub<usize>,
+    pub(super) hub: WaitTable<usize>,
     /// Who waits for what, and the generations before and after its wait began.
     pub(super) waits: Vec<(usize, EventRef, [u64; 2])>,
     pub(super) released: Vec<(usize, Outcome)>,
@@ -16,14 +17,14 @@ pub(super) struct Loop {
 impl Loop {
     pub(super) fn new() -> Self {
         Self {
-            hub: Hub::new(false).unwrap(),
+            hub: WaitTable::new(enter(), false).unwrap(),
             waits: Vec::new(),
             released: Vec::new(),
         }
     }
 
     /// None: no need to wait.
-    pub(super) fn wait(&mut self, event: &EventRef, who: usize) -> Option<Ticket> {
+    pub(super) fn wait(&mut self, event: &EventRef, who: usize) -> Option<WaitKey> {
         let before = event.pipe.word().rises();
         match self.hub.wait(event, who) {
             Begun::Up | Begun::Closed => None,

@@ -8,10 +8,7 @@
     clippy::too_many_lines
 )]
 
-use crate::{
-    event::self_pipe::{Descriptor, SelfPipe},
-    process::GATE,
-};
+use crate::{event::descriptor::Descriptor, event::self_pipe::SelfPipe, fork::enter, process::GATE};
 use std::sync::atomic::Ordering::Relaxed;
 
 #[cfg(loom)]

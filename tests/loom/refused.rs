@@ -1,7 +1,7 @@
 //! Writes that the operating system refuses: the event's own, and a hub's.
 
-use super::{at_rest, exposed, model, together};
-use crate::{event::Event, event::self_pipe::Raised, event::wait_table::Hub, process::GATE};
+use super::{at_rest, enter, exposed, model, together};
+use crate::{event::Event, event::self_pipe::Raised, event::wait_table::WaitTable, process::GATE};
 use std::{cell::Cell, sync::atomic::Ordering::Relaxed};
 
 /// Some of the writes are refused while two notify (and one clears).
@@ -73,9 +73,9 @@ fn close_while_a_write_is_refused() {
 /// thread of its own: `n`otify or `c`lear.
 fn hub(bound: usize, refuse: usize, e: &'static str, f: &'static str) {
     model(bound, move || {
-        let mut hub = Hub::new(false).unwrap();
+        let mut hub = WaitTable::new(enter(), false).unwrap();
         let fd = hub.descriptor().unwrap();
-        let events = [Event::new(), Event::new()];
+        let events = [Event::new(enter()), Event::new(enter())];
         for (index, event) in events.iter().enumerate() {
             hub.wait(event, index);
         }

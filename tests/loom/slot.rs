@@ -1,24 +1,29 @@
 //! What native code calls too late, or while another thread gives back what it calls.
 
-use super::{Loop, model, together};
+use super::{Loop, enter, model, together};
 use crate::{
-    event::{ALIVE, Event, resting},
-    native::handle_table::{self, Refusal},
-    process::free_the_buried,
+    event::Event,
+    event::model::{hubs, resting},
+    native::handle_table::{self, CallError},
+    sync::Population,
 };
 use std::{cell::Cell, sync::atomic::Ordering::Relaxed};
 
-fn stale<T>(result: &Result<T, Refusal>) -> bool {
-    matches!(result, Err(Refusal::Stale))
+fn stale<T>(result: &Result<T, CallError>) -> bool {
+    matches!(result, Err(CallError::Stale))
 }
 
 /// All holds were given back: the slot is free, once, and so is the event.
 fn all_is_given_back() {
-    free_the_buried();
-    assert_eq!(handle_table::in_use(), 0, "LEAK: a slot, or TWICE: given back");
+    enter();
     assert_eq!(
-        ALIVE.swap(0, Relaxed),
-        resting(),
+        handle_table::model::in_use(enter()),
+        0,
+        "LEAK: a slot, or TWICE: given back"
+    );
+    assert_eq!(
+        Event::alive().swap(0, Relaxed),
+        resting(enter()),
         "LEAK: an event that nobody can use again"
     );
 }
@@ -27,14 +32,14 @@ fn all_is_given_back() {
 #[test]
 fn a_late_call_finds_its_event_used_again() {
     model(4, || {
-        let event = Event::new();
-        let argument = handle_table::open(&event).unwrap();
+        let event = Event::new(enter());
+        let argument = handle_table::open(enter(), &event).unwrap();
         let called = Cell::new(None);
         together!(|| called.set(Some(handle_table::notify(argument))), || {
             handle_table::release(argument).unwrap();
             drop(event);
-            free_the_buried();
-            let next = Event::new();
+            enter();
+            let next = Event::new(enter());
             assert!(next.notify().unwrap(), "NOT MINE: raised by a call that is stale");
         });
         let called = called.take().unwrap();
@@ -50,14 +55,14 @@ fn a_late_call_finds_its_event_used_again() {
 #[test]
 fn a_late_call_finds_its_slot_used_again() {
     model(4, || {
-        let [event, next] = [Event::new(), Event::new()];
-        let argument = handle_table::open(&event).unwrap();
+        let [event, next] = [Event::new(enter()), Event::new(enter())];
+        let argument = handle_table::open(enter(), &event).unwrap();
         let called = Cell::new(None);
         together!(|| called.set(Some(handle_table::notify(argument))), || {
             handle_table::release(argument).unwrap();
-            free_the_buried();
+            enter();
             next.notify().unwrap();
-            let again = handle_table::open(&next).unwrap();
+            let again = handle_table::open(enter(), &next).unwrap();
             next.clear().unwrap();
             assert!(
                 handle_table::notify(again).unwrap(),
@@ -81,8 +86,8 @@ fn a_late_call_finds_its_slot_used_again() {
 #[test]
 fn a_handle_is_closed_in_the_middle_of_a_call() {
     model(3, || {
-        let event = Event::new();
-        let argument = handle_table::open(&event).unwrap();
+        let event = Event::new(enter());
+        let argument = handle_table::open(enter(), &event).unwrap();
         let mut lp = Loop::new();
         let ticket = lp.wait(&event, 0).unwrap();
         lp.waits.clear();
@@ -108,30 +113,26 @@ fn a_handle_is_closed_in_the_middle_of_a_call() {
 #[test]
 fn a_loop_ends_and_a_handle_is_closed_in_the_middle_of_a_call() {
     model(2, || {
-        let event = Event::new();
-        let argument = handle_table::open(&event).unwrap();
+        let event = Event::new(enter());
+        let argument = handle_table::open(enter(), &event).unwrap();
         let mut lp = Loop::new();
         lp.wait(&event, 0).unwrap();
         lp.waits.clear();
         drop(event);
         together!(|| drop(handle_table::notify(argument)), || drop(lp.hub.close()), || {
             handle_table::release(argument).unwrap();
-            free_the_buried();
+            enter();
         });
         drop(lp);
         all_is_given_back();
-        let hubs = crate::event::lock().hubs.len();
-        let (event, mut lp) = (Event::new(), Loop::new());
-        assert_eq!(
-            crate::event::lock().hubs.len(),
-            hubs,
-            "LEAK: a hub that nobody can reuse"
-        );
+        let before = hubs(enter());
+        let (event, mut lp) = (Event::new(enter()), Loop::new());
+        assert_eq!(hubs(enter()), before, "LEAK: a hub that nobody can reuse");
         lp.wait(&event, 1);
         event.notify().unwrap();
         lp.check();
         drop((event, lp));
-        ALIVE.store(0, Relaxed);
+        Event::alive().store(0, Relaxed);
     });
 }
 
@@ -139,8 +140,8 @@ fn a_loop_ends_and_a_handle_is_closed_in_the_middle_of_a_call() {
 #[test]
 fn two_calls_and_a_close() {
     model(3, || {
-        let event = Event::new();
-        let argument = handle_table::open(&event).unwrap();
+        let event = Event::new(enter());
+        let argument = handle_table::open(enter(), &event).unwrap();
         let cleared = || handle_table::with(argument, |event| event.clear().unwrap());
         let raised = Cell::new(0);
         together!(
@@ -158,8 +159,8 @@ fn two_calls_and_a_close() {
 #[test]
 fn a_retain_races_with_the_close() {
     model(None, || {
-        let event = Event::new();
-        let argument = handle_table::open(&event).unwrap();
+        let event = Event::new(enter());
+        let argument = handle_table::open(enter(), &event).unwrap();
         drop(event);
         together!(
             || {

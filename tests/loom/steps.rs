@@ -1,13 +1,14 @@
 //! A signal handler, or a fork, between any two atomic steps of any operation, from every small state.
 
-use super::{Loop, at_rest};
+use super::{Loop, at_rest, enter};
 use crate::{
-    event::self_pipe::Descriptor,
-    event::wait_table::Ticket,
-    event::{self, Event, EventRef},
-    fork,
+    event::descriptor::Descriptor,
+    event::model::{Crowd, hubs},
+    event::wait_table::WaitKey,
+    event::{Event, EventRef},
+    fork::handlers,
     process::GATE,
-    sync::steps,
+    sync::{Population, steps},
 };
 use std::{
     cell::Cell,
@@ -26,7 +27,7 @@ struct World {
     lp: Loop,
     /// Held by whoever polls it.
     fd: Option<Descriptor>,
-    tickets: Vec<Ticket>,
+    tickets: Vec<WaitKey>,
     next: usize,
 }
 
@@ -37,8 +38,8 @@ const ENDS: &str = "aqoD";
 impl World {
     fn new(letters: &str) -> Self {
         let mut world = Self {
-            event: Event::new(),
-            other: Event::new(),
+            event: Event::new(enter()),
+            other: Event::new(enter()),
             lp: Loop::new(),
             fd: None,
             tickets: Vec::new(),
@@ -68,7 +69,7 @@ impl World {
                     .lp
                     .waits
                     .iter()
-                    .all(|(_, event, _)| event.as_ptr() != other.as_ptr())
+                    .all(|(_, event, _)| !std::ptr::eq(&raw const **event, &raw const *other))
                 {
                     self.lp.wait(&other, 100);
                 }
@@ -178,9 +179,9 @@ impl World {
         serves(&mut self.lp, &self.other, &self.other);
         self.other.clear().unwrap();
         assert_eq!(GATE.read(), 1, "GATE");
-        let others = event::ALIVE.load(Relaxed) - 2;
+        let others = Event::alive().load(Relaxed) - 2;
         drop(self);
-        assert_eq!(event::ALIVE.load(Relaxed), others, "LEAK: event");
+        assert_eq!(Event::alive().load(Relaxed), others, "LEAK: event");
     }
 }
 
@@ -225,22 +226,6 @@ pub(super) fn alone() -> MutexGuard<'static, ()> {
 /// Says which case it was, if a promise is broken in it.
 pub(super) fn case<R>(name: &str, f: impl FnOnce() -> R) -> R {
     catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|_| panic!("in the case {name}"))
-}
-
-/// As if each event had many listeners already: none stays for nothing.
-struct Crowd;
-
-impl Crowd {
-    fn new() -> Self {
-        event::CROWDED_BY.store(10, Relaxed);
-        Self
-    }
-}
-
-impl Drop for Crowd {
-    fn drop(&mut self) {
-        event::CROWDED_BY.store(0, Relaxed);
-    }
 }
 
 #[test]
@@ -313,7 +298,7 @@ fn child(world: &mut World, how: Child, all: bool) {
             fd.notifier().refuse(refuse);
         }
     }
-    fork::child();
+    handlers::child();
     if let Some(fd) = &own {
         fd.notifier().refuse(0);
     }
@@ -332,9 +317,9 @@ fn child(world: &mut World, how: Child, all: bool) {
         at_rest(&event.pipe, &fd);
     }
     // Every hub there is works again, and none of them is haunted.
-    let hubs = event::lock().hubs.len();
+    let before = hubs(enter());
     for _ in 0..2 {
-        let mut loops: Vec<_> = (0..=hubs).map(|_| Loop::new()).collect();
+        let mut loops: Vec<_> = (0..=before).map(|_| Loop::new()).collect();
         for lp in &mut loops {
             assert!(!lp.readable(), "a fresh hub is readable");
             let event = if event.pipe.word().is_closed() {
@@ -345,10 +330,7 @@ fn child(world: &mut World, how: Child, all: bool) {
             serves(lp, event, &world.other);
         }
     }
-    assert!(
-        !all || event::lock().hubs.len() == hubs + 1,
-        "LEAK: a hub that nobody can reuse"
-    );
+    assert!(!all || hubs(enter()) == before + 1, "LEAK: a hub that nobody can reuse");
     assert_eq!(GATE.read(), 1);
 }
 
@@ -390,9 +372,9 @@ fn forks(op: char, between: &str, states: &[String], how: &[Child]) -> usize {
                     let world = unsafe { &mut *this };
                     done.chars().for_each(|letter| world.act(letter));
                     set_forked.set(true);
-                    fork::prepare();
+                    handlers::prepare();
                     set_well.set(in_a_fork(|| child(world, how, all)));
-                    fork::parent();
+                    handlers::parent();
                 });
                 world.act(op);
                 let ran = steps::finish();
@@ -465,14 +447,14 @@ fn a_fork_waits_for_whoever_holds_the_lock() {
             });
             let stopped = stops.recv();
             if stopped == Ok(true) {
-                fork::prepare();
+                handlers::prepare();
                 let well = in_a_fork(|| {
-                    fork::child();
-                    let (mut lp, events) = (Loop::new(), [Event::new(), Event::new()]);
+                    handlers::child();
+                    let (mut lp, events) = (Loop::new(), [Event::new(enter()), Event::new(enter())]);
                     serves(&mut lp, &events[0], &events[1]);
                     drop(events[0].expose());
                 });
-                fork::parent();
+                handlers::parent();
                 assert!(well, "in the case {op} stopped at step {step}");
                 cases += 1;
             }

@@ -1,16 +1,19 @@
 //! A signal handler, or a fork, between any two atomic steps of a push or a take.
 
-use super::steps::{alone, case, in_a_fork};
+use super::{
+    enter,
+    steps::{alone, case, in_a_fork},
+};
 use crate::{
-    fork,
-    ring::{Nothing, Refusal, Ring},
+    fork::handlers,
+    ring::{Nothing, PushError, Ring},
     sync::steps,
 };
 use std::{cell::Cell, rc::Rc, sync::Arc};
 
 const OPS: &str = "ptcsx";
 
-fn push(ring: &Ring, message: &[u8]) -> Result<(), Refusal> {
+fn push(ring: &Ring, message: &[u8]) -> Result<(), PushError> {
     // SAFETY: so many bytes are there.
     unsafe { ring.push(message.as_ptr(), message.len()) }
 }
@@ -33,7 +36,7 @@ fn take(ring: &Ring, most: usize) -> Vec<Vec<u8>> {
 
 /// With so many messages in it, and not at its beginning.
 fn ring(messages: u8) -> Arc<Ring> {
-    let ring = Ring::new(64, 8).unwrap_or_else(|why| panic!("{why:?}"));
+    let ring = Ring::new(enter(), 64, 8).unwrap_or_else(|why| panic!("{why:?}"));
     push(&ring, b"").unwrap();
     take(&ring, 1);
     for n in 0..messages {
@@ -113,9 +116,9 @@ fn a_fork_at_every_step_of_a_push_or_a_take() {
                         if steps::locked() {
                             return; // `prepare` would wait for it
                         }
-                        fork::prepare();
+                        handlers::prepare();
                         well.set(in_a_fork(|| {
-                            fork::child();
+                            handlers::child();
                             assert_eq!(ring.len(), 0);
                             assert_eq!(ring.event.pipe.word().is_set(), ring.is_shut());
                             assert!(take(&ring, 9).is_empty());
@@ -128,13 +131,13 @@ fn a_fork_at_every_step_of_a_push_or_a_take() {
                                 for _ in 0..4 {
                                     push(&ring, &message).unwrap();
                                 }
-                                assert_eq!(push(&ring, b""), Err(Refusal::Full));
+                                assert_eq!(push(&ring, b""), Err(PushError::Full));
                                 assert_eq!(take(&ring, 9), [&message; 4]);
                                 push(&ring, b"").unwrap();
                                 assert_eq!(take(&ring, 9), [b""]);
                             }
                         }));
-                        fork::parent();
+                        handlers::parent();
                     }
                 });
                 act(&ring, op);

@@ -1,15 +1,15 @@
 //! A signal handler, or a fork, between any two atomic steps of what native code does with its argument.
 
 use super::{
-    Loop,
+    Loop, enter,
     steps::{alone, case, in_a_fork, serves},
 };
 use crate::{
-    event::{self, Event, EventRef},
-    fork,
-    native::handle_table::{self, Refusal},
-    process::free_the_buried,
-    sync::steps,
+    event::model::resting,
+    event::{Event, EventRef},
+    fork::handlers,
+    native::handle_table::{self, CallError},
+    sync::{Population, steps},
 };
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -29,8 +29,8 @@ const STATES: [&str; 14] = [
 
 impl Native {
     fn new(state: &str) -> Self {
-        let event = Event::new();
-        let argument = handle_table::open(&event).unwrap();
+        let event = Event::new(enter());
+        let argument = handle_table::open(enter(), &event).unwrap();
         handle_table::retain(argument).unwrap();
         let mut native = Self {
             event: Some(event),
@@ -75,12 +75,15 @@ impl Native {
                 handle_table::release(self.argument).unwrap();
             }
         }
-        assert!(matches!(handle_table::notify(self.argument), Err(Refusal::Stale)));
-        assert!(matches!(handle_table::release(self.argument), Err(Refusal::Stale)));
+        assert!(matches!(handle_table::notify(self.argument), Err(CallError::Stale)));
+        assert!(matches!(handle_table::release(self.argument), Err(CallError::Stale)));
         self.lp.rest();
         drop(self);
-        free_the_buried();
-        let (slots, events) = (handle_table::in_use(), event::ALIVE.load(Relaxed) - event::resting());
+        enter();
+        let (slots, events) = (
+            handle_table::model::in_use(enter()),
+            Event::alive().load(Relaxed) - resting(enter()),
+        );
         assert!(slots <= lost && events <= lost, "LEAK: {slots} slots, {events} events");
     }
 }
@@ -141,9 +144,9 @@ fn a_fork_at_every_step_of_a_call() {
                         return; // `prepare` would wait for it
                     }
                     while all && handle_table::release(argument).is_ok() {}
-                    fork::prepare();
+                    handlers::prepare();
                     set_well.set(in_a_fork(|| {
-                        fork::child();
+                        handlers::child();
                         // SAFETY: the thread that is at work with it is not in the child.
                         let native = unsafe { this.read() };
                         if let Ok(()) = handle_table::retain(native.argument) {
@@ -152,15 +155,18 @@ fn a_fork_at_every_step_of_a_call() {
                             assert!(handle_table::notify(native.argument).unwrap());
                             while handle_table::release(native.argument).is_ok() {}
                         }
-                        assert!(matches!(handle_table::notify(native.argument), Err(Refusal::Stale)));
+                        assert!(matches!(handle_table::notify(native.argument), Err(CallError::Stale)));
                         drop(native);
-                        free_the_buried();
+                        enter();
                         // The last one to let go may have stopped just before it buried the slot.
-                        assert!(handle_table::in_use() <= usize::from(op == 'q'), "LEAK: slots");
-                        let (mut lp, events) = (Loop::new(), [Event::new(), Event::new()]);
+                        assert!(
+                            handle_table::model::in_use(enter()) <= usize::from(op == 'q'),
+                            "LEAK: slots"
+                        );
+                        let (mut lp, events) = (Loop::new(), [Event::new(enter()), Event::new(enter())]);
                         serves(&mut lp, &events[0], &events[1]);
                     }));
-                    fork::parent();
+                    handlers::parent();
                 });
                 native.act(op.to_ascii_lowercase());
                 let ran = steps::finish();

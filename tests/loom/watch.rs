@@ -1,7 +1,8 @@
 //! Those who are called back once per rise: each rise is followed by a call, none comes for nothing, and close is the end.
 
-use super::{Loop, model, together};
+use super::{Loop, enter, model, together};
 use crate::{
+    event::model::hubs,
     event::wait_table::Outcome,
     event::{Event, EventRef},
     process::GATE,
@@ -92,7 +93,7 @@ impl<'a> Watch<'a> {
 #[test]
 fn a_watch_begins_while_a_notifier_raises() {
     model(None, || {
-        let event = Event::new();
+        let event = Event::new(enter());
         let mut watch = Watch::new(&event);
         together!(|| _ = event.notify(), || watch.start());
         assert_eq!(watch.rest(), 1, "LOST RISE: up, and no call");
@@ -104,7 +105,7 @@ fn a_watch_begins_while_a_notifier_raises() {
 #[test]
 fn a_watch_begins_on_a_raised_event() {
     model(4, || {
-        let event = Event::new();
+        let event = Event::new(enter());
         event.notify().unwrap();
         let mut watch = Watch::new(&event);
         let mut cleared = false;
@@ -125,7 +126,7 @@ fn a_watch_begins_on_a_raised_event() {
 #[test]
 fn a_watch_begins_on_an_event_that_is_down() {
     model(None, || {
-        let event = Event::new();
+        let event = Event::new(enter());
         event.notify().unwrap();
         event.clear().unwrap();
         let mut watch = Watch::new(&event);
@@ -147,7 +148,7 @@ fn a_watch_begins_on_an_event_that_is_down() {
 #[test]
 fn an_event_rises_again_while_its_watch_is_called() {
     model(4, || {
-        let event = Event::new();
+        let event = Event::new(enter());
         let mut watch = Watch::new(&event).begin();
         event.notify().unwrap();
         together!(
@@ -166,7 +167,7 @@ fn an_event_rises_again_while_its_watch_is_called() {
 #[test]
 fn two_rises_and_a_clear_while_a_watch_is_called() {
     model(2, || {
-        let event = Event::new();
+        let event = Event::new(enter());
         let mut watch = Watch::new(&event).begin();
         event.notify().unwrap();
         together!(
@@ -190,7 +191,7 @@ fn two_rises_and_a_clear_while_a_watch_is_called() {
 #[test]
 fn a_late_watch_beside_others_on_the_same_listener() {
     model(3, || {
-        let event = Event::new();
+        let event = Event::new(enter());
         event.notify().unwrap();
         event.clear().unwrap();
         let mut lp = Loop::new();
@@ -215,7 +216,7 @@ fn a_late_watch_beside_others_on_the_same_listener() {
 #[test]
 fn a_watch_is_taken_down_before_the_dispatch() {
     model(3, || {
-        let event = Event::new();
+        let event = Event::new(enter());
         event.notify().unwrap();
         event.clear().unwrap();
         let mut lp = Loop::new();
@@ -234,7 +235,7 @@ fn a_watch_is_taken_down_before_the_dispatch() {
 #[test]
 fn an_event_closes_while_a_watch_begins() {
     model(None, || {
-        let event = Event::new();
+        let event = Event::new(enter());
         let mut watch = Watch::new(&event);
         together!(|| event.close().unwrap(), || watch.start());
         assert_eq!(watch.rest(), 0, "SPURIOUS call");
@@ -245,7 +246,7 @@ fn an_event_closes_while_a_watch_begins() {
 #[test]
 fn an_event_rises_and_closes_while_it_is_watched() {
     model(2, || {
-        let event = Event::new();
+        let event = Event::new(enter());
         let mut watch = Watch::new(&event).begin();
         let mut rose = false;
         together!(|| rose = event.notify().unwrap(), || event.close().unwrap(), || watch
@@ -259,7 +260,7 @@ fn an_event_rises_and_closes_while_it_is_watched() {
 #[test]
 fn an_event_closes_while_its_watch_is_called() {
     model(None, || {
-        let event = Event::new();
+        let event = Event::new(enter());
         let mut watch = Watch::new(&event).begin();
         event.notify().unwrap();
         together!(|| event.close().unwrap(), || watch.turn());
@@ -272,7 +273,7 @@ fn an_event_closes_while_its_watch_is_called() {
 #[test]
 fn a_hub_closes_right_after_a_watch_began() {
     model(3, || {
-        let event = Event::new();
+        let event = Event::new(enter());
         event.notify().unwrap();
         event.clear().unwrap();
         let mut old = Loop::new();
@@ -285,14 +286,14 @@ fn a_hub_closes_right_after_a_watch_began() {
         Watch::new(&event).begin().check();
         assert!(event.listener_count() <= 1, "LEAK: listeners");
         assert_eq!(event.references(), 1, "LEAK: the event");
-        assert_eq!(crate::event::lock().hubs.len(), 1, "LEAK: a hub that nobody can reuse");
+        assert_eq!(hubs(enter()), 1, "LEAK: a hub that nobody can reuse");
     });
 }
 
 /// The hub's token is refused while one waits there and a watch begins, on the same event or beside it.
 fn refused(bound: usize, refuse: usize, same: bool) {
     model(bound, move || {
-        let events = [Event::new(), Event::new()];
+        let events = [Event::new(enter()), Event::new(enter())];
         let other = &events[usize::from(!same)];
         let mut watch = Watch::new(&events[0]);
         watch.lp.wait(other, 0);
@@ -341,7 +342,7 @@ fn a_watch_begins_while_its_event_is_refused() {
 #[test]
 fn a_watch_begins_on_what_a_refused_hub_sleeps_over() {
     model(3, || {
-        let event = Event::new();
+        let event = Event::new(enter());
         let mut watch = Watch::new(&event);
         watch.lp.wait(&event, 0);
         let fd = watch.lp.hub.descriptor().unwrap();

@@ -14,7 +14,7 @@ use crate::python::{
     hub::{Hub, Raise},
     queue::place::no_memory,
 };
-use crate::{capacity, fork};
+use crate::{capacity, process::epoch::epoch};
 use pyo3::{
     PyTraverseError, PyVisit,
     exceptions::{PyKeyboardInterrupt, PySystemExit, PyTypeError},
@@ -85,7 +85,7 @@ impl Inbox {
             }),
             event,
             copy_context,
-            epoch: fork::epoch(),
+            epoch: epoch(),
             reported: AtomicBool::new(false),
         })
     }
@@ -107,7 +107,7 @@ impl Inbox {
     fn notify(&self, py: Python<'_>) {
         let event = &self.event.get().inner.event;
         if !event.pipe.is_coalescing() {
-            if let Err(error) = event.raise() {
+            if let Err(error) = event.raise_and_tell() {
                 self.report(py, error);
             }
         }
@@ -120,7 +120,7 @@ impl Inbox {
                 state.life = Life::Closed;
             }
         });
-        if self.epoch == fork::epoch() {
+        if self.epoch == epoch() {
             self.notify(py);
         }
     }
@@ -128,13 +128,13 @@ impl Inbox {
     /// True unless calls are accepted.
     #[getter]
     fn closed(&self, py: Python<'_>) -> bool {
-        self.epoch != fork::epoch() || self.state.with(py, |state| state.life) != Life::Open
+        self.epoch != epoch() || self.state.with(py, |state| state.life) != Life::Open
     }
 
     /// True once the loop is gone.
     #[getter]
     fn gone(&self, py: Python<'_>) -> bool {
-        self.epoch != fork::epoch() || self.state.with(py, |state| state.life) == Life::Gone
+        self.epoch != epoch() || self.state.with(py, |state| state.life) == Life::Gone
     }
 
     /// How many calls have not begun.
@@ -179,7 +179,7 @@ impl Inbox {
 impl Inbox {
     #[inline]
     fn put(&self, py: Python<'_>, call: Call, again: bool) -> PyResult<()> {
-        if self.epoch != fork::epoch() {
+        if self.epoch != epoch() {
             return Err(LoopClosedError::new_err(
                 "this portal was made before the fork: its event loop runs in the parent process; make a portal in a loop \
                  of the child's own",
@@ -491,7 +491,7 @@ impl Receiver {
             }
         });
         let Some(calls) = calls else { return Ok(()) };
-        if inbox.epoch != fork::epoch() {
+        if inbox.epoch != epoch() {
             return Ok(()); // the parent's
         }
         let calls = calls.into_iter().map(|call| match call {

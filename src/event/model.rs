@@ -1,0 +1,75 @@
+//! What the models ask and do, that nothing shipped does.
+
+#[cfg(loom)]
+use super::word::{TOKEN, USER};
+use super::{
+    Event, KEPT, Listener,
+    lifetime::{HUBS, RESTING},
+};
+use crate::{
+    process::{Entered, lock},
+    sync::Population,
+};
+use std::sync::atomic::AtomicUsize;
+#[cfg(loom)]
+use std::sync::atomic::Ordering::AcqRel;
+
+impl Population for Event {
+    fn alive() -> &'static AtomicUsize {
+        static ALIVE: AtomicUsize = AtomicUsize::new(0);
+        &ALIVE
+    }
+}
+
+impl Population for Listener {
+    fn alive() -> &'static AtomicUsize {
+        static ALIVE: AtomicUsize = AtomicUsize::new(0);
+        &ALIVE
+    }
+}
+
+/// The number of hubs there are.
+pub(crate) fn hubs(entered: Entered) -> usize {
+    HUBS.get(&mut lock(entered)).all.len()
+}
+
+/// The number of immortal events that nobody uses.
+pub(crate) fn resting(entered: Entered) -> usize {
+    RESTING.get(&mut lock(entered)).len()
+}
+
+/// As if each event had many listeners already, until this is dropped: none stays for nothing. A model has no room for so many.
+pub(crate) struct Crowd;
+
+impl Crowd {
+    pub(crate) fn new() -> Self {
+        KEPT.set(0);
+        Self
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        KEPT.set(4);
+    }
+}
+
+#[cfg(loom)]
+impl super::self_pipe::SelfPipe {
+    /// As if `users` others were in the middle of a write, and `owed` tokens were promised that never come.
+    pub(crate) fn crowd(&self, users: u64, owed: u64) {
+        self.word.fetch_add(users * USER + owed * TOKEN, AcqRel);
+    }
+
+    /// `users` of those leave.
+    pub(crate) fn disperse(&self, users: u64) {
+        self.word.fetch_sub((users - 1) * USER, AcqRel);
+        self.leave(|word| word);
+    }
+}
+
+/// The end of a thread drops its hub by itself, though to loom only when its globals may be gone.
+#[cfg(loom)]
+pub(crate) fn thread_ends() {
+    drop(super::thread_wait::HUB.with(|slot| slot.borrow_mut().take()));
+}
