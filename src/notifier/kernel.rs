@@ -11,13 +11,13 @@ mod real {
     use std::{io, time::Duration};
 
     #[derive(Default)]
-    pub(in crate::notifier) struct Kernel;
+    pub(in super::super) struct Kernel;
 
     impl Kernel {
         /// Wakes the thread that sleeps on the word, if there is one. rustix calls Linux itself and leaves errno alone.
         #[allow(clippy::unused_self)]
         #[inline]
-        pub(in crate::notifier) fn wake(&self, word: &AtomicU32) -> io::Result<()> {
+        pub(in super::super) fn wake(&self, word: &AtomicU32) -> io::Result<()> {
             use rustix::thread::futex::{Flags, wake};
 
             wake(word, Flags::PRIVATE, 1)?;
@@ -26,7 +26,7 @@ mod real {
 
         /// Sleeps while the word has this value, until somebody wakes us; false if the time was up.
         #[allow(clippy::unused_self)]
-        pub(in crate::notifier) fn sleep(&self, word: &AtomicU32, value: u32, nap: Duration) -> io::Result<bool> {
+        pub(in super::super) fn sleep(&self, word: &AtomicU32, value: u32, nap: Duration) -> io::Result<bool> {
             use rustix::{
                 io::Errno,
                 thread::futex::{Flags, Timespec, wait},
@@ -50,21 +50,21 @@ mod model {
 
     /// FUTEX_WAIT and FUTEX_WAKE on the word of one thread. Asleep for ever is a deadlock to loom, and no time passes in a model.
     #[derive(Default)]
-    pub(in crate::notifier) struct Kernel {
+    pub(in super::super) struct Kernel {
         asleep: Mutex<bool>,
         woken: loom::sync::Condvar,
     }
 
     #[allow(clippy::unnecessary_wraps)] // the real one's
     impl Kernel {
-        pub(in crate::notifier) fn wake(&self, _word: &crate::sync::AtomicU32) -> io::Result<()> {
+        pub(in super::super) fn wake(&self, _word: &crate::sync::AtomicU32) -> io::Result<()> {
             if std::mem::take(&mut *self.asleep.lock().unwrap()) {
                 self.woken.notify_one();
             }
             Ok(())
         }
 
-        pub(in crate::notifier) fn sleep(
+        pub(in super::super) fn sleep(
             &self,
             word: &crate::sync::AtomicU32,
             value: u32,

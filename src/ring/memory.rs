@@ -19,7 +19,7 @@ mod plain {
         },
     };
 
-    pub(in crate::ring) struct Memory {
+    pub(in super::super) struct Memory {
         start: NonNull<u64>,
         bytes: usize,
     }
@@ -30,7 +30,7 @@ mod plain {
         use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
         use std::ptr::{self, NonNull};
 
-        pub(in crate::ring) fn allocate(bytes: usize) -> Option<NonNull<u64>> {
+        pub(in super::super) fn allocate(bytes: usize) -> Option<NonNull<u64>> {
             let access = ProtFlags::READ | ProtFlags::WRITE;
             // SAFETY: a fresh private mapping, at a place of the kernel's choice.
             let start = unsafe { mmap_anonymous(ptr::null_mut(), bytes, access, MapFlags::PRIVATE) };
@@ -39,7 +39,7 @@ mod plain {
 
         /// # Safety
         /// `allocate` made it, and nobody uses it any more.
-        pub(in crate::ring) unsafe fn free(start: NonNull<u64>, bytes: usize) {
+        pub(in super::super) unsafe fn free(start: NonNull<u64>, bytes: usize) {
             // SAFETY: so says the caller.
             let _ = unsafe { munmap(start.as_ptr().cast(), bytes) };
         }
@@ -48,7 +48,7 @@ mod plain {
         ///
         /// # Safety
         /// `allocate` made it, and nobody else uses it now.
-        pub(in crate::ring) unsafe fn renew(start: NonNull<u64>, bytes: usize) -> bool {
+        pub(in super::super) unsafe fn renew(start: NonNull<u64>, bytes: usize) -> bool {
             // SAFETY: so says the caller; of a private mapping this forgets the pages.
             unsafe { madvise(start.as_ptr().cast(), bytes, Advice::LinuxDontNeed) }.is_ok()
         }
@@ -66,12 +66,12 @@ mod plain {
             Layout::from_size_align(bytes, align_of::<u64>()).ok()
         }
 
-        pub(in crate::ring) fn allocate(bytes: usize) -> Option<NonNull<u64>> {
+        pub(in super::super) fn allocate(bytes: usize) -> Option<NonNull<u64>> {
             // SAFETY: not of size 0.
             NonNull::new(unsafe { alloc_zeroed(layout(bytes)?) }.cast())
         }
 
-        pub(in crate::ring) unsafe fn free(start: NonNull<u64>, bytes: usize) {
+        pub(in super::super) unsafe fn free(start: NonNull<u64>, bytes: usize) {
             if let Some(layout) = layout(bytes) {
                 // SAFETY: `allocate` made it with this layout.
                 unsafe { dealloc(start.as_ptr().cast(), layout) };
@@ -79,7 +79,7 @@ mod plain {
         }
 
         #[cfg(unix)] // nobody forks elsewhere
-        pub(in crate::ring) unsafe fn renew(_: NonNull<u64>, _: usize) -> bool {
+        pub(in super::super) unsafe fn renew(_: NonNull<u64>, _: usize) -> bool {
             false
         }
     }
@@ -91,7 +91,7 @@ mod plain {
 
     impl Memory {
         /// Zeroes, which take no room yet. More than 0 units.
-        pub(in crate::ring) fn new(units: usize) -> Option<Self> {
+        pub(in super::super) fn new(units: usize) -> Option<Self> {
             let bytes = units.checked_mul(UNIT)?;
             let start = zeroes::allocate(bytes)?;
             Some(Self { start, bytes })
@@ -106,7 +106,7 @@ mod plain {
         /// # Safety
         /// It is the caller's alone.
         #[cfg(unix)] // nobody forks elsewhere
-        pub(in crate::ring) unsafe fn clear(&self, at: usize, units: usize) {
+        pub(in super::super) unsafe fn clear(&self, at: usize, units: usize) {
             // SAFETY: so says the caller.
             unsafe {
                 if !zeroes::renew(self.start, self.bytes) {
@@ -125,12 +125,12 @@ mod plain {
         }
 
         #[inline]
-        pub(in crate::ring) fn header(&self, at: usize) -> u64 {
+        pub(in super::super) fn header(&self, at: usize) -> u64 {
             self.atomic(at).load(Acquire)
         }
 
         #[inline]
-        pub(in crate::ring) fn commit(&self, at: usize, header: u64) {
+        pub(in super::super) fn commit(&self, at: usize, header: u64) {
             self.atomic(at).store(header, Release);
         }
 
@@ -147,7 +147,7 @@ mod plain {
         /// # Safety
         /// The message at `at` has so many bytes, and is the caller's alone. There are as many to read.
         #[inline]
-        pub(in crate::ring) unsafe fn write(&self, at: usize, data: *const u8, length: usize) {
+        pub(in super::super) unsafe fn write(&self, at: usize, data: *const u8, length: usize) {
             let (first, fits) = self.piece(at + 1, length);
             // SAFETY: so says the caller.
             unsafe {
@@ -162,7 +162,7 @@ mod plain {
         /// # Safety
         /// The message at `at` has so many bytes, and nobody writes there. There is so much room.
         #[inline]
-        pub(in crate::ring) unsafe fn read(&self, at: usize, to: *mut u8, length: usize) {
+        pub(in super::super) unsafe fn read(&self, at: usize, to: *mut u8, length: usize) {
             let (first, fits) = self.piece(at + 1, length);
             // SAFETY: so says the caller.
             unsafe {
@@ -179,7 +179,7 @@ mod plain {
         /// # Safety
         /// They are the caller's alone.
         #[inline]
-        pub(in crate::ring) unsafe fn zero(&self, at: usize, units: usize) {
+        pub(in super::super) unsafe fn zero(&self, at: usize, units: usize) {
             let (first, fits) = self.piece(at, units * UNIT);
             // SAFETY: so says the caller.
             unsafe {
@@ -211,7 +211,7 @@ mod model {
         plain: UnsafeCell<()>,
     }
 
-    pub(in crate::ring) struct Memory(Vec<Unit>);
+    pub(in super::super) struct Memory(Vec<Unit>);
 
     // SAFETY: loom watches.
     unsafe impl Send for Memory {}
@@ -228,7 +228,7 @@ mod model {
     }
 
     impl Memory {
-        pub(in crate::ring) fn new(units: usize) -> Option<Self> {
+        pub(in super::super) fn new(units: usize) -> Option<Self> {
             let unit = |_| Unit {
                 word: AtomicU64::new(0),
                 plain: UnsafeCell::new(()),
@@ -236,11 +236,11 @@ mod model {
             Some(Self((0..units).map(unit).collect()))
         }
 
-        pub(in crate::ring) fn header(&self, at: usize) -> u64 {
+        pub(in super::super) fn header(&self, at: usize) -> u64 {
             self.0[at].word.load(Acquire)
         }
 
-        pub(in crate::ring) fn commit(&self, at: usize, header: u64) {
+        pub(in super::super) fn commit(&self, at: usize, header: u64) {
             self.0[at].word.store(header, Release);
         }
 
@@ -249,7 +249,7 @@ mod model {
             units.zip((0..length).step_by(UNIT))
         }
 
-        pub(in crate::ring) unsafe fn write(&self, at: usize, data: *const u8, length: usize) {
+        pub(in super::super) unsafe fn write(&self, at: usize, data: *const u8, length: usize) {
             // SAFETY: so says the caller.
             let data = unsafe { std::slice::from_raw_parts(data, length) };
             for (unit, done) in self.units(at + 1, length) {
@@ -258,7 +258,7 @@ mod model {
             }
         }
 
-        pub(in crate::ring) unsafe fn read(&self, at: usize, to: *mut u8, length: usize) {
+        pub(in super::super) unsafe fn read(&self, at: usize, to: *mut u8, length: usize) {
             // SAFETY: so says the caller.
             let to = unsafe { std::slice::from_raw_parts_mut(to, length) };
             for (unit, done) in self.units(at + 1, length) {
@@ -267,7 +267,7 @@ mod model {
             }
         }
 
-        pub(in crate::ring) unsafe fn zero(&self, at: usize, units: usize) {
+        pub(in super::super) unsafe fn zero(&self, at: usize, units: usize) {
             for (unit, _) in self.units(at, units * UNIT) {
                 unit.plain(|bytes| *bytes = [0; UNIT]);
             }
