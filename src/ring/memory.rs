@@ -1,276 +1,189 @@
 //! The memory of a ring: its units. Who may touch which at what time is the ring's knowledge.
 
+use std::{
+    ptr::NonNull,
+    sync::atomic::{
+        AtomicU64,
+        Ordering::{Acquire, Release},
+    },
+};
+
 /// The size of a unit, in bytes.
 pub(super) const UNIT: usize = 8;
 
-#[cfg(loom)]
-pub(super) use model::Memory;
-#[cfg(not(loom))]
-pub(super) use plain::Memory;
+pub(super) struct Memory {
+    start: NonNull<u64>,
+    bytes: usize,
+}
 
-#[cfg(not(loom))]
-mod plain {
-    use crate::ring::memory::UNIT;
+/// Zeroes from the system, which take no room yet, and can be had back.
+#[cfg(target_os = "linux")]
+mod zeroes {
+    use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
+    use std::ptr::{self, NonNull};
+
+    pub(super) fn allocate(bytes: usize) -> Option<NonNull<u64>> {
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a fresh private mapping, at a place of the kernel's choice.
+        let start = unsafe { mmap_anonymous(ptr::null_mut(), bytes, access, MapFlags::PRIVATE) };
+        NonNull::new(start.ok()?.cast())
+    }
+
+    /// # Safety
+    /// `allocate` made it, and nobody uses it any more.
+    pub(super) unsafe fn free(start: NonNull<u64>, bytes: usize) {
+        // SAFETY: so says the caller.
+        let _ = unsafe { munmap(start.as_ptr().cast(), bytes) };
+    }
+
+    /// All zeroes again, though none is written; false: it could not be done.
+    ///
+    /// # Safety
+    /// `allocate` made it, and nobody else uses it now.
+    pub(super) unsafe fn renew(start: NonNull<u64>, bytes: usize) -> bool {
+        // SAFETY: so says the caller; of a private mapping this forgets the pages.
+        unsafe { madvise(start.as_ptr().cast(), bytes, Advice::LinuxDontNeed) }.is_ok()
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod zeroes {
     use std::{
+        alloc::{Layout, alloc_zeroed, dealloc},
         ptr::NonNull,
-        sync::atomic::{
-            AtomicU64,
-            Ordering::{Acquire, Release},
-        },
     };
 
-    pub(in super::super) struct Memory {
-        start: NonNull<u64>,
-        bytes: usize,
+    // No stricter alignment: then the allocator would write the zeroes itself.
+    fn layout(bytes: usize) -> Option<Layout> {
+        Layout::from_size_align(bytes, align_of::<u64>()).ok()
     }
 
-    /// Zeroes from the system, which take no room yet, and can be had back.
-    #[cfg(target_os = "linux")]
-    mod zeroes {
-        use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
-        use std::ptr::{self, NonNull};
+    pub(super) fn allocate(bytes: usize) -> Option<NonNull<u64>> {
+        // SAFETY: not of size 0.
+        NonNull::new(unsafe { alloc_zeroed(layout(bytes)?) }.cast())
+    }
 
-        pub(in super::super) fn allocate(bytes: usize) -> Option<NonNull<u64>> {
-            let access = ProtFlags::READ | ProtFlags::WRITE;
-            // SAFETY: a fresh private mapping, at a place of the kernel's choice.
-            let start = unsafe { mmap_anonymous(ptr::null_mut(), bytes, access, MapFlags::PRIVATE) };
-            NonNull::new(start.ok()?.cast())
-        }
-
-        /// # Safety
-        /// `allocate` made it, and nobody uses it any more.
-        pub(in super::super) unsafe fn free(start: NonNull<u64>, bytes: usize) {
-            // SAFETY: so says the caller.
-            let _ = unsafe { munmap(start.as_ptr().cast(), bytes) };
-        }
-
-        /// All zeroes again, though none is written; false: it could not be done.
-        ///
-        /// # Safety
-        /// `allocate` made it, and nobody else uses it now.
-        pub(in super::super) unsafe fn renew(start: NonNull<u64>, bytes: usize) -> bool {
-            // SAFETY: so says the caller; of a private mapping this forgets the pages.
-            unsafe { madvise(start.as_ptr().cast(), bytes, Advice::LinuxDontNeed) }.is_ok()
+    pub(super) unsafe fn free(start: NonNull<u64>, bytes: usize) {
+        if let Some(layout) = layout(bytes) {
+            // SAFETY: `allocate` made it with this layout.
+            unsafe { dealloc(start.as_ptr().cast(), layout) };
         }
     }
 
-    #[cfg(not(target_os = "linux"))]
-    mod zeroes {
-        use std::{
-            alloc::{Layout, alloc_zeroed, dealloc},
-            ptr::NonNull,
-        };
+    #[cfg(unix)] // nobody forks elsewhere
+    pub(super) unsafe fn renew(_: NonNull<u64>, _: usize) -> bool {
+        false
+    }
+}
 
-        // No stricter alignment: then the allocator would write the zeroes itself.
-        fn layout(bytes: usize) -> Option<Layout> {
-            Layout::from_size_align(bytes, align_of::<u64>()).ok()
-        }
+// SAFETY: plain memory.
+unsafe impl Send for Memory {}
+// SAFETY: `header` and `commit` are atomic, and the others say who may call them.
+unsafe impl Sync for Memory {}
 
-        pub(in super::super) fn allocate(bytes: usize) -> Option<NonNull<u64>> {
-            // SAFETY: not of size 0.
-            NonNull::new(unsafe { alloc_zeroed(layout(bytes)?) }.cast())
-        }
-
-        pub(in super::super) unsafe fn free(start: NonNull<u64>, bytes: usize) {
-            if let Some(layout) = layout(bytes) {
-                // SAFETY: `allocate` made it with this layout.
-                unsafe { dealloc(start.as_ptr().cast(), layout) };
-            }
-        }
-
-        #[cfg(unix)] // nobody forks elsewhere
-        pub(in super::super) unsafe fn renew(_: NonNull<u64>, _: usize) -> bool {
-            false
-        }
+impl Memory {
+    /// Zeroes, which take no room yet. More than 0 units.
+    pub(super) fn new(units: usize) -> Option<Self> {
+        let bytes = units.checked_mul(UNIT)?;
+        let start = zeroes::allocate(bytes)?;
+        Some(Self { start, bytes })
     }
 
-    // SAFETY: plain memory.
-    unsafe impl Send for Memory {}
-    // SAFETY: `header` and `commit` are atomic, and the others say who may call them.
-    unsafe impl Sync for Memory {}
+    fn bytes(&self) -> usize {
+        self.bytes
+    }
 
-    impl Memory {
-        /// Zeroes, which take no room yet. More than 0 units.
-        pub(in super::super) fn new(units: usize) -> Option<Self> {
-            let bytes = units.checked_mul(UNIT)?;
-            let start = zeroes::allocate(bytes)?;
-            Some(Self { start, bytes })
-        }
-
-        fn bytes(&self) -> usize {
-            self.bytes
-        }
-
-        /// All of it is zero, of which but `units` from `at` on were not; without writing to each page, if possible.
-        ///
-        /// # Safety
-        /// It is the caller's alone.
-        #[cfg(unix)] // nobody forks elsewhere
-        pub(in super::super) unsafe fn clear(&self, at: usize, units: usize) {
-            // SAFETY: so says the caller.
-            unsafe {
-                if !zeroes::renew(self.start, self.bytes) {
-                    self.zero(at, units);
-                }
-            }
-        }
-
-        #[inline]
-        fn atomic(&self, at: usize) -> &AtomicU64 {
-            debug_assert!(at * UNIT < self.bytes());
-            #[cfg(wakefd_steps)]
-            crate::sync::steps::step();
-            // SAFETY: within, aligned, and no header is touched otherwise while somebody else may look at it.
-            unsafe { AtomicU64::from_ptr(self.start.as_ptr().add(at)) }
-        }
-
-        #[inline]
-        pub(in super::super) fn header(&self, at: usize) -> u64 {
-            self.atomic(at).load(Acquire)
-        }
-
-        #[inline]
-        pub(in super::super) fn commit(&self, at: usize, header: u64) {
-            self.atomic(at).store(header, Release);
-        }
-
-        /// `length` bytes from the unit `at` on are in one piece, or in two: the first, and how long it is.
-        #[inline]
-        fn piece(&self, at: usize, length: usize) -> (*mut u8, usize) {
-            let at = at * UNIT;
-            debug_assert!(at <= self.bytes() && length <= self.bytes());
-            // SAFETY: within, or at the end.
-            let first = unsafe { self.start.as_ptr().cast::<u8>().add(at) };
-            (first, length.min(self.bytes() - at))
-        }
-
-        /// # Safety
-        /// The message at `at` has so many bytes, and is the caller's alone. There are as many to read.
-        #[inline]
-        pub(in super::super) unsafe fn write(&self, at: usize, data: *const u8, length: usize) {
-            let (first, fits) = self.piece(at + 1, length);
-            // SAFETY: so says the caller.
-            unsafe {
-                data.copy_to_nonoverlapping(first, fits);
-                if fits < length {
-                    data.add(fits)
-                        .copy_to_nonoverlapping(self.start.as_ptr().cast(), length - fits);
-                }
-            }
-        }
-
-        /// # Safety
-        /// The message at `at` has so many bytes, and nobody writes there. There is so much room.
-        #[inline]
-        pub(in super::super) unsafe fn read(&self, at: usize, to: *mut u8, length: usize) {
-            let (first, fits) = self.piece(at + 1, length);
-            // SAFETY: so says the caller.
-            unsafe {
-                first.copy_to_nonoverlapping(to, fits);
-                if fits < length {
-                    self.start
-                        .as_ptr()
-                        .cast::<u8>()
-                        .copy_to_nonoverlapping(to.add(fits), length - fits);
-                }
-            }
-        }
-
-        /// # Safety
-        /// They are the caller's alone.
-        #[inline]
-        pub(in super::super) unsafe fn zero(&self, at: usize, units: usize) {
-            let (first, fits) = self.piece(at, units * UNIT);
-            // SAFETY: so says the caller.
-            unsafe {
-                first.write_bytes(0, fits);
-                self.start.as_ptr().cast::<u8>().write_bytes(0, units * UNIT - fits);
+    /// All of it is zero, of which but `units` from `at` on were not; without writing to each page, if possible.
+    ///
+    /// # Safety
+    /// It is the caller's alone.
+    #[cfg(unix)] // nobody forks elsewhere
+    pub(super) unsafe fn clear(&self, at: usize, units: usize) {
+        // SAFETY: so says the caller.
+        unsafe {
+            if !zeroes::renew(self.start, self.bytes) {
+                self.zero(at, units);
             }
         }
     }
 
-    impl Drop for Memory {
-        fn drop(&mut self) {
-            // SAFETY: `new` made it.
-            unsafe { zeroes::free(self.start, self.bytes) };
+    #[inline]
+    fn atomic(&self, at: usize) -> &AtomicU64 {
+        debug_assert!(at * UNIT < self.bytes());
+        #[cfg(wakefd_steps)]
+        crate::sync::steps::step();
+        // SAFETY: within, aligned, and no header is touched otherwise while somebody else may look at it.
+        unsafe { AtomicU64::from_ptr(self.start.as_ptr().add(at)) }
+    }
+
+    #[inline]
+    pub(super) fn header(&self, at: usize) -> u64 {
+        self.atomic(at).load(Acquire)
+    }
+
+    #[inline]
+    pub(super) fn commit(&self, at: usize, header: u64) {
+        self.atomic(at).store(header, Release);
+    }
+
+    /// `length` bytes from the unit `at` on are in one piece, or in two: the first, and how long it is.
+    #[inline]
+    fn piece(&self, at: usize, length: usize) -> (*mut u8, usize) {
+        let at = at * UNIT;
+        debug_assert!(at <= self.bytes() && length <= self.bytes());
+        // SAFETY: within, or at the end.
+        let first = unsafe { self.start.as_ptr().cast::<u8>().add(at) };
+        (first, length.min(self.bytes() - at))
+    }
+
+    /// # Safety
+    /// The message at `at` has so many bytes, and is the caller's alone. There are as many to read.
+    #[inline]
+    pub(super) unsafe fn write(&self, at: usize, data: *const u8, length: usize) {
+        let (first, fits) = self.piece(at + 1, length);
+        // SAFETY: so says the caller.
+        unsafe {
+            data.copy_to_nonoverlapping(first, fits);
+            if fits < length {
+                data.add(fits)
+                    .copy_to_nonoverlapping(self.start.as_ptr().cast(), length - fits);
+            }
+        }
+    }
+
+    /// # Safety
+    /// The message at `at` has so many bytes, and nobody writes there. There is so much room.
+    #[inline]
+    pub(super) unsafe fn read(&self, at: usize, to: *mut u8, length: usize) {
+        let (first, fits) = self.piece(at + 1, length);
+        // SAFETY: so says the caller.
+        unsafe {
+            first.copy_to_nonoverlapping(to, fits);
+            if fits < length {
+                self.start
+                    .as_ptr()
+                    .cast::<u8>()
+                    .copy_to_nonoverlapping(to.add(fits), length - fits);
+            }
+        }
+    }
+
+    /// # Safety
+    /// They are the caller's alone.
+    #[inline]
+    pub(super) unsafe fn zero(&self, at: usize, units: usize) {
+        let (first, fits) = self.piece(at, units * UNIT);
+        // SAFETY: so says the caller.
+        unsafe {
+            first.write_bytes(0, fits);
+            self.start.as_ptr().cast::<u8>().write_bytes(0, units * UNIT - fits);
         }
     }
 }
 
-/// The memory as loom has it, which watches who touches what when.
-#[cfg(loom)]
-mod model {
-    use crate::ring::memory::UNIT;
-    use crate::sync::{AtomicU64, UnsafeCell};
-    use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-
-    struct Unit {
-        /// Header and bytes are the same memory: what was bytes may be taken for a header.
-        word: AtomicU64,
-        /// Touched where the real one is touched by what is not atomic.
-        plain: UnsafeCell<()>,
-    }
-
-    pub(in super::super) struct Memory(Vec<Unit>);
-
-    // SAFETY: loom watches.
-    unsafe impl Send for Memory {}
-    // SAFETY: as above.
-    unsafe impl Sync for Memory {}
-
-    impl Unit {
-        fn plain(&self, change: impl FnOnce(&mut [u8; UNIT])) {
-            self.plain.with_mut(|_| {});
-            let mut bytes = self.word.load(Relaxed).to_ne_bytes();
-            change(&mut bytes);
-            self.word.store(u64::from_ne_bytes(bytes), Relaxed);
-        }
-    }
-
-    impl Memory {
-        pub(in super::super) fn new(units: usize) -> Option<Self> {
-            let unit = |_| Unit {
-                word: AtomicU64::new(0),
-                plain: UnsafeCell::new(()),
-            };
-            Some(Self((0..units).map(unit).collect()))
-        }
-
-        pub(in super::super) fn header(&self, at: usize) -> u64 {
-            self.0[at].word.load(Acquire)
-        }
-
-        pub(in super::super) fn commit(&self, at: usize, header: u64) {
-            self.0[at].word.store(header, Release);
-        }
-
-        fn units(&self, at: usize, length: usize) -> impl Iterator<Item = (&Unit, usize)> {
-            let units = (at..).map(|at| &self.0[at % self.0.len()]);
-            units.zip((0..length).step_by(UNIT))
-        }
-
-        pub(in super::super) unsafe fn write(&self, at: usize, data: *const u8, length: usize) {
-            // SAFETY: so says the caller.
-            let data = unsafe { std::slice::from_raw_parts(data, length) };
-            for (unit, done) in self.units(at + 1, length) {
-                let piece = &data[done..length.min(done + UNIT)];
-                unit.plain(|bytes| bytes[..piece.len()].copy_from_slice(piece));
-            }
-        }
-
-        pub(in super::super) unsafe fn read(&self, at: usize, to: *mut u8, length: usize) {
-            // SAFETY: so says the caller.
-            let to = unsafe { std::slice::from_raw_parts_mut(to, length) };
-            for (unit, done) in self.units(at + 1, length) {
-                let piece = &mut to[done..length.min(done + UNIT)];
-                unit.plain(|bytes| piece.copy_from_slice(&bytes[..piece.len()]));
-            }
-        }
-
-        pub(in super::super) unsafe fn zero(&self, at: usize, units: usize) {
-            for (unit, _) in self.units(at, units * UNIT) {
-                unit.plain(|bytes| *bytes = [0; UNIT]);
-            }
-        }
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: `new` made it.
+        unsafe { zeroes::free(self.start, self.bytes) };
     }
 }

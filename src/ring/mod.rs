@@ -48,6 +48,7 @@
 
 #[cfg(all(unix, not(loom)))]
 pub(crate) mod after_fork;
+#[cfg_attr(loom, path = "memory_model.rs")]
 mod memory;
 
 use crate::{
