@@ -40,13 +40,15 @@ __all__ = [
 
 
 # The exceptions of `async_q` are asyncio's, which is not imported before a program asks for one.
-def __getattr__(name: str) -> object:
-    if name not in {"AsyncQueueEmpty", "AsyncQueueFull", "AsyncQueueShutDown"}:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import asyncio  # noqa: PLC0415
+if not TYPE_CHECKING:  # a type checker is to know which names there are
 
-    globals()[name] = error = getattr(asyncio, name.removeprefix("Async"))
-    return error
+    def __getattr__(name: str) -> object:
+        if name not in {"AsyncQueueEmpty", "AsyncQueueFull", "AsyncQueueShutDown"}:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        import asyncio  # noqa: PLC0415
+
+        globals()[name] = error = getattr(asyncio, name.removeprefix("Async"))
+        return error
 
 
 def __dir__() -> list[str]:

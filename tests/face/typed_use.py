@@ -4,6 +4,7 @@ import queue
 from typing import assert_type
 
 import wakefd
+import wakefd.compat as janus
 
 
 def how_many_went_in(jobs: wakefd.Queue[str], names: list[str]) -> int:
@@ -73,3 +74,27 @@ async def no_max_takes_all(jobs: wakefd.Queue[str], lines: wakefd.ByteQueue) -> 
     assert_type(lines.get_many_nowait(), list[bytes])
     assert_type(lines.get_many(None), list[bytes])
     assert_type(await lines.async_get_many(0), list[bytes])
+
+
+async def the_names_of_janus(jobs: janus.Queue[str]) -> str:
+    assert_type(jobs, wakefd.Queue[str])
+    assert_type(jobs.sync_q, janus.SyncQueue[str])
+    assert_type(jobs.async_q, janus.AsyncQueue[str])
+    assert_type(jobs.sync_q.wrapped, wakefd.Queue[str])
+    try:
+        jobs.async_q.put_nowait(jobs.sync_q.get())
+        return assert_type(await jobs.async_q.get(), str)
+    except (janus.SyncQueueEmpty, janus.SyncQueueFull, janus.SyncQueueShutDown):
+        return ""
+    except (janus.AsyncQueueEmpty, janus.AsyncQueueFull, janus.AsyncQueueShutDown):
+        return ""
+
+
+def the_lazy_names() -> None:
+    with wakefd.Queue[int]() as jobs, wakefd.IoEvent() as event, wakefd.ByteQueue(64, 8) as lines:
+        assert_type(jobs, wakefd.Queue[int])
+        assert_type(event, wakefd.IoEvent)
+        assert_type(lines, wakefd.ByteQueue)
+        assert_type(wakefd.wait_any(event, timeout=0), list[wakefd.IoEvent])
+    assert_type(wakefd.SelectorEventLoop(), wakefd.SelectorEventLoop)
+    wakefd.SyncQueue  # type: ignore[attr-defined] # noqa: B018 # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnusedExpression]
