@@ -222,5 +222,7 @@ def _renamed(error: Exception) -> Exception:
     if isinstance(error, queue.Full):
         return asyncio.QueueFull()
     if sys.version_info >= (3, 13):
-        return asyncio.QueueShutDown(*error.args)
-    return AsyncQueueShutDown(*error.args)
+        shut_down = asyncio.QueueShutDown
+    else:
+        shut_down = AsyncQueueShutDown
+    return shut_down(*error.args)
