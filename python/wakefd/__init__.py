@@ -82,4 +82,4 @@ if not TYPE_CHECKING:  # a type checker is to know which names there are
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__} - {"TYPE_CHECKING"})

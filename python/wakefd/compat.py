@@ -52,4 +52,4 @@ if not TYPE_CHECKING:  # a type checker is to know which names there are
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return [*__all__]
