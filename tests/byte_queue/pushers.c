@@ -1,7 +1,8 @@
 /*
- * Threads that push numbered messages into a wakefd.ByteQueue, each through an argument of its own. No Python in it.
+ * Native threads that push numbered messages into byte queues, each through an argument of its own, without Python.
  *
- * A message begins with who and which: two uint32_t. The rest repeats their lowest bytes, so that a torn one is seen.
+ * A message begins with two uint32_t: the number of its producer, and its own number. Each further byte is the lowest
+ * byte of their sum, so that a torn message shows.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -13,11 +14,11 @@
 struct pusher {
     const wakefd_api *api;
     void *argument;
-    uint32_t who, count;
+    uint32_t number, count;
     size_t least, most; /* bytes of a message */
     pthread_t thread;
-    uint64_t full; /* so often there was no room */
-    int error;     /* what ended it before its time, negative */
+    uint64_t full; /* pushes that found no room */
+    int error;     /* the negative errno that ended the thread early, or 0 */
 };
 
 static void *
@@ -29,9 +30,9 @@ push_all(void *of)
     for (uint32_t which = 0; message != NULL && which < my->count; which++) {
         size_t length = my->least + (my->most > my->least ? which * 2654435761u % (my->most - my->least + 1) : 0);
         for (size_t at = 8; at < length; at++) {
-            message[at] = (unsigned char)(my->who + which);
+            message[at] = (unsigned char)(my->number + which);
         }
-        ((uint32_t *)message)[0] = my->who;
+        ((uint32_t *)message)[0] = my->number;
         ((uint32_t *)message)[1] = which;
         int answer;
         while ((answer = my->api->push(my->argument, message, length)) == 0) {
@@ -47,31 +48,31 @@ push_all(void *of)
     return NULL;
 }
 
-/* Starts so many threads; they are to be joined. NULL: there was no memory, or no thread. */
+/* Starts `threads` threads, which pushers_join() joins. Returns NULL if memory or a thread cannot be had. */
 struct pusher *
 pushers_start(const wakefd_api *api, void *const *arguments, uint32_t threads, uint32_t count, size_t least, size_t most)
 {
     struct pusher *all = calloc(threads, sizeof *all);
-    for (uint32_t who = 0; all != NULL && who < threads; who++) {
-        all[who] = (struct pusher){.api = api, .argument = arguments[who], .who = who, .count = count, .least = least, .most = most};
-        if (pthread_create(&all[who].thread, NULL, push_all, &all[who]) != 0) {
+    for (uint32_t number = 0; all != NULL && number < threads; number++) {
+        all[number] = (struct pusher){.api = api, .argument = arguments[number], .number = number, .count = count, .least = least, .most = most};
+        if (pthread_create(&all[number].thread, NULL, push_all, &all[number]) != 0) {
             return NULL;
         }
     }
     return all;
 }
 
-/* How often they met a full queue; or negative, what ended one before its time. */
+/* Joins the threads. Returns the number of pushes that found no room, or the negative errno that ended one early. */
 int64_t
 pushers_join(struct pusher *all, uint32_t threads)
 {
     int64_t full = 0;
     int error = 0;
-    for (uint32_t who = 0; who < threads; who++) {
-        pthread_join(all[who].thread, NULL);
-        full += (int64_t)all[who].full;
-        if (all[who].error != 0) {
-            error = all[who].error;
+    for (uint32_t number = 0; number < threads; number++) {
+        pthread_join(all[number].thread, NULL);
+        full += (int64_t)all[number].full;
+        if (all[number].error != 0) {
+            error = all[number].error;
         }
     }
     free(all);

@@ -1,4 +1,4 @@
-"""What a byte queue promises: native threads push, threads and tasks on every kind of loop take."""
+"""A byte queue takes messages from native threads, for threads and tasks on every kind of loop."""
 
 import array
 import asyncio
@@ -43,8 +43,8 @@ def push(q):
         yield push
 
 
-class pusher:  # noqa: N801 - a function with an end
-    """Pushes as native code does: without the GIL, through the C table."""
+class pusher:  # noqa: N801 - used as a function that can be closed
+    """A producer that pushes as native code does: without the GIL, through the C table."""
 
     def __init__(self, q):
         self.handle = q.native()
@@ -64,7 +64,7 @@ def waiting(q):
     return int(repr(q).split(" waiting")[0].split()[-1])
 
 
-# ---- what goes in, and what comes out ----
+# ---- push and get ----
 
 
 def test_messages_come_out_in_their_order(q, push):
@@ -79,7 +79,7 @@ def test_messages_come_out_in_their_order(q, push):
     assert q.qsize() == 0 and q.empty()
 
 
-def test_the_answers_of_push(q, push):
+def test_push_returns_one_zero_or_the_negative_errno(q, push):
     assert push(b"x" * (q.max_message + 1)) == -errno.EMSGSIZE
     assert push(None, 1) == -errno.EINVAL
     assert push(None, 0) == 1 and q.get() == b""
@@ -96,8 +96,8 @@ def test_the_answers_of_push(q, push):
 
 
 @pytest.mark.parametrize("length", [0, 1, 7, 8, 9, 16, 23])
-def test_full_is_full_wherever_the_messages_stand(length):
-    """A message takes its length, padded to a multiple of 8, and 8 more, at each offset."""
+def test_a_full_queue_refuses_a_message_wherever_the_messages_stand_in_the_ring(length):
+    """A message takes 8 bytes and its length, rounded up to a multiple of 8, at each offset."""
     takes = 8 + (length + 7) // 8 * 8
     q = ByteQueue(104, 24)
     with pusher(q) as push:
@@ -108,9 +108,9 @@ def test_full_is_full_wherever_the_messages_stand(length):
             assert push(messages[0]) == 0
             assert q.qsize() == room
             assert q.get_nowait() == messages[0]
-            assert push(messages[0]) == 1  # there is room again
+            assert push(messages[0]) == 1  # the get has made room
             assert q.get_many_nowait(99) == messages[1:] + messages[:1]
-            assert push(b"") == 1 and q.get() == b""  # the next round begins elsewhere
+            assert push(b"") == 1 and q.get() == b""  # the next round begins at another offset
 
 
 def test_one_message_may_take_all_the_room():
@@ -122,7 +122,7 @@ def test_one_message_may_take_all_the_room():
             assert q.get() == bytes([n] * 24)
 
 
-def test_wrong_sizes():
+def test_sizes_that_do_not_fit_raise():
     for max_bytes, max_message in ((31, 24), (0, 0), (7, 0), (1 << 34, 1), (8, 1), (8, 1 << 62)):
         with pytest.raises(ValueError, match=f"max_message={max_message} bytes takes"):
             ByteQueue(max_bytes, max_message)
@@ -138,7 +138,7 @@ def test_wrong_sizes():
         assert push(b"") == 1 and push(b"") == 0 and q.get() == b""
 
 
-def test_empty_and_wrong_arguments(q):
+def test_get_from_an_empty_queue_and_wrong_arguments_raise(q):
     for get in (q.get_nowait, lambda: q.get(False), lambda: q.get(timeout=0.01)):
         with pytest.raises(queue.Empty):
             get()
@@ -157,7 +157,7 @@ def test_empty_and_wrong_arguments(q):
 # ---- get_into ----
 
 
-def test_get_into_copies_and_makes_no_object(q, push):
+def test_get_into_copies_a_message_into_any_writable_buffer(q, push):
     push(b"one")
     push(b"")
     push(b"three")
@@ -173,7 +173,7 @@ def test_get_into_copies_and_makes_no_object(q, push):
         q.get_many_nowait(99) and q.get_into(bytearray(1))
 
 
-def test_get_into_what_is_too_small_leaves_the_message(q, push):
+def test_get_into_a_buffer_that_is_too_small_leaves_the_message(q, push):
     push(b"message")
     push(b"next")
     small = bytearray(b"------")
@@ -185,7 +185,7 @@ def test_get_into_what_is_too_small_leaves_the_message(q, push):
     assert q.get_into(small) == 4
 
 
-def test_get_into_what_cannot_be_written_to(q, push):
+def test_get_into_an_object_that_is_no_writable_buffer_raises(q, push):
     push(b"x")
     for buffer in (b"12345", memoryview(b"12345")):
         with pytest.raises((TypeError, BufferError)):
@@ -198,7 +198,7 @@ def test_get_into_what_cannot_be_written_to(q, push):
     assert q.qsize() == 1
 
 
-def test_get_into_waits_if_it_is_told_to(q, push):
+def test_get_into_waits_for_a_message_if_block_or_timeout_says_so(q, push):
     buffer = bytearray(5)
     began = time.monotonic()
     with pytest.raises(queue.Empty):
@@ -207,8 +207,8 @@ def test_get_into_waits_if_it_is_told_to(q, push):
     for arguments in ((True,), (False, PATIENCE), (True, PATIENCE)):
         thread = Thread(q.get_into, buffer, *arguments)
         until(lambda: waiting(q) == 1)
-        push(b"it")
-        assert thread.finish() == 2 and buffer[:2] == b"it"
+        push(b"hi")
+        assert thread.finish() == 2 and buffer[:2] == b"hi"
 
 
 # ---- threads ----
@@ -217,12 +217,12 @@ def test_get_into_waits_if_it_is_told_to(q, push):
 def test_get_waits_for_a_push(q, push):
     thread = Thread(q.get)
     until(lambda: waiting(q) == 1)
-    push(b"it")
-    assert thread.finish() == b"it"
+    push(b"message")
+    assert thread.finish() == b"message"
     assert waiting(q) == 0
 
 
-def test_many_threads_wait_and_each_gets_one(q, push):
+def test_many_threads_wait_and_each_gets_one_message(q, push):
     threads = [Thread(q.get) for _ in range(8)]
     until(lambda: waiting(q) == 8)
     for n in range(8):
@@ -230,7 +230,7 @@ def test_many_threads_wait_and_each_gets_one(q, push):
     assert sorted(thread.finish() for thread in threads) == [b"%d" % n for n in range(8)]
 
 
-def test_a_thread_iterates_until_the_end(q, push):
+def test_a_for_loop_in_a_thread_ends_at_shutdown(q, push):
     thread = Thread(list, q)
     for n in range(100):
         push(b"%d" % n)
@@ -239,7 +239,7 @@ def test_a_thread_iterates_until_the_end(q, push):
 
 
 @in_child
-def test_a_blocked_get_hears_of_signals():
+def test_a_signal_handler_that_raises_ends_a_blocked_get():
     class HeyError(Exception):
         pass
 
@@ -256,7 +256,7 @@ def test_a_blocked_get_hears_of_signals():
 
     def interrupt():
         until(lambda: waiting(q) == 1)
-        while not heard:  # the first may come just before the sleep
+        while not heard:  # a signal may arrive just before the thread sleeps
             signal.pthread_kill(main, signal.SIGUSR1)
             time.sleep(0.01)
 
@@ -270,15 +270,15 @@ def test_a_blocked_get_hears_of_signals():
 # ---- tasks ----
 
 
-async def waits(kit, q, count=1):
-    async with kit.patient(f"{count} waiting for {q}"):
+async def until_waiting(kit, q, count=1):
+    async with kit.patient(f"{count} waiters of {q}"):
         while waiting(q) != count:
             await kit.sleep(0.0005)
 
 
 async def test_a_task_gets_what_a_thread_pushes(kit, q, push):
-    later(lambda: push(b"it"))
-    assert await q.async_get() == b"it"
+    later(lambda: push(b"message"))
+    assert await q.async_get() == b"message"
     later(lambda: [push(b"1"), push(b"2")])
     got = []
     while len(got) < 2:
@@ -303,8 +303,8 @@ async def test_async_for_ends_at_shutdown(kit, q, push):
             await get()
 
 
-async def test_anext_with_a_default_waits_as_any_other(kit, q, push):
-    """It asks for the awaitable's iterator again at every step. (Once, that cancelled the task.)"""
+async def test_anext_with_a_default_cancelled_the_task(kit, q, push):
+    """anext() with a default asks for the iterator of the awaitable again at every step."""
     items = aiter(q)
     for _ in range(2):
         thread = later(lambda: push(b"message"))
@@ -312,14 +312,14 @@ async def test_anext_with_a_default_waits_as_any_other(kit, q, push):
         thread.finish()
     push(b"one")
     push(b"two")
-    awaitable = anext(items)  # not awaited: the message stays
+    awaitable = anext(items)  # not awaited yet, so it takes no message
     assert await anext(items, "default") == b"one"
     assert await awaitable == b"two"
     q.shutdown()
     assert await anext(items, "default") == "default"
 
 
-async def test_what_the_body_does_not_get_to_stays(kit, q, push):
+async def test_a_break_out_of_async_for_leaves_the_rest_in_the_queue(kit, q, push):
     for n in range(5):
         push(b"%d" % n)
     async for _ in q:
@@ -327,28 +327,28 @@ async def test_what_the_body_does_not_get_to_stays(kit, q, push):
     assert q.qsize() == 4
     messages = aiter(q)
     assert await anext(messages) == b"1"
-    anext(messages)  # and nobody awaits it
+    anext(messages)  # never awaited
     del messages
     gc.collect()
     assert [await q.async_get() for _ in range(3)] == [b"2", b"3", b"4"]
 
 
-async def test_a_cancelled_get_loses_nothing(kit, q, push):
+async def test_a_cancelled_get_loses_no_message(kit, q, push):
     async def first_of_all():
         return await anext(aiter(q))
 
     for how in (q.async_get, lambda: q.async_get_many(3), first_of_all):
         first, second = kit.spawn(how), kit.spawn(q.async_get)
-        await waits(kit, q, 2)
-        push(b"it")  # wakes both
+        await until_waiting(kit, q, 2)
+        push(b"message")  # wakes both waiters
         first.cancel()
         if await first.join() != kits.CANCELLED:
-            push(b"it")
+            push(b"message")
         await second.join()
         assert q.empty() and waiting(q) == 0
 
 
-async def test_a_flood_leaves_the_loop_its_turns(kit):
+async def test_a_flood_of_messages_leaves_the_loop_its_turns(kit):
     q = ByteQueue(1 << 19, 8)
     with pusher(q) as push:
         count = 0
@@ -371,7 +371,7 @@ async def test_a_flood_leaves_the_loop_its_turns(kit):
                 break
         done = True
         await task.join()
-    # 65,536 messages take many times the half millisecond of a turn.
+    # 65,536 messages take many times the half millisecond that a turn may last.
     assert turns >= 3
 
 
@@ -393,10 +393,10 @@ async def test_two_tasks_share_the_messages(kit, q, push):
     assert got[0] == sorted(got[0]) and got[1] == sorted(got[1])
 
 
-# ---- with other things ----
+# ---- the descriptor, the C table, wait_any and any_notified ----
 
 
-def test_the_descriptor_is_readable_while_there_is_something(q, push):
+def test_fileno_is_readable_while_there_is_a_message_or_after_shutdown(q, push):
     readable = lambda: bool(select.select([q.fileno()], [], [], 0)[0])  # noqa: E731
     assert not readable()
     push(b"1")
@@ -415,18 +415,18 @@ def test_the_descriptor_is_readable_while_there_is_something(q, push):
     assert readable()
 
 
-def test_the_functions_of_the_table_are_about_its_event(q, push):
+def test_the_functions_of_the_c_table_act_on_the_event_of_the_queue(q, push):
     argument = push.argument
     assert API.is_set(argument) == 0 and API.clear(argument) == 0
     assert API.fileno(argument) == q.fileno()
-    push(b"it")
+    push(b"message")
     assert API.is_set(argument) == 1
     assert API.clear(argument) == 1
-    assert API.is_set(argument) == 1, "something is still in there"
+    assert API.is_set(argument) == 1, "the message is still inside"
     assert wait_any(q, timeout=0) == [q]
-    assert q.get() == b"it"
+    assert q.get() == b"message"
     assert API.is_set(argument) == 0
-    assert API.notify(argument) == 1  # for nothing: whoever looks lowers it
+    assert API.notify(argument) == 1  # without a message: the next get clears the event
     with pytest.raises(queue.Empty):
         q.get_nowait()
     assert API.is_set(argument) == 0
@@ -435,11 +435,11 @@ def test_the_functions_of_the_table_are_about_its_event(q, push):
     ctypes.CFUNCTYPE(None, ctypes.c_void_p)(push.handle.function)(argument)
 
 
-async def test_waiting_for_the_first_of_several(kit, q, push):
+async def test_any_notified_and_wait_any_return_a_byte_queue_with_a_message(kit, q, push):
     event, items = IoEvent(), wakefd.Queue()
-    later(lambda: push(b"it"))
+    later(lambda: push(b"message"))
     assert await any_notified(event, q, items) == [q]
-    assert q.get_nowait() == b"it"
+    assert q.get_nowait() == b"message"
     later(event.notify)
     assert await any_notified(q, event) == [event]
     assert wait_any(q, event, timeout=0) == [event]
@@ -456,7 +456,7 @@ def test_a_native_clear_does_not_leave_a_consumer_waiting(q, push):
 # ---- the end ----
 
 
-def test_shutdown_lets_the_rest_out(q, push):
+def test_shutdown_leaves_the_messages_to_consumers(q, push):
     push(b"1")
     push(b"2")
     q.shutdown()
@@ -475,8 +475,8 @@ def test_shutdown_lets_the_rest_out(q, push):
 
 
 @pytest.mark.parametrize("end", [ByteQueue.close, lambda q: q.shutdown(immediate=True)])
-def test_close_throws_away_what_is_in_there(q, push, end):
-    while push(b"x" * 56) == 1:  # the tail is where the head is
+def test_close_discards_the_messages(q, push, end):
+    while push(b"x" * 56) == 1:  # until the tail has come round to the head
         pass
     end(q)
     assert q.is_shutdown and q.qsize() == 0 and "shut down" in repr(q)
@@ -488,7 +488,7 @@ def test_close_throws_away_what_is_in_there(q, push, end):
     assert select.select([q], [], [], 0)[0]
 
 
-def test_shutdown_releases_those_who_wait(q):
+def test_shutdown_releases_all_waiting_threads(q):
     threads = [Thread(q.get), Thread(q.get_many, 3), Thread(list, q)]
     until(lambda: waiting(q) == 3)
     q.shutdown()
@@ -498,13 +498,13 @@ def test_shutdown_releases_those_who_wait(q):
     assert threads[2].finish() == []
 
 
-def test_with_closes():
+def test_the_end_of_a_with_block_closes_the_queue():
     with ByteQueue(64, 8) as q:
         assert not q.is_shutdown
     assert q.is_shutdown
 
 
-def test_producers_of_a_collected_queue_hear_of_it():
+def test_a_push_into_a_collected_queue_returns_epipe():
     before = fds()
     q = ByteQueue(64, 8)
     q.fileno()
@@ -515,17 +515,17 @@ def test_producers_of_a_collected_queue_hear_of_it():
     assert push(b"x") == -errno.EPIPE
     push.handle.close()
     assert push(b"x") == -errno.EBADF
-    IoEvent().close()  # whoever makes or closes something gives back what was let go
+    IoEvent().close()  # a close also gives back the descriptors of dropped objects
     assert fds() == before
 
 
-def test_it_is_not_to_be_copied(q):
+def test_a_byte_queue_cannot_be_copied_or_pickled(q):
     for act in (copy.copy, copy.deepcopy, pickle.dumps):
         with pytest.raises(TypeError, match="ByteQueue cannot be copied or pickled"):
             act(q)
 
 
-def test_repr(q, push):
+def test_the_repr_tells_the_messages_the_waiters_and_the_shutdown(q, push):
     assert "<wakefd.ByteQueue 0 messages in 65536 bytes, 0 waiting at 0x" in repr(q)
     push(b"")
     assert "1 message in" in repr(q)
@@ -533,11 +533,11 @@ def test_repr(q, push):
     assert "0 waiting, shut down at" in repr(q)
 
 
-# ---- processes ----
+# ---- forks, and the end of the process ----
 
 
 @in_child
-def test_the_child_of_a_fork_finds_it_empty_and_its_own():
+def test_the_child_of_a_fork_has_an_empty_queue_of_its_own():
     q = ByteQueue(1 << 10, 8)
     fd = q.fileno()
     push = pusher(q)
@@ -567,17 +567,17 @@ def test_the_child_of_a_fork_finds_it_empty_and_its_own():
     assert not q.is_shutdown and q.get_many(99) == [b"%d" % n for n in range(1, 5)]
     q.shutdown()
 
-    def of_one_that_is_shut():
+    def child_of_a_shut_down_queue():
         assert q.is_shutdown and select.select([fd], [], [], 0)[0]
         with pytest.raises(QueueShutDown):
             q.get()
 
-    forked(of_one_that_is_shut)
+    forked(child_of_a_shut_down_queue)
 
 
 @in_child
-def test_a_fork_does_not_copy_what_is_in_there():
-    """A child that is to exec at once has no use for the memory, and may not have it."""
+def test_a_fork_does_not_copy_the_memory_of_the_messages():
+    """A child that will exec at once has no use for the memory, and perhaps no room for it."""
     size = 1 << 24
     q = ByteQueue(size, 1 << 20)
     push = pusher(q)
@@ -600,8 +600,8 @@ async def after(act, wait):
 
 
 @in_child
-def test_a_fork_while_others_push_and_take():
-    """A producer may be in the middle of a message then, and a consumer as well."""
+def test_a_fork_while_threads_push_and_get_gives_the_child_a_sound_queue():
+    """At the fork, a producer or a consumer may be in the middle of a message."""
     lib = pushers()
     q = ByteQueue(1 << 12, 64)
     threads = 2
@@ -624,7 +624,7 @@ def test_a_fork_while_others_push_and_take():
     consumer.finish()
 
 
-def test_the_interpreter_exits_while_native_threads_push():
+def test_the_interpreter_exits_quietly_while_native_threads_push():
     lib = pushers_path()
     program(
         f"""
@@ -634,7 +634,7 @@ def test_the_interpreter_exits_while_native_threads_push():
         q = wakefd.ByteQueue(1 << 16, 64)
         running = Pushing(load({str(lib)!r}), q, 4, 1 << 31, 8, 64)
         assert len(q.get_many(10)) > 0
-        warnings.simplefilter("ignore")  # the handles stay open
+        warnings.simplefilter("ignore")  # the handles are open at the exit
         """
     )
 
@@ -642,7 +642,7 @@ def test_the_interpreter_exits_while_native_threads_push():
 # ---- native threads ----
 
 
-def pushers_path(built=[]):  # noqa: B006 - once
+def pushers_path(built=[]):  # noqa: B006 - the list keeps the path for all calls
     if not built:
         compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
         if compiler is None or sys.platform == "win32":
@@ -686,7 +686,7 @@ def pushers():
 
 
 class Pushing:
-    """Threads of `c/pushers.c`, which are at work."""
+    """Native threads that push, as pushers.c starts them."""
 
     def __init__(self, lib, q, threads, count, least, most):
         self.lib, self.threads = lib, threads
@@ -703,7 +703,7 @@ class Pushing:
 
 
 def take_all(q, got):
-    """In a thread: every way to take."""
+    """Get messages in a thread, in every way."""
     buffer = bytearray(q.max_message)
     how = 0
     while True:
@@ -725,7 +725,7 @@ async def take_all_on(kit, q, got):
     async def get():
         got.append(await q.async_get())
 
-    async def some():
+    async def async_for():
         left = 20
         async for message in q:
             got.append(message)
@@ -740,7 +740,7 @@ async def take_all_on(kit, q, got):
             if how % 3 == 0:
                 got += await q.async_get_many(1 + how % 50)
             elif how % 3 == 1:
-                await some()
+                await async_for()
             else:
                 async with kit.move_on_after((how % 5) * 0.0002):
                     await get()
@@ -750,7 +750,7 @@ async def take_all_on(kit, q, got):
 
 @pytest.mark.stress
 @pytest.mark.parametrize("max_bytes", [256, 1 << 16])
-def test_nothing_is_lost_torn_or_delivered_twice(max_bytes):
+def test_no_message_is_lost_torn_or_delivered_twice(max_bytes):
     threads, count = 4, stress(5_000, 50_000 if max_bytes == 256 else 400_000)
     patience = stress(PATIENCE, 3600)
     q = ByteQueue(max_bytes, 200)
@@ -772,17 +772,19 @@ def test_nothing_is_lost_torn_or_delivered_twice(max_bytes):
     for got in gots:
         last = [-1] * threads
         for message in got:
-            who, which = (int.from_bytes(message[at : at + 4], sys.byteorder) for at in (0, 4))
-            assert message[8:] == bytes([(who + which) & 0xFF]) * (len(message) - 8), "torn"
-            assert which > last[who], "out of order"
-            last[who] = which
-            seen[who, which] += 1
+            producer, which = (int.from_bytes(message[at : at + 4], sys.byteorder) for at in (0, 4))
+            assert message[8:] == bytes([(producer + which) & 0xFF]) * (len(message) - 8), (
+                "the message is torn"
+            )
+            assert which > last[producer], "the messages of one producer are out of order"
+            last[producer] = which
+            seen[producer, which] += 1
     assert len(seen) == threads * count and set(seen.values()) == {1}
     assert q.empty() and waiting(q) == 0
 
 
 @in_child
-def test_memory_is_bounded_and_an_idle_queue_takes_none():
+def test_the_memory_of_a_queue_is_bounded_and_an_idle_queue_has_none():
     lib = pushers()
 
     def resident():
