@@ -1,10 +1,10 @@
 """Check that every arrow between the files of this project runs downward.
 
-An arrow is a `use` or a path in Rust, and an import in Python: those in functions, those for types
-only, and modules that are named in a string included. A `mod.rs` that hands on (`pub use`) what is
-in its room makes no arrow. The floors stand in CONTRIBUTING.md, in the block that begins with
-```floors. A file may know the files of lower floors, and of its own floor if no circle comes of it.
-A file that no floor names is a fault, and so is a floor that names no file.
+An arrow is a `use` or a path in Rust, and an import in Python. Imports in functions, imports for
+types only, and modules that are named in a string count as well. A `pub use` by which a `mod.rs`
+hands on an item of its own room is no arrow. The floors stand in CONTRIBUTING.md, in the block that
+begins with ```floors. A file may know the files of lower floors, and those of its own floor as long
+as they make no circle. A file that no floor names is a fault, and so is a floor that names no file.
 
     python tests/lint/layers.py [ROOT]     exit status 1, and one line per fault
 """
@@ -43,7 +43,7 @@ def floors(root: Path) -> list[tuple[list[str], str]]:
 
 
 def files(root: Path) -> list[Path]:
-    """Return the shipped sources."""
+    """Return the paths of the shipped source files."""
     rust, python = (root / "src").rglob("*.rs"), (root / "python/wakefd").rglob("*.py")
     return sorted(path.relative_to(root) for path in [*rust, *python])
 
@@ -57,7 +57,7 @@ def _is_in(path: Path, pattern: str) -> bool:
 
 
 def _end_of(text: str, at: int) -> int:
-    """Return where the block ends whose brace stands before `at`."""
+    """Return the end of the block whose opening brace stands just before `at`."""
     depth = 1
     while depth and at < len(text):
         depth += {"{": 1, "}": -1}.get(text[at], 0)
@@ -96,7 +96,7 @@ def _module(path: Path) -> list[str]:
 
 
 def _file_of(module: list[str], root: Path) -> Path | None:
-    """Return the file in which the module, or the longest beginning of it that is one, stands."""
+    """Return the file of the module, or of the longest beginning of its path that is a module."""
     for length in range(len(module), -1, -1):
         stem = Path("src", *module[:length])
         candidates = [stem / "mod.rs", stem.with_suffix(".rs")] if length else [stem / "lib.rs"]
@@ -107,7 +107,7 @@ def _file_of(module: list[str], root: Path) -> Path | None:
 
 
 def _reexport(file: Path, name: str, root: Path) -> Path:
-    """Return the file that has the item: a `mod.rs` may only hand it on from one of its own."""
+    """Return the file that defines the item, which a `mod.rs` may only hand on from its room."""
     if file.name not in {"mod.rs", "lib.rs"}:
         return file
     text = _without_tests(_COMMENT_OR_STRING.sub("", (root / file).read_text()))
@@ -124,12 +124,12 @@ def _reexport(file: Path, name: str, root: Path) -> Path:
 
 
 def rust_arrows(path: Path, root: Path) -> Iterator[Path]:
-    """Yield the files that this one names."""
+    """Yield the files that this Rust file names."""
     text = _without_tests(_COMMENT_OR_STRING.sub("", (root / path).read_text()))
     children = set(re.findall(r"^\s*(?:pub(?:\([^)]*\))? )?mod (\w+);", text, re.MULTILINE))
     inline = [(m[1], m.end(), _end_of(text, m.end())) for m in re.finditer(r"\bmod (\w+) \{", text)]
     uses = list(_USE.finditer(text))
-    # A public `use` of what is in this room is its door: no arrow.
+    # A public `use` of an item in this room only hands the item on: no arrow.
     names = [
         (use.start(2), branch)
         for use in uses
@@ -171,7 +171,7 @@ def rust_arrows(path: Path, root: Path) -> Iterator[Path]:
 
 
 def python_arrows(path: Path, root: Path) -> Iterator[Path]:
-    """Yield the files that this one imports, or names in a string."""
+    """Yield the files that this Python file imports, or names in a string."""
     tree = ast.parse((root / path).read_text())
     for node in ast.walk(tree):
         names: list[str] = []

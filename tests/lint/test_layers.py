@@ -1,4 +1,4 @@
-"""The check of the layers finds what it is there to find."""
+"""The check of the layers finds arrows that run upward, circles, and files without a floor."""
 
 import subprocess
 import sys
@@ -61,7 +61,7 @@ def test_arrows_that_run_downward_are_no_fault(tmp_path):
         "mod inner {\n    use super::super::super::upper::Upper;\n}",
     ],
 )
-def test_an_arrow_upward_in_rust(tmp_path, code):
+def test_an_arrow_upward_in_rust_is_a_fault(tmp_path, code):
     text = TREE["src/lower/tools.rs"] + code
     found = faults(tmp_path, **{"src/lower/tools.rs": text})
     upward = [line for line in found if line.endswith("which stands on a higher floor")]
@@ -89,7 +89,7 @@ def test_comments_strings_and_tests_are_no_arrows(tmp_path, code):
         "if False:\n    import wakefd as w",
     ],
 )
-def test_an_arrow_upward_in_python(tmp_path, code):
+def test_an_arrow_upward_in_python_is_a_fault(tmp_path, code):
     found = faults(tmp_path, **{"python/wakefd/_errors.py": code})
     expected = (
         "python/wakefd/_errors.py knows python/wakefd/__init__.py, which stands on a higher floor"
@@ -102,7 +102,7 @@ def test_a_module_that_is_named_in_a_string_is_an_arrow(tmp_path):
     assert only.startswith("a circle: ")
 
 
-def test_a_circle_inside_a_room(tmp_path):
+def test_a_circle_inside_a_room_is_a_fault(tmp_path):
     changes = {
         "src/lower/mod.rs": "mod a;\nmod tools;\npub use tools::Lower;\n",
         "src/lower/a.rs": "use super::tools::Hammer;\npub struct A;\n",
@@ -112,14 +112,14 @@ def test_a_circle_inside_a_room(tmp_path):
     assert only == "a circle: src/lower/a.rs -> src/lower/tools.rs -> src/lower/a.rs"
 
 
-def test_a_door_that_uses_what_uses_the_door(tmp_path):
+def test_a_mod_file_and_a_file_of_its_room_that_use_each_other_are_a_fault(tmp_path):
     code = "mod tools;\npub struct Lower;\nfn f() { tools::g() }\n"
     tools = TREE["src/lower/tools.rs"] + "use super::Lower as It;\n"
     found = faults(tmp_path, **{"src/lower/mod.rs": code, "src/lower/tools.rs": tools})
     assert found == ["a circle: src/lower/mod.rs -> src/lower/tools.rs -> src/lower/mod.rs"]
 
 
-def test_a_file_without_a_floor_and_a_floor_without_a_file(tmp_path):
+def test_a_file_without_a_floor_and_a_floor_without_a_file_are_faults(tmp_path):
     text = TREE["CONTRIBUTING.md"].replace("src/upper/ ", "src/gone/ ")
     found = faults(tmp_path, **{"CONTRIBUTING.md": text})
     assert "src/upper/mod.rs: no floor in CONTRIBUTING.md names this file" in found
