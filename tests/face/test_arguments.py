@@ -1,4 +1,4 @@
-"""What does not suit is named: the function, the parameter, what was given. 0 is a number."""
+"""An argument that does not suit raises an error that names the function and the parameter."""
 
 import asyncio
 import inspect
@@ -38,7 +38,7 @@ class Broken:
 
 @pytest.fixture(params=[*QUEUES, wakefd.ByteQueue], ids=lambda kind: kind.__name__)
 def filled(request):
-    """A queue with three in it."""
+    """Each kind of queue in turn, with three items or messages inside."""
     if request.param is not wakefd.ByteQueue:
         queue = request.param()
         queue.put_many([1, 2, 3])
@@ -52,7 +52,7 @@ def filled(request):
 
 
 def many(queue):
-    """The three ways to take many, as functions."""
+    """Return the three ways to get many items at once, as functions that block."""
 
     def in_a_task(*args, **keywords):
         async def take():
@@ -71,7 +71,7 @@ WAYS = ["get_many_nowait()", "get_many()", "async_get_many()"]
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_no_max_takes_all(filled, way):
+def test_get_many_without_max_takes_all(filled, way):
     assert len(many(filled)[way]()) == 3
     assert filled.empty()
 
@@ -82,7 +82,7 @@ def test_max_none_takes_all(filled, way):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_max_of_any_size(filled, way):
+def test_max_may_be_any_integer(filled, way):
     take = many(filled)[way]
     assert len(take(Index(1))) == 1
     assert len(take(True)) == 1  # bool is an int
@@ -91,7 +91,7 @@ def test_a_max_of_any_size(filled, way):
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("state", ["filled", "empty", "shut", "closed"])
-def test_max_0_is_an_empty_list_and_does_not_wait(filled, way, state):
+def test_max_0_returns_an_empty_list_without_a_wait(filled, way, state):
     if state == "empty":
         filled.get_many_nowait()
     if state == "shut":
@@ -104,7 +104,7 @@ def test_max_0_is_an_empty_list_and_does_not_wait(filled, way, state):
     assert filled.qsize() == size
 
 
-def test_get_many_nowait_of_qsize_is_fine_also_when_it_is_empty(filled):
+def test_get_many_nowait_of_qsize_takes_all_even_from_an_empty_queue(filled):
     assert len(filled.get_many_nowait(filled.qsize())) == 3
     assert filled.get_many_nowait(filled.qsize()) == []
     assert filled.get_many_nowait() == []
@@ -125,7 +125,7 @@ def test_max_0_is_a_checkpoint_on_trio(filled):
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("wrong", [1.0, "1", b"1", [1], object()])
-def test_a_max_that_is_no_integer(filled, way, wrong):
+def test_a_max_that_is_no_integer_raises_type_error(filled, way, wrong):
     name = type(wrong).__name__
     with pytest.raises(TypeError) as caught:
         many(filled)[way](wrong)
@@ -135,21 +135,21 @@ def test_a_max_that_is_no_integer(filled, way, wrong):
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("wrong", [-1, Index(-1), -HUGE])
-def test_a_negative_max(filled, way, wrong):
+def test_a_negative_max_raises_value_error(filled, way, wrong):
     with pytest.raises(ValueError, match=rf"^{way[:-2]}\(\) max must not be negative: -"):
         many(filled)[way](wrong)
     assert filled.qsize() == 3
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_what_an_index_raises_is_not_hidden(filled, way):
+def test_the_exception_of_an_index_method_is_not_hidden(filled, way):
     with pytest.raises(TypeError, match="mine"):
         many(filled)[way](Broken())
 
 
 @pytest.mark.parametrize("kind", QUEUES, ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("wrong", [1.0, "1", None, [1], object()])
-def test_a_maxsize_that_is_no_integer(kind, wrong):
+def test_a_maxsize_that_is_no_integer_raises_type_error(kind, wrong):
     message = f"{kind.__name__}() maxsize must be an int, not '{type(wrong).__name__}'"
     with pytest.raises(TypeError) as caught:
         kind(wrong)
@@ -165,7 +165,7 @@ def test_a_maxsize_that_is_no_integer(kind, wrong):
 
 
 @pytest.mark.parametrize("kind", QUEUES, ids=lambda kind: kind.__name__)
-def test_a_maxsize_of_any_size(kind):
+def test_maxsize_may_be_any_integer(kind):
     for value, limited in [(Index(1), True), (True, True), (HUGE, False), (-HUGE, False)]:
         queue = kind(value)
         queue.put_nowait(1)
@@ -178,7 +178,7 @@ def test_a_maxsize_of_any_size(kind):
         kind(Broken())
 
 
-def test_the_sizes_of_a_byte_queue():
+def test_sizes_of_a_byte_queue_must_be_integers_that_suit():
     with pytest.raises(TypeError, match=r"^ByteQueue\(\) max_bytes must be an int, not 'str'$"):
         wakefd.ByteQueue("4096", 64)
     with pytest.raises(TypeError, match=r"^ByteQueue\(\) max_message must be an int, not 'float'$"):
@@ -189,9 +189,12 @@ def test_the_sizes_of_a_byte_queue():
             wakefd.ByteQueue(*sizes)
 
 
-def waits():
-    """What takes a timeout: its name, and how to call it with one."""
-    queue, lines, event = wakefd.Queue(), wakefd.ByteQueue(4096, 64), wakefd.IoEvent()
+def calls_with_a_timeout():
+    """Return each method with a timeout, by name, as a function of the timeout.
+
+    Blanks after a name distinguish methods that have the same name.
+    """
+    queue, byte_queue, event = wakefd.Queue(), wakefd.ByteQueue(4096, 64), wakefd.IoEvent()
     buffer = bytearray(64)
     return {
         "put()": lambda timeout: queue.put(1, True, timeout),
@@ -201,26 +204,26 @@ def waits():
         "peek()": lambda timeout: queue.peek(timeout=timeout),
         "wait()": event.wait,
         "wait_any()": lambda timeout: wakefd.wait_any(event, timeout=timeout),
-        "get() ": lambda timeout: lines.get(timeout=timeout),
-        "get_many() ": lambda timeout: lines.get_many(1, timeout=timeout),
-        "get_into()": lambda timeout: lines.get_into(buffer, timeout=timeout),
+        "get() ": lambda timeout: byte_queue.get(timeout=timeout),
+        "get_many() ": lambda timeout: byte_queue.get_many(1, timeout=timeout),
+        "get_into()": lambda timeout: byte_queue.get_into(buffer, timeout=timeout),
         "get()  ": lambda timeout: queue.sync_q.get(timeout=timeout),
         "put()  ": lambda timeout: queue.sync_q.put(1, timeout=timeout),
     }
 
 
-@pytest.mark.parametrize("name", waits())
+@pytest.mark.parametrize("name", calls_with_a_timeout())
 @pytest.mark.parametrize("wrong", ["1", [1], object(), 1j])
-def test_a_timeout_that_is_no_number(name, wrong):
+def test_a_timeout_that_is_no_number_raises_type_error(name, wrong):
     with pytest.raises(TypeError) as caught:
-        waits()[name](wrong)
+        calls_with_a_timeout()[name](wrong)
     message = f"timeout must be a number of seconds or None, not '{type(wrong).__name__}'"
     assert str(caught.value) == f"{name.strip()} {message}"
 
 
-@pytest.mark.parametrize("name", waits())
-def test_a_timeout_that_is_not_a_number_or_too_large(name):
-    wait = waits()[name]
+@pytest.mark.parametrize("name", calls_with_a_timeout())
+def test_a_timeout_that_is_nan_or_too_large_raises(name):
+    wait = calls_with_a_timeout()[name]
     with pytest.raises(ValueError, match="nan"):
         wait(math.nan)
     with pytest.raises(OverflowError):
@@ -229,7 +232,7 @@ def test_a_timeout_that_is_not_a_number_or_too_large(name):
         wait(Broken())
 
 
-def test_put_many_checks_before_it_reads():
+def test_put_many_checks_its_timeout_before_it_reads_the_items():
     read = []
 
     def items():
@@ -244,7 +247,7 @@ def test_put_many_checks_before_it_reads():
     assert queue.empty()
 
 
-def test_put_many_of_what_is_no_iterable():
+def test_put_many_of_an_object_that_is_no_iterable_raises_type_error():
     queue = wakefd.Queue()
     with pytest.raises(TypeError, match=r"^put_many\(\) items must be an iterable, not 'int'$"):
         queue.put_many(5)
@@ -260,7 +263,7 @@ def test_put_many_of_what_is_no_iterable():
 
 
 @pytest.mark.parametrize("wrong", [5, None, "x", [wakefd.IoEvent()], {}])
-def test_what_cannot_be_waited_for(wrong):
+def test_a_wait_for_an_object_that_is_no_event_or_queue_raises_type_error(wrong):
     name = type(wrong).__name__
     message = (
         f"waits for IoEvents, Queues and ByteQueues, each an argument of its own, not '{name}'"
@@ -278,10 +281,10 @@ def test_what_cannot_be_waited_for(wrong):
 
 
 def public():
-    """Every public function, class and method of wakefd and its modules."""
+    """Yield every public function, class and method of wakefd and its modules, with its name."""
     modules = [wakefd]
     with suppress(ImportError):
-        import PySide6  # noqa: F401 - wakefd.qt wants it first
+        import PySide6  # noqa: F401 - wakefd.qt needs a binding of Qt that is imported
     for module in pkgutil.iter_modules(wakefd.__path__, "wakefd."):
         if not module.name.rpartition(".")[2].startswith("_"):
             with suppress(ImportError):  # its library is not installed
@@ -306,9 +309,9 @@ def test_every_signature_can_be_read_and_has_real_defaults():
     count = 0
     for name, value in public():
         if isinstance(value, type) and issubclass(value, Exception):
-            continue  # as of their bases
+            continue  # an exception has the signature of its base class
         if name == "wakefd.qt.EventNotifier.notified":
-            continue  # Qt's signal
+            continue  # a signal of Qt
         try:
             signature = inspect.signature(value)
         except ValueError as error:

@@ -1,4 +1,4 @@
-"""The exceptions of wakefd's own: how they are named, and that they travel."""
+"""wakefd's exceptions carry the names of their imports, and can be pickled and copied."""
 
 import copy
 import importlib
@@ -72,13 +72,13 @@ def raised(function):
     return caught.value
 
 
-def is_the_same(one, other):
+def assert_equal_errors(one, other):
     assert type(one) is type(other)
     assert one.args == other.args
     assert vars(one) == vars(other)
 
 
-def test_all_exceptions_are_there():
+def test_wakefd_and_compat_export_their_exceptions():
     assert {"QueueFull", "QueueShutDown", "ClosedResourceError", "LoopClosedError"} <= NAMES.keys()
     assert {"AsyncQueueShutDown", "SyncQueueShutDown"} <= NAMES.keys()
 
@@ -97,20 +97,20 @@ def test_an_exception_is_named_as_it_is_imported(name):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_an_exception_can_be_pickled(name, protocol):
-    is_the_same(pickle.loads(pickle.dumps(named(name), protocol)), named(name))
+    assert_equal_errors(pickle.loads(pickle.dumps(named(name), protocol)), named(name))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_exception_can_be_copied(name):
-    is_the_same(copy.copy(named(name)), named(name))
-    is_the_same(copy.deepcopy(named(name)), named(name))
+    assert_equal_errors(copy.copy(named(name)), named(name))
+    assert_equal_errors(copy.deepcopy(named(name)), named(name))
 
 
 @pytest.mark.parametrize("function", RAISED)
-def test_what_is_raised_says_how_many_were_accepted_and_can_be_pickled(function):
+def test_a_raised_exception_tells_how_many_items_went_in_and_can_be_pickled(function):
     error = raised(function)
     assert getattr(error, "accepted", None) == RAISED[function][1]
-    is_the_same(pickle.loads(pickle.dumps(error)), error)
+    assert_equal_errors(pickle.loads(pickle.dumps(error)), error)
 
 
 def test_an_exception_comes_out_of_a_process_pool_as_it_was_raised():
@@ -118,10 +118,10 @@ def test_an_exception_comes_out_of_a_process_pool_as_it_was_raised():
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         for function in RAISED:
             error = pool.submit(function).exception(PATIENCE)
-            is_the_same(error, raised(function))
+            assert_equal_errors(error, raised(function))
 
 
-def test_the_standard_librarys_names_catch_them():
+def test_the_standard_librarys_names_catch_the_exceptions_of_queues():
     assert issubclass(wakefd.QueueFull, queue.Full)
     assert compat.SyncQueueShutDown is wakefd.QueueShutDown
     if sys.version_info >= (3, 13):

@@ -1,4 +1,4 @@
-"""The face of the package: its names, what shows them, and what an import loads."""
+"""The package exports and shows all its names, and its import loads few modules."""
 
 import pickle
 
@@ -8,16 +8,16 @@ import wakefd
 from helpers import program
 from wakefd import compat
 
-# Modules of the standard library that no notify needs; most of an import's time was theirs.
+# Modules of the standard library that no notify needs. They took most of the time of an import.
 HEAVY = ["asyncio", "concurrent.futures", "inspect", "logging", "pathlib", "typing"]
 
 
-def test_a_fresh_import_and_the_first_notify_load_nothing_heavy():
-    """The import took 30 ms, and 25 of them were those of the standard library."""
+def test_an_import_and_the_first_notify_load_no_heavy_module():
+    """The import took 30 ms, of which modules of the standard library took 25."""
     loaded = program(
         f"""
         import sys
-        before = set(sys.modules)  # `site` may have loaded some
+        before = set(sys.modules)  # `site` may have loaded some of the modules
         import wakefd
         event = wakefd.IoEvent()
         event.notify()
@@ -57,7 +57,7 @@ def test_a_fresh_interpreter_shows_all_names_before_their_first_use():
     )
 
 
-def test_every_name_is_there_and_the_star_imports_them_all():
+def test_a_star_import_brings_every_name_of_all():
     for module in (wakefd, compat):
         names = {}
         exec(f"from {module.__name__} import *", names)
@@ -74,13 +74,13 @@ def test_wakefd_offers_no_name_of_janus_and_culsans():
             getattr(wakefd, name)
 
 
-def test_the_queues_of_compat_are_the_queues():
+def test_the_queues_of_compat_are_those_of_wakefd():
     for name in ("Queue", "LifoQueue", "PriorityQueue"):
         assert getattr(compat, name) is getattr(wakefd, name)
 
 
 @pytest.mark.parametrize("name", ["AsyncQueue", "BaseQueue", "SyncQueue"])
-def test_a_class_of_compat_says_so(name):
+def test_a_class_of_compat_has_the_module_in_its_name_and_its_repr(name):
     kind = getattr(compat, name)
     assert (kind.__module__, kind.__qualname__) == ("wakefd.compat", name)
     assert pickle.loads(pickle.dumps(kind)) is kind
@@ -89,7 +89,7 @@ def test_a_class_of_compat_says_so(name):
     assert repr(q.async_q).startswith("<wakefd.compat.AsyncQueue of <wakefd.Queue ")
 
 
-def test_compat_loads_asyncio_for_its_exceptions_alone():
+def test_compat_loads_asyncio_only_for_the_exceptions_of_asyncio():
     program(
         """
         import sys

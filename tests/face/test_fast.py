@@ -1,4 +1,4 @@
-"""The methods that stand before PyO3's: the same words, the same answers, the same complaints."""
+"""The fast methods have the signatures, results and errors of the methods that PyO3 makes."""
 
 import asyncio
 import inspect
@@ -22,7 +22,7 @@ METHODS = [
 
 
 @pytest.mark.parametrize(("kind", "name", "signature"), METHODS)
-def test_they_look_like_any_other(kind, name, signature):
+def test_a_fast_method_has_a_name_a_signature_and_a_docstring(kind, name, signature):
     method = getattr(kind, name)
     words = [word.split("=")[0].strip("(), /") for word in signature.split(",")]
     assert list(inspect.signature(method).parameters) == [word for word in words if word]
@@ -31,16 +31,16 @@ def test_they_look_like_any_other(kind, name, signature):
 
 
 @pytest.mark.parametrize(("kind", "name", "_"), METHODS)
-def test_they_complain_like_any_other(kind, name, _):
-    it = kind()
+def test_a_fast_method_refuses_wrong_arguments_with_type_error(kind, name, _):
+    instance = kind()
     for args, kwargs in [(range(7), {}), ([], {"unheard_of": 1}), ([1], {"unheard_of": 1})]:
         with pytest.raises(TypeError, match=name):
-            getattr(it, name)(*args, **kwargs)
+            getattr(instance, name)(*args, **kwargs)
     with pytest.raises(TypeError):
         getattr(kind, name)(object())
 
 
-def test_every_way_to_pass_arguments():
+def test_put_and_get_take_arguments_by_position_and_by_keyword():
     q = Queue(9)
     q.put(1)
     q.put(item=2)
@@ -59,7 +59,7 @@ def test_every_way_to_pass_arguments():
 
 
 @pytest.mark.parametrize("kind", [Queue, LifoQueue, PriorityQueue])
-def test_an_item_has_one_reference_less_when_it_is_out(kind):
+def test_a_queue_holds_one_reference_to_an_item_until_get_returns_it(kind):
     q = kind(1)
     item = (5, object())
     count = sys.getrefcount(item)

@@ -1,4 +1,4 @@
-"""The private names of asyncio: where they stand, and what happens when one is missing."""
+"""wakefd keeps the private names of asyncio in one table, and tells when one is missing."""
 
 import asyncio
 import gc
@@ -14,24 +14,25 @@ from wakefd._loops import asyncio_internals
 
 PACKAGE = Path(wakefd.__file__).parent
 TABLE = Path("_loops/asyncio_internals.py")
-# The class that is made of asyncio's inner parts, and the libraries, whose table imports none.
+# Beside the table: the loop that is made of private parts, and the list of libraries, which must
+# not import asyncio.
 ALLOWED = {TABLE, Path("_selector_loop.py"), Path("_loops/__init__.py")}
 
 
 def hide(monkeypatch, name):
-    """Take an attribute of each loop away from wakefd; asyncio itself still finds it."""
+    """Hide an attribute of every loop from wakefd; asyncio itself still finds it."""
     find = asyncio.BaseEventLoop.__getattribute__
 
     def found(loop, wanted):
-        asks = sys._getframe(1).f_code.co_filename
-        if wanted == name and Path(asks).is_relative_to(PACKAGE):
+        caller = sys._getframe(1).f_code.co_filename
+        if wanted == name and Path(caller).is_relative_to(PACKAGE):
             raise AttributeError(f"{wanted} was taken away")
         return find(loop, wanted)
 
     monkeypatch.setattr(asyncio.BaseEventLoop, "__getattribute__", found, raising=False)
 
 
-def test_no_other_file_names_a_private_name_of_asyncio():
+def test_only_the_allowed_files_use_private_names_of_asyncio():
     private = re.compile(
         r"asyncio\.(?:\w+\.)*_\w+|[\"'.]_(?:get_running_loop|thread_id|ThreadSafeHandle)\b"
     )
@@ -43,7 +44,7 @@ def test_no_other_file_names_a_private_name_of_asyncio():
     assert named <= ALLOWED and TABLE in named
 
 
-def test_without_get_running_loop_the_public_function_is_asked():
+def test_without_get_running_loop_wakefd_calls_the_public_function():
     program(
         """
         import asyncio, threading
@@ -95,12 +96,12 @@ def test_without_thread_id_a_portal_still_knows_its_own_loop(monkeypatch):
 
 
 @pytest.mark.parametrize("name", sorted(asyncio_internals.HANDLE))
-def test_without_a_slot_of_handles_asyncio_makes_them(monkeypatch, name):
+def test_asyncio_makes_the_handles_if_a_slot_of_handle_is_missing(monkeypatch, name):
     monkeypatch.setattr(asyncio.Handle, "__slots__", {*asyncio_internals.HANDLE} - {name})
     assert not asyncio_internals.handles_are_known()
 
 
-def test_with_more_to_a_handle_asyncio_makes_them(monkeypatch):
+def test_asyncio_makes_the_handles_if_handle_has_unknown_parts(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(asyncio.Handle, "__slots__", {*asyncio_internals.HANDLE, "_more"})
         assert not asyncio_internals.handles_are_known()
@@ -109,35 +110,35 @@ def test_with_more_to_a_handle_asyncio_makes_them(monkeypatch):
 
 
 @pytest.mark.parametrize("name", asyncio_internals.SELECTOR_LOOP)
-def test_a_selector_loop_says_at_once_which_method_is_missing(monkeypatch, name):
+def test_a_selector_loop_names_a_missing_method_when_it_is_made(monkeypatch, name):
     owner = next(kind for kind in asyncio.SelectorEventLoop.__mro__ if name in vars(kind))
     before = fds()
     with monkeypatch.context() as patch:
         patch.delattr(owner, name)
-        if owner is not asyncio.BaseEventLoop:  # which declares some, to no effect
+        if owner is not asyncio.BaseEventLoop:  # BaseEventLoop only declares some methods
             patch.delattr(asyncio.BaseEventLoop, name, raising=False)
-        complains(name)
+        assert_named_as_missing(name)
     assert fds() == before
     wakefd.SelectorEventLoop().close()
 
 
 @pytest.mark.parametrize("name", asyncio_internals.EACH_SELECTOR_LOOP)
-def test_a_selector_loop_says_at_once_which_attribute_is_missing(monkeypatch, name):
+def test_a_selector_loop_names_a_missing_attribute_when_it_is_made(monkeypatch, name):
     before = fds()
     with monkeypatch.context() as patch:
         hide(patch, name)
-        complains(name)
+        assert_named_as_missing(name)
     assert fds() == before
 
 
-def complains(name):
+def assert_named_as_missing(name):
     with pytest.raises(RuntimeError, match=rf"SelectorEventLoop does not know .*\b{name}\b"):
         wakefd.SelectorEventLoop()
-    gc.collect()  # and __del__ raises nothing
+    gc.collect()  # the destructor of the unfinished loop must not raise
 
 
-def test_the_names_are_those_that_are_used():
-    """A name in the table that nothing uses would be refused for nothing."""
+def test_the_table_has_exactly_the_names_that_the_selector_loop_uses():
+    """A name in the table that the loop does not use would be demanded for nothing."""
     code = (PACKAGE / "_selector_loop.py").read_text("utf-8")
     for name in asyncio_internals.SELECTOR_LOOP + asyncio_internals.EACH_SELECTOR_LOOP:
         assert f"self.{name}" in code or f"super().{name}" in code

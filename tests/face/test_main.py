@@ -1,4 +1,4 @@
-"""`python -m wakefd`, in a process of its own: it sets a watchdog that ends its process."""
+"""`python -m wakefd` runs in a process of its own, which its watchdog may end."""
 
 import json
 import os
@@ -16,9 +16,9 @@ import pytest
 import wakefd
 from wakefd import _wakefd
 
-LIMIT = 45  # seconds for any of them to end
+LIMIT = 45  # seconds in which each process must end
 
-# Its deadline is shortened, and its events misbehave as the test says.
+# A self-test with a short deadline, whose events have one method from the test.
 BROKEN = """
 import sys, time, threading, wakefd
 from wakefd import __main__, _selftest
@@ -60,7 +60,7 @@ def loops():
     return names
 
 
-def test_json():
+def test_json_reports_the_versions_and_a_result_for_each_loop():
     done = selftest("--seconds", "0.2", "--json")
     assert (done.returncode, done.stderr) == (0, "")
     report = json.loads(done.stdout)
@@ -82,7 +82,7 @@ def test_json():
         assert result["notifications"] >= 801
 
 
-def test_table():
+def test_the_table_is_aligned_plain_ascii_and_ends_with_the_verdict():
     done = selftest("--seconds", "0.1", "--loop", "asyncio", "--loop", "thread")
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
@@ -109,11 +109,11 @@ def test_help_explains_every_column():
 
 
 @pytest.mark.parametrize("flags", [[], ["--json"]])
-def test_a_lost_notification_is_status_1(flags):
+def test_a_lost_notification_exits_with_status_1(flags):
     method = """
     def notify(self):
         Broken.calls += 1
-        return Broken.calls != 50 and super().notify()  # of the first phase, however slow
+        return Broken.calls != 50 and super().notify()  # in the first phase
     """
     done = broken(method, "--loop", "asyncio", *flags)
     assert done.returncode == 1, done
@@ -127,13 +127,13 @@ def test_a_lost_notification_is_status_1(flags):
 
 
 @pytest.mark.parametrize("loop", loops())
-def test_a_loop_that_never_wakes_is_status_1(loop):
+def test_a_loop_that_never_wakes_exits_with_status_1(loop):
     done = broken("def notify(self): return False", "--loop", loop)
     assert done.returncode == 1, done
     assert "the first notification was not answered in 0.3 s" in done.stdout
 
 
-def test_an_error_is_shown_and_status_1():
+def test_an_exception_in_a_sender_is_shown_and_exits_with_status_1():
     method = """
     def notify(self):
         Broken.calls += 1
@@ -146,13 +146,13 @@ def test_an_error_is_shown_and_status_1():
     assert "a sender: OSError: [Errno 9] no good" in done.stdout
 
 
-def test_close_that_releases_nobody_is_status_1():
+def test_a_close_that_releases_no_waiter_exits_with_status_1():
     done = broken("def close(self): pass", "--loop", "asyncio")
     assert done.returncode == 1, done
     assert "the loop did not end in 0.3 s after close()" in done.stdout
 
 
-def test_the_watchdog_ends_what_hangs():
+def test_the_watchdog_ends_a_self_test_that_hangs():
     method = """
     def close(self):
         time.sleep(1000)
@@ -171,13 +171,13 @@ def test_the_watchdog_ends_what_hangs():
         (["--loop", "tornado"], "invalid choice"),
     ],
 )
-def test_wrong_arguments_are_status_2(arguments, message):
+def test_wrong_arguments_exit_with_status_2(arguments, message):
     done = selftest(*arguments)
     assert done.returncode == 2
     assert message in done.stderr
 
 
-def test_a_loop_that_is_not_there(tmp_path):
+def test_a_loop_that_cannot_be_imported_is_left_out_or_called_broken(tmp_path):
     (tmp_path / "uvloop.py").write_text("raise ImportError\n")
     (tmp_path / "trio.py").write_text("1 / 0\n")
     path = os.pathsep.join(map(str, [tmp_path, Path(wakefd.__file__).parent.parent]))
@@ -190,8 +190,8 @@ def test_a_loop_that_is_not_there(tmp_path):
     assert "trio cannot be imported here" in done.stderr
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Unix signals")
-def test_ctrl_c_is_quiet():
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for a child")
+def test_ctrl_c_ends_the_self_test_without_a_traceback():
     child = subprocess.Popen(
         [sys.executable, "-m", "wakefd", "--seconds", "60"],
         stdout=subprocess.PIPE,
@@ -210,9 +210,9 @@ def test_ctrl_c_is_quiet():
     assert (child.returncode, errors) == (130, "")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no terminals to be had")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pty")
 @pytest.mark.parametrize("no_color", ["", "1"])
-def test_a_terminal_sees_it_live_and_red(no_color):
+def test_a_terminal_shows_the_progress_and_a_failure_in_red(no_color):
     import pty
 
     code = BROKEN.format(method="def notify(self): return False")
@@ -227,7 +227,7 @@ def test_a_terminal_sees_it_live_and_red(no_color):
         try:
             while data := os.read(parent, 4096):
                 seen += data
-        except OSError:  # Linux says EIO at the end
+        except OSError:  # Linux raises EIO at the end of the output
             pass
         finally:
             os.close(parent)

@@ -1,4 +1,4 @@
-"""Subclassing works as with queue.Queue and threading.Event."""
+"""wakefd's classes can be subclassed as queue.Queue and threading.Event can."""
 
 import abc
 import asyncio
@@ -33,7 +33,7 @@ def queue_class(request):
 
 
 def made(base, make):
-    """What `make` makes of arguments that suit `base`, where it may be called."""
+    """Call `make` with arguments that suit `base`, in a running loop if a portal needs one."""
 
     async def inside():
         return make()
@@ -50,7 +50,7 @@ def arguments(base):
 
 
 def use(thing):
-    """It does what its base does."""
+    """Check that an instance of a subclass does what its base class does."""
     if isinstance(thing, wakefd.Queue):
         thing.put_many([1, 2])
         assert sorted(thing.get_many_nowait(9)) == [1, 2]
@@ -62,7 +62,7 @@ def use(thing):
     elif isinstance(thing, wakefd.NativeHandle):
         assert thing.argument and not thing.closed
     else:
-        assert thing.closed  # its loop is gone
+        assert thing.closed  # the loop of the portal has ended
     assert type(thing).__name__ in repr(thing)
     if isinstance(thing, wakefd.NativeHandle):
         thing.close()
@@ -90,7 +90,7 @@ def test_a_subclass_whose_first_parameter_is_its_own(base):
     use(thing)
 
 
-def test_a_queues_subclass_that_does_not_call_init_has_no_limit(queue_class):
+def test_a_subclass_of_a_queue_that_does_not_call_init_has_no_limit(queue_class):
     class Named(queue_class):
         def __init__(self, name):
             self.name = name
@@ -102,7 +102,7 @@ def test_a_queues_subclass_that_does_not_call_init_has_no_limit(queue_class):
     assert Named(5).maxsize == 0
 
 
-def test_an_event_and_a_portal_need_no_call_of_init():
+def test_subclasses_of_an_event_and_a_portal_need_not_call_init():
     class Event(wakefd.IoEvent):
         def __init__(self, name):
             self.name = name
@@ -122,7 +122,7 @@ def test_an_event_and_a_portal_need_no_call_of_init():
     use(Event("x"))
 
 
-def test_a_byte_queue_that_was_not_initialised_says_what_to_do():
+def test_a_byte_queue_that_was_not_initialised_names_the_missing_call():
     class Lines(wakefd.ByteQueue):
         def __init__(self, name):
             self.name = name
@@ -170,7 +170,7 @@ def test_a_queues_second_init_sets_the_maxsize(queue_class):
     assert queue.maxsize == 0
 
 
-def test_the_maxsize_of_a_subclass(queue_class):
+def test_a_subclass_of_a_queue_may_set_the_maxsize(queue_class):
     class Jobs(queue_class):
         def __init__(self, maxsize=0):
             super().__init__(maxsize)
@@ -192,7 +192,7 @@ def test_the_maxsize_of_a_subclass(queue_class):
 
 
 @pytest.mark.parametrize("order", ["lifo", "priority", "fifo"])
-def test_a_subclass_keeps_its_order(order):
+def test_a_subclass_of_a_queue_keeps_the_order_of_its_base(order):
     classes = dict(zip(["fifo", "lifo", "priority"], QUEUES, strict=True))
 
     class Jobs(classes[order]):
@@ -207,7 +207,7 @@ def test_a_subclass_keeps_its_order(order):
     )
 
 
-def test_a_mixin_that_comes_first_cooperates(base):
+def test_a_mixin_before_the_base_passes_its_arguments_on(base):
     class Named:
         def __init__(self, *args, name="", **keywords):
             super().__init__(*args, **keywords)
@@ -221,7 +221,7 @@ def test_a_mixin_that_comes_first_cooperates(base):
     use(thing)
 
 
-def test_a_mixin_that_comes_last_is_called_by_the_subclass(base):
+def test_a_mixin_after_the_base_is_initialised_by_the_subclass(base):
     class Named:
         def __init__(self, name):
             self.name = name
@@ -256,7 +256,7 @@ def test_keywords_reach_a_mixin_and_the_base(queue_class):
         Jobs(name="x", colour="red")
 
 
-def test_new_is_overridden(base):
+def test_a_subclass_may_override_new(base):
     class Named(base):
         def __new__(cls, name, args):
             self = super().__new__(cls, *args)
@@ -268,7 +268,7 @@ def test_new_is_overridden(base):
     use(thing)
 
 
-def test_new_is_overridden_and_limits_the_queue(queue_class):
+def test_a_subclass_of_a_queue_may_set_the_maxsize_in_new(queue_class):
     class Double(queue_class):
         def __new__(cls, size):
             return super().__new__(cls, 2 * size)
@@ -278,11 +278,11 @@ def test_new_is_overridden_and_limits_the_queue(queue_class):
         Double("x")
 
 
-def test_new_and_init_are_overridden(base):
+def test_a_subclass_may_override_new_and_init(base):
     class Kept(base):
         kept = None
 
-        def __new__(cls, *args, **keywords):  # one for all
+        def __new__(cls, *args, **keywords):  # one instance for all calls
             if cls.kept is None:
                 cls.kept = super().__new__(cls, *args, **keywords)
             return cls.kept
@@ -303,7 +303,7 @@ def test_new_and_init_are_overridden(base):
     use(thing)
 
 
-def test_slots(base):
+def test_a_subclass_may_have_slots(base):
     class Named(base):
         __slots__ = ("name",)
 
@@ -317,7 +317,7 @@ def test_slots(base):
     use(thing)
 
 
-def test_generics(queue_class):
+def test_a_subclass_of_a_queue_may_be_generic(queue_class):
     class Jobs(queue_class[T], Generic[T]):
         def __init__(self, name: str, maxsize: int = 0) -> None:
             super().__init__(maxsize)
@@ -330,7 +330,7 @@ def test_generics(queue_class):
     use(jobs)
 
 
-def test_no_copies(base):
+def test_an_instance_of_a_subclass_cannot_be_copied_or_pickled(base):
     class Named(base):
         def __init__(self, name, args):
             super().__init__(*args)
@@ -383,7 +383,7 @@ UNSUITED = [
 
 
 @pytest.mark.parametrize(("kind", "args", "keywords"), UNSUITED)
-def test_our_own_classes_refuse_what_does_not_suit_them(kind, args, keywords):
+def test_wakefds_own_classes_refuse_arguments_that_do_not_suit(kind, args, keywords):
     with pytest.raises(TypeError, match=kind.__name__):
         kind(*args, **keywords)
 
@@ -406,7 +406,7 @@ def test_signatures_and_help_show_the_parameters():
     }
     for kind, signature in signatures.items():
         assert str(inspect.signature(kind)) == signature
-        if signature != "()":  # pydoc keeps it to itself
+        if signature != "()":  # pydoc does not show empty parentheses
             assert f" |  {kind.__name__}{signature}\n" in pydoc.render_doc(
                 kind, renderer=pydoc.plaintext
             )
@@ -418,7 +418,7 @@ def test_signatures_and_help_show_the_parameters():
         assert str(inspect.signature(Named)) == "(name)"
 
 
-def test_subclasses_of_subclasses_leave_nothing_behind(queue_class):
+def test_instances_of_a_subclass_leave_no_reference_to_their_items(queue_class):
     class Jobs(queue_class):
         def __init__(self, what):
             super().__init__(1)
@@ -433,7 +433,7 @@ def test_subclasses_of_subclasses_leave_nothing_behind(queue_class):
     assert sys.getrefcount(item) == before
 
 
-def test_async_for_asks_an_overridden_async_get():
+def test_async_for_calls_an_overridden_async_get():
     class Doubled(wakefd.Queue):
         async def async_get(self):
             return 2 * await super().async_get()
@@ -447,7 +447,7 @@ def test_async_for_asks_an_overridden_async_get():
     assert asyncio.run(main()) == [0, 2, 4, 6, 8]
 
 
-def test_async_for_over_a_byte_queue_asks_an_overridden_async_get():
+def test_async_for_over_a_byte_queue_calls_an_overridden_async_get():
     class Lines(wakefd.ByteQueue):
         async def async_get(self):
             return (await super().async_get()).decode()
@@ -462,7 +462,7 @@ def test_async_for_over_a_byte_queue_asks_an_overridden_async_get():
     assert asyncio.run(main()) == ["a", "b", "c"]
 
 
-def test_async_for_asks_an_overridden_async_get_after_a_wait():
+def test_async_for_calls_an_overridden_async_get_after_a_wait():
     class Doubled(wakefd.Queue):
         async def async_get(self):
             return 2 * await super().async_get()
@@ -485,7 +485,7 @@ def test_async_for_asks_an_overridden_async_get_after_a_wait():
     assert asyncio.run(main()) == [0, 0, 2, 2, 4, 4]
 
 
-def test_for_asks_an_overridden_get():
+def test_a_for_loop_calls_an_overridden_get():
     class Doubled(wakefd.Queue):
         def get(self, block=True, timeout=None):
             return 2 * super().get(block, timeout)
@@ -496,7 +496,7 @@ def test_for_asks_an_overridden_get():
     assert list(queue) == [0, 2, 4]
 
 
-def test_an_abstract_subclass_cannot_be_made(base):
+def test_an_abstract_subclass_cannot_be_instantiated(base):
     class Abstract(base, abc.ABC):
         def __init__(self, args):
             super().__init__(*args)
@@ -518,9 +518,9 @@ def test_an_abstract_subclass_cannot_be_made(base):
 
 
 @pytest.mark.parametrize("base", [wakefd.Queue, wakefd.IoEvent])
-def test_subclasses_that_are_equal_are_waited_for_one_by_one(base):
+def test_instances_that_are_equal_are_waited_for_one_by_one(base):
     @dataclass
-    class Named(base):  # equal to others of its name; no hash
+    class Named(base):  # equal to others with the same name, and without a hash
         name: str
 
     class Same(base):

@@ -1,4 +1,4 @@
-"""How typed programs use wakefd. `make lint` checks the types; nothing runs it."""
+"""Typed programs use wakefd like this: `make lint` checks the types, and nothing runs the code."""
 
 import queue
 from typing import assert_type
@@ -7,7 +7,7 @@ import wakefd
 import wakefd.compat as janus
 
 
-def how_many_went_in(jobs: wakefd.Queue[str], names: list[str]) -> int:
+def number_of_items_that_went_in(jobs: wakefd.Queue[str], names: list[str]) -> int:
     try:
         jobs.put_many(names, timeout=1)
     except wakefd.QueueFull as full:
@@ -17,7 +17,7 @@ def how_many_went_in(jobs: wakefd.Queue[str], names: list[str]) -> int:
     return len(names)
 
 
-def the_standard_librarys_name(jobs: wakefd.Queue[str]) -> bool:
+def catch_full_by_the_standard_librarys_name(jobs: wakefd.Queue[str]) -> bool:
     try:
         jobs.put_nowait("name")
     except queue.Full as full:
@@ -61,7 +61,7 @@ def subclasses_have_parameters_of_their_own() -> None:
     assert_type(wakefd.IoEvent().native(), wakefd.NativeHandle)
 
 
-def our_own_classes_have_ours() -> None:
+def wakefds_own_classes_refuse_other_parameters() -> None:
     wakefd.Queue[int](1, 2)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
     wakefd.IoEvent(1)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
     wakefd.Portal(1)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
