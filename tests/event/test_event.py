@@ -1,4 +1,4 @@
-"""The object itself: no loop, no fork."""
+"""Tests of the event by itself, without an event loop and without a fork."""
 
 import copy
 import gc
@@ -17,7 +17,7 @@ from helpers import Thread, fds, readable, until, waiting
 from wakefd import ClosedResourceError, IoEvent
 
 
-def test_the_flag(event):
+def test_notify_raises_the_flag_and_clear_lowers_it(event):
     assert not event.is_set()
     assert event.clear() is False
     assert event.notify() is True
@@ -27,13 +27,13 @@ def test_the_flag(event):
     assert not event.is_set()
 
 
-def test_the_version_is_the_packages():
+def test_the_modules_version_is_the_packages_version():
     from importlib.metadata import version
 
     assert wakefd.__version__ == version("wakefd")
 
 
-def test_repr_says_up_or_down_or_closed_and_how_many_wait(event):
+def test_repr_says_up_down_or_closed_and_the_number_of_waiters(event):
     assert repr(event).startswith("<wakefd.IoEvent down, 0 waiting at 0x")
     thread = Thread(event.wait)
     until(lambda: waiting(event) == 1)
@@ -51,7 +51,7 @@ def test_copying_is_a_type_error_that_names_multiprocessing(event, how):
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_no_pickle_protocol_gets_through(event, protocol):
+def test_pickling_is_a_type_error_with_every_protocol(event, protocol):
     with pytest.raises(TypeError, match=r"multiprocessing\.Event"):
         pickle.dumps(event, protocol)
 
@@ -73,7 +73,7 @@ def test_wait_times_out(event, timeout):
 
 
 @pytest.mark.parametrize("timeout", [None, math.inf, 1e6])
-def test_wait_waits(event, timeout):
+def test_wait_blocks_until_another_thread_notifies(event, timeout):
     thread = Thread(event.wait, timeout)
     until(lambda: waiting(event) == 1)
     event.notify()
@@ -100,14 +100,14 @@ def test_a_timeout_that_is_no_number_is_a_type_error(event, timeout):
         event.wait(timeout)
 
 
-def test_without_a_loop_notified_is_a_runtime_error_that_names_wait(event):
+def test_notified_without_a_loop_is_a_runtime_error_that_names_wait(event):
     for waits in (event.notified(), aiter(event).__anext__()):
         with pytest.raises(RuntimeError, match=r"event\.wait\(\)") as caught:
             waits.send(None)
         assert not isinstance(caught.value, ClosedResourceError)
 
 
-def test_a_closed_event(event):
+def test_a_closed_event_answers_false_or_raises_closed_resource_error(event):
     fd = event.fileno()
     event.notify()
     assert not event.closed
@@ -128,32 +128,32 @@ def test_a_closed_event(event):
     )
 
 
-def test_closing_one_that_was_never_used(event):
+def test_an_event_that_was_never_used_can_be_closed(event):
     event.close()
     assert event.closed
     with pytest.raises(ClosedResourceError):
         event.fileno()
 
 
-def test_with_closes(event):
+def test_a_with_block_closes_the_event(event):
     with event as same:
         assert same is event
         event.notify()
     assert event.closed
 
 
-def test_with_closes_after_an_exception_and_lets_it_through(event):
+def test_a_with_block_closes_the_event_and_lets_an_exception_through(event):
     with pytest.raises(ZeroDivisionError), event:
         raise ZeroDivisionError
     assert event.closed
 
 
-def test_weak_references(event):
+def test_an_event_can_be_weakly_referenced(event):
     reference = weakref.ref(event)
     assert reference() is event
 
 
-def test_a_dropped_event_is_gone_at_once_and_its_descriptor_too():
+def test_a_dropped_event_and_its_descriptor_are_gone_at_once():
     event = IoEvent()
     fd, gone = event.fileno(), []
     reference = weakref.ref(event, gone.append)
@@ -193,12 +193,12 @@ def test_a_subclass_instance_in_a_cycle_is_collected():
     assert gone() is None
 
 
-def test_plain_events_take_no_attributes(event):
+def test_an_event_that_is_no_subclass_takes_no_attributes(event):
     with pytest.raises(AttributeError):
         event.name = "x"
 
 
-def test_the_number_stays_the_same(event):
+def test_fileno_stays_the_same(event):
     fd = event.fileno()
     assert isinstance(fd, int)
     for _ in range(3):
@@ -209,14 +209,14 @@ def test_the_number_stays_the_same(event):
     assert select.select([event], [], [], 0)[0] == []
 
 
-def test_threads_that_ask_for_the_number_at_once_get_the_same(event):
+def test_threads_that_call_fileno_at_once_get_the_same_number(event):
     before = fds()
     threads = [Thread(event.fileno) for _ in range(8)]
     assert len({thread.finish() for thread in threads}) == 1
-    assert fds() <= before + 2  # eventfd has one, a pair two
+    assert fds() <= before + 2  # an eventfd is one descriptor, a pair is two
 
 
-def test_readable_is_set(event):
+def test_the_descriptor_is_readable_while_the_flag_is_up(event):
     fd = event.fileno()
     assert not readable(fd)
     for _ in range(3):
@@ -227,7 +227,7 @@ def test_readable_is_set(event):
         assert not readable(fd)
 
 
-def test_made_while_the_flag_is_up_it_is_readable(event):
+def test_a_descriptor_made_while_the_flag_is_up_is_readable(event):
     event.notify()
     assert readable(event.fileno())
     assert event.clear()
@@ -235,7 +235,7 @@ def test_made_while_the_flag_is_up_it_is_readable(event):
     assert event._owed() == 0
 
 
-def test_waiting_does_not_take_the_readability_away(event):
+def test_wait_leaves_the_descriptor_readable(event):
     fd = event.fileno()
     event.notify()
     assert event.wait()
@@ -278,7 +278,7 @@ def _selectors(kind):
     ],
     ids=["select", "poll", "epoll", "epoll-edge", "DefaultSelector", "SelectSelector"],
 )
-def test_foreign_selectors(event, watch):
+def test_a_foreign_selector_sees_the_flag_as_readability(event, watch):
     is_readable = watch(event.fileno())
     for _ in range(3):
         assert not is_readable()
@@ -309,13 +309,13 @@ def test_ten_thousand_idle_events_have_no_descriptor():
 
 
 def test_wait_lets_other_threads_run(event):
-    # Did it keep the interpreter to itself, nobody could notify.
+    # If wait kept the GIL, the other thread could not notify.
     thread = Thread(lambda: (until(lambda: waiting(event) == 1), event.notify()))
     assert event.wait(20) is True
     thread.finish()
 
 
-def test_wait_releases_every_thread_even_if_cleared_at_once(event):
+def test_every_waiting_thread_is_released_even_if_the_flag_is_cleared_at_once(event):
     for _ in range(5):
         threads = [Thread(event.wait) for _ in range(8)]
         until(lambda: waiting(event) == 8)
@@ -324,7 +324,7 @@ def test_wait_releases_every_thread_even_if_cleared_at_once(event):
         assert all(thread.finish() for thread in threads)
 
 
-def test_threads_that_wait_learn_of_a_close(event):
+def test_a_close_raises_closed_resource_error_in_threads_that_wait(event):
     threads = [Thread(event.wait) for _ in range(4)]
     until(lambda: waiting(event) == 4)
     event.close()
@@ -333,7 +333,7 @@ def test_threads_that_wait_learn_of_a_close(event):
             thread.finish()
 
 
-def test_in_threads_a_rise_before_the_close_wins(event):
+def test_a_thread_is_released_normally_by_a_rise_before_the_close(event):
     for _ in range(20):
         event = IoEvent()
         thread = Thread(event.wait)
@@ -343,7 +343,7 @@ def test_in_threads_a_rise_before_the_close_wins(event):
         assert thread.finish() is True
 
 
-def test_one_thread_may_wait_for_many_events_in_turn():
+def test_one_thread_may_wait_for_many_events_one_after_the_other():
     events = [IoEvent() for _ in range(100)]
 
     def wait():
@@ -357,7 +357,7 @@ def test_one_thread_may_wait_for_many_events_in_turn():
     thread.finish()
 
 
-def test_a_thread_that_timed_out_misses_nothing_later(event):
+def test_a_thread_whose_wait_timed_out_is_released_by_a_later_notify(event):
     def wait():
         assert not event.wait(0.001)
         return event.wait()
@@ -368,7 +368,7 @@ def test_a_thread_that_timed_out_misses_nothing_later(event):
     assert thread.finish() is True
 
 
-def test_methods_take_no_arguments_and_say_so(event):
+def test_a_method_that_takes_no_argument_raises_type_error_for_one(event):
     for method in (event.notify, event.clear, event.is_set, event.fileno, event.close):
         with pytest.raises(TypeError):
             method(1)

@@ -1,4 +1,4 @@
-"""The event against a plain model, with a loop that is stepped by hand."""
+"""Tests of the event against a plain model, with loops that are stepped by hand."""
 
 import asyncio
 import os
@@ -21,7 +21,10 @@ from wakefd import ClosedResourceError, IoEvent
 
 
 class Wait:
-    """A task that waits, and how the model thinks it will end: None, "rose" or "closed"."""
+    """A task that waits, and the end that the model expects for its wait.
+
+    The end is "rose", "closed", or None while the wait goes on.
+    """
 
     def __init__(self, task):
         self.task, self.fate = task, None
@@ -46,7 +49,7 @@ class EventMachine(RuleBasedStateMachine):
         self.other.close()
 
     def step(self):
-        """All that can go on goes on."""
+        """Let both loops run whatever is ready, and check which waits have ended."""
         for loop in (self.loop, self.other):
             for _ in range(4):
                 loop.call_soon(loop.stop)
@@ -60,7 +63,7 @@ class EventMachine(RuleBasedStateMachine):
                     wait.task.result()
         self.waits = [wait for wait in self.waits if wait.fate is None]
 
-    # ---- what is done
+    # ---- the actions
 
     @rule()
     def notify(self):
@@ -95,7 +98,7 @@ class EventMachine(RuleBasedStateMachine):
         self.closed, self.up, self.exposed = True, False, False
 
     @rule()
-    def wait_in_no_time(self):
+    def wait_without_blocking(self):
         if self.closed:
             with pytest.raises(ClosedResourceError):
                 self.event.wait(0)
@@ -131,7 +134,7 @@ class EventMachine(RuleBasedStateMachine):
         self.step()
 
     @rule()
-    def a_loop_ends(self):
+    def close_a_loop(self):
         for wait in self.waits:
             if wait.task.get_loop() is self.other:
                 wait.task._log_destroy_pending = False
@@ -143,10 +146,10 @@ class EventMachine(RuleBasedStateMachine):
         for wait in self.waits:
             wait.fate = wait.fate or fate
 
-    # ---- what is seen
+    # ---- the comparison with the model
 
     @invariant()
-    def looks_as_the_model_does(self):
+    def event_agrees_with_the_model(self):
         event = self.event
         assert event.is_set() is self.up
         assert event.closed is self.closed

@@ -1,6 +1,7 @@
-"""A token that the kernel refuses: the notifier hears of it, and nobody waits for ever.
+"""Tests of refused tokens: `notify` raises OSError, and no waiter waits for ever.
 
-seccomp refuses for one thread, and for good; what another thread notifies gets through.
+seccomp refuses the writes of one thread, for as long as that thread lives. The writes of other
+threads get through.
 """
 
 import asyncio
@@ -21,9 +22,10 @@ pytestmark = pytest.mark.skipif(not seccomp.AVAILABLE, reason="no seccomp number
 
 
 class Refused:
-    """A thread whose writes to `fd` (or all of its tokens but a futex's) are refused.
+    """A thread whose writes to `fd` are refused, or all its tokens if `fd` is None.
 
-    With EACCES: EPERM is 1, and so equal to True.
+    The wake-up of a futex is never refused. The error is EACCES, because EPERM is 1 and so equal
+    to True, which `notify` returns when nothing is refused.
     """
 
     def __init__(self, fd=None, streams=True):
@@ -32,7 +34,7 @@ class Refused:
         self._thread = Thread(self._work, fd, streams)
 
     def _work(self, fd, streams):
-        # A stream's writing end is not the descriptor that is watched.
+        # A stream's writing end has another number than `fd`, the descriptor that is watched.
         if streams:
             seccomp.refuse("sendto", errno=errno.EACCES)
         seccomp.refuse("write", errno=errno.EACCES, fd=fd)
@@ -45,7 +47,7 @@ class Refused:
             self._done.release()
 
     def __call__(self, call):
-        """Let it do this; its answer, or its errno."""
+        """Make this call in the refused thread, and return its result or its errno."""
         self._calls.append(call)
         self._todo.release()
         assert self._done.acquire(timeout=PATIENCE), f"{call} hangs"
@@ -53,7 +55,10 @@ class Refused:
 
 
 def loop_waits(event):
-    """In a thread of its own: a loop's hub is woken by a system call that can be refused."""
+    """Start a thread whose asyncio loop waits for the event.
+
+    The loop's hub is woken by a system call, which can be refused; a blocked thread's may not be.
+    """
 
     async def wait():
         await asyncio.wait_for(event.notified(), PATIENCE)
@@ -65,17 +70,17 @@ def loop_waits(event):
 
 
 @in_child
-def test_the_events_own_token_is_refused():
+def test_a_refused_token_of_the_event_itself_is_written_by_the_next_notify():
     event = IoEvent()
     fd = event.fileno()
     refused = Refused(fd)
     assert refused(event.notify) == errno.EACCES
     assert event.is_set()
     assert not readable(fd)
-    assert refused(event.notify) == errno.EACCES  # it tried again
-    assert event.notify() is False  # the flag was up; but the token got through
+    assert refused(event.notify) == errno.EACCES  # the second notify wrote the token again
+    assert event.notify() is False  # the flag was up, and yet this call wrote the token
     assert readable(fd)
-    assert refused(event.notify) is False  # nothing left to send
+    assert refused(event.notify) is False  # no token is left to write
     assert event.clear() is True
     assert event._owed() == 0
     assert not readable(fd)
@@ -83,7 +88,7 @@ def test_the_events_own_token_is_refused():
 
 
 @in_child
-def test_a_refused_token_is_forgotten_with_the_flag():
+def test_a_refused_token_is_forgotten_when_the_flag_is_cleared():
     event = IoEvent()
     fd = event.fileno()
     refused = Refused(fd)
@@ -97,12 +102,12 @@ def test_a_refused_token_is_forgotten_with_the_flag():
 
 
 @in_child
-def test_waiters_elsewhere_are_released_although_the_events_own_token_is_refused():
+def test_waiters_are_released_although_the_events_own_token_is_refused():
     import trio
     import uvloop
 
     if backend() != "eventfd":
-        return  # a stream is not refused by its number: the hubs' are, too
+        return  # a stream cannot be refused by its number, so the hubs would be refused as well
     event = IoEvent()
     refused = Refused(event.fileno())
 
@@ -122,13 +127,13 @@ def test_waiters_elsewhere_are_released_although_the_events_own_token_is_refused
 
 
 @in_child
-def test_a_hubs_token_is_refused_and_the_next_notify_releases_its_waiters():
+def test_the_notify_after_a_refused_hub_token_releases_the_hubs_waiters():
     event = IoEvent()
     refused = Refused()
     thread = loop_waits(event)
     assert refused(event.notify) == errno.EACCES
     assert event.is_set()
-    assert refused(event.notify) == errno.EACCES  # tried again, although the flag is up
+    assert refused(event.notify) == errno.EACCES  # written again, although the flag is up
     time.sleep(0.02)
     assert thread.is_alive()
     assert event.notify() is False
@@ -137,11 +142,11 @@ def test_a_hubs_token_is_refused_and_the_next_notify_releases_its_waiters():
 
 @pytest.mark.parametrize("closes", [False, True])
 @in_child
-def test_a_watch_that_its_own_hub_refuses_misses_nothing(closes):
+def test_a_watch_whose_hub_is_refused_misses_no_rise_and_no_close(closes):
     from wakefd._watch import Watch
 
     class Busy(IoEvent):
-        """Rises, or closes, just after the watch has looked."""
+        """An event that rises, or closes, just after the watch has read the count of rises."""
 
         def _rises(self):
             rises = super()._rises()
@@ -158,7 +163,7 @@ def test_a_watch_that_its_own_hub_refuses_misses_nothing(closes):
     watch = Watch(hub, event, lambda: seen.append("rose"), lambda: seen.append("ended"))
     Thread(event.notify).finish()
     busy = [event]
-    Refused()(hub.dispatch)  # nothing of it raises
+    Refused()(hub.dispatch)  # the refusal reaches no caller of dispatch
     if closes:
         assert seen == ["rose", "ended"]
         return
@@ -171,7 +176,7 @@ def test_a_watch_that_its_own_hub_refuses_misses_nothing(closes):
 
 
 @in_child
-def test_a_refused_hub_is_woken_by_any_event_that_is_waited_for_there():
+def test_a_refused_hub_is_woken_by_any_event_with_a_waiter_on_it():
     first, second, third = IoEvent(), IoEvent(), IoEvent()
     refused = Refused()
 
@@ -186,7 +191,7 @@ def test_a_refused_hub_is_woken_by_any_event_that_is_waited_for_there():
     def notify():
         time.sleep(0.02)
         assert refused(first.notify) == errno.EACCES
-        assert refused(second.notify) == errno.EACCES  # coalesced at the hub, and tried again
+        assert refused(second.notify) == errno.EACCES  # the hub's one token is written again
         third.notify()
 
     for _ in range(3):
@@ -196,7 +201,7 @@ def test_a_refused_hub_is_woken_by_any_event_that_is_waited_for_there():
 
 
 @in_child
-def test_one_refused_hub_does_not_keep_the_others_waiting():
+def test_a_refused_hub_does_not_delay_the_other_hubs():
     event = IoEvent()
     hubs = [Hub() for _ in range(3)]
     outcomes = []
@@ -207,7 +212,7 @@ def test_one_refused_hub_does_not_keep_the_others_waiting():
         return
     assert refused(event.notify) == errno.EACCES
     assert [readable(hub) for hub in hubs] == [True, False, True]
-    # Looking is enough, even without a token.
+    # A dispatch finds the listeners that fired, even if the hub has no token.
     for hub in hubs:
         hub.dispatch()
     assert sorted(outcomes) == [(0, True), (1, True), (2, True)]
@@ -216,7 +221,7 @@ def test_one_refused_hub_does_not_keep_the_others_waiting():
 
 
 @in_child
-def test_after_a_refusal_all_is_as_before():
+def test_events_work_as_before_after_a_refusal():
     event, other = IoEvent(), IoEvent()
     refused = Refused()
     for _ in range(20):
@@ -225,13 +230,13 @@ def test_after_a_refusal_all_is_as_before():
         event.notify()
         assert thread.finish() is True
         event.clear()
-        assert refused(other.notify) is True  # nobody waits for it: no token, no refusal
+        assert refused(other.notify) is True  # no waiter, so no token that could be refused
         assert refused(other.notify) is False
         assert other.clear() is True
 
 
 @in_child
-def test_a_blocked_thread_is_woken_by_one_who_may_write_to_nothing():
+def test_a_thread_whose_writes_are_refused_still_wakes_a_blocked_thread():
     if backend(thread=True) != "futex":
         return
     event = IoEvent()
@@ -245,7 +250,7 @@ def test_a_blocked_thread_is_woken_by_one_who_may_write_to_nothing():
 
 
 @in_child
-def test_a_refused_close_closes():
+def test_a_close_whose_token_is_refused_still_closes_the_event():
     event, other = IoEvent(), IoEvent()
     refused = Refused()
 
@@ -268,7 +273,7 @@ def test_a_refused_close_closes():
 
 
 @in_child
-def test_a_hub_that_ends_refused_does_not_leave_every_notify_slow_or_failing():
+def test_a_hub_that_ends_while_refused_leaves_no_notify_slow_or_failing():
     event, other = IoEvent(), IoEvent()
     refused = Refused()
 
@@ -293,7 +298,7 @@ def test_a_hub_that_ends_refused_does_not_leave_every_notify_slow_or_failing():
 
 
 @in_child
-def test_a_refused_token_at_the_first_fileno():
+def test_a_token_refused_at_the_first_fileno_is_written_by_the_next_notify():
     event = IoEvent()
     event.notify()
     refused = Refused()
@@ -306,7 +311,7 @@ def test_a_refused_token_at_the_first_fileno():
 
 
 @in_child
-def test_refused_in_the_parent_all_right_in_the_child():
+def test_a_token_refused_in_the_parent_is_there_in_the_child():
     event = IoEvent()
     fd = event.fileno()
     refused = Refused(fd)
@@ -342,7 +347,7 @@ def _without_eventfd(error):
     fd = event.fileno()
     assert os.readlink(f"/proc/self/fd/{fd}").startswith("socket:")
     assert readable(fd)
-    for _ in range(100):  # more than fits into the pair
+    for _ in range(100):  # more tokens than fit into the pair
         event.notify()
         assert event.clear() is True
         assert not readable(fd)
@@ -368,11 +373,11 @@ def test_eventfd_refused_with_enosys_falls_back_to_a_pair():
 
 
 @in_child
-def test_everything_refused_is_an_error_from_the_call_that_needed_it():
+def test_the_call_that_needs_a_refused_descriptor_raises_the_error():
     event = IoEvent()
     calls = [event.fileno, lambda: event.wait(0), backend, Hub]
     if backend(thread=True) == "futex":
-        del calls[1]  # never refused
+        del calls[1]  # a futex is never refused
     seccomp.refuse("eventfd2", "socketpair", errno=errno.EPERM)
     if backend_is_tcp():
         return

@@ -1,7 +1,8 @@
-"""A token that is late: the descriptor is readable although the flag is down.
+"""Tests of late tokens: tokens that arrive after `clear`, while the flag is down.
 
-A notifier may be stopped between its promise and its write. Here its token is taken from it (a read
-of the descriptor), the flag is cleared meanwhile, and then the write comes.
+A thread in `notify` may be stopped after it has counted its token as owed and before it writes it.
+The tests imitate that: they read the token from the descriptor, clear the flag, and write the token
+afterwards.
 """
 
 import asyncio
@@ -17,8 +18,8 @@ from wakefd._wakefd import Hub, backend
 pytestmark = pytest.mark.skipif(backend() != "eventfd", reason="a pair's writing end is hidden")
 
 
-def late(event):
-    """Stop a notifier before its write, and clear. The write is left to do: `arrives`."""
+def notify_late(event):
+    """Notify, take the token away, and clear the flag. `write_late_token` writes it later."""
     fd = event.fileno()
     assert event.notify() is True
     os.eventfd_read(fd)
@@ -27,14 +28,14 @@ def late(event):
     return fd
 
 
-def arrives(fd):
+def write_late_token(fd):
     os.eventfd_write(fd, 1)
 
 
-def test_a_late_token_is_known_and_the_next_clear_settles_it(event):
-    fd = late(event)
+def test_the_next_clear_settles_a_late_token(event):
+    fd = notify_late(event)
     assert not readable(fd)
-    arrives(fd)
+    write_late_token(fd)
     assert readable(fd)
     assert not event.is_set()
     assert event.clear() is False
@@ -42,33 +43,33 @@ def test_a_late_token_is_known_and_the_next_clear_settles_it(event):
     assert event._owed() == 0
 
 
-def test_a_late_token_that_has_not_arrived_is_asked_for_again(event):
-    fd = late(event)
+def test_clear_keeps_a_late_token_as_owed_until_it_arrives(event):
+    fd = notify_late(event)
     for _ in range(3):
         assert event.clear() is False
         assert event._owed() == 1
-    arrives(fd)
+    write_late_token(fd)
     assert event.clear() is False
     assert event._owed() == 0
 
 
-def test_a_notify_before_the_late_token_arrives_is_seen(event):
-    fd = late(event)
+def test_a_notify_before_the_late_token_arrives_makes_the_descriptor_readable(event):
+    fd = notify_late(event)
     assert event.notify() is True
     assert event._owed() == 2
     assert readable(fd)
-    arrives(fd)
+    write_late_token(fd)
     assert event.clear() is True
     assert event._owed() == 0
     assert not readable(fd)
 
 
-def test_the_late_token_after_a_whole_round(event):
-    fd = late(event)
+def test_a_late_token_that_arrives_after_another_notify_and_clear_is_settled(event):
+    fd = notify_late(event)
     assert event.notify() is True
     assert event.clear() is True
     assert event._owed() == 1
-    arrives(fd)
+    write_late_token(fd)
     assert readable(fd)
     assert event.clear() is False
     assert event._owed() == 0
@@ -85,7 +86,7 @@ def test_a_selector_loop_wakes_at_most_once_for_a_late_token(event):
             event.clear()
 
         asyncio.get_running_loop().add_reader(fd, ready)
-        arrives(fd)
+        write_late_token(fd)
         await asyncio.sleep(0.05)
         assert turns == 1
         Thread(event.notify)
@@ -94,11 +95,11 @@ def test_a_selector_loop_wakes_at_most_once_for_a_late_token(event):
                 await asyncio.sleep(0.001)
         assert not event.is_set()
 
-    fd = late(event)
+    fd = notify_late(event)
     asyncio.run(main())
 
 
-def test_more_late_tokens_than_can_be_counted_cost_no_wake_up(event):
+def test_no_wake_up_is_lost_to_more_late_tokens_than_can_be_counted(event):
     fd = event.fileno()
     for _ in range(20_000):
         event.notify()
@@ -113,7 +114,7 @@ def test_more_late_tokens_than_can_be_counted_cost_no_wake_up(event):
     assert readable(fd)
 
 
-def test_a_stolen_token_costs_no_wake_up_of_those_who_wait_properly(event):
+def test_a_token_read_by_a_stranger_costs_no_wake_up_of_wait(event):
     fd = event.fileno()
     event.notify()
     os.eventfd_read(fd)
@@ -125,10 +126,10 @@ def test_a_stolen_token_costs_no_wake_up_of_those_who_wait_properly(event):
     assert readable(fd)
 
 
-def test_a_late_token_at_a_hub_wakes_it_once_for_nothing(event):
+def test_a_late_token_wakes_a_hub_at_most_once_without_a_reason(event):
     hub, outcomes = Hub(), []
     hub.wait(event, outcomes.append)
-    arrives(hub.fileno())
+    write_late_token(hub.fileno())
     assert readable(hub)
     hub.dispatch()
     assert not readable(hub)
@@ -141,7 +142,7 @@ def test_a_late_token_at_a_hub_wakes_it_once_for_nothing(event):
     hub.close()
 
 
-def test_a_hub_from_the_pool_with_a_late_token_serves_its_next_owner(event):
+def test_a_pooled_hub_with_a_late_token_serves_its_next_owner(event):
     hub = Hub()
     fd = hub.fileno()
     hub.wait(event, print)
@@ -150,12 +151,12 @@ def test_a_hub_from_the_pool_with_a_late_token_serves_its_next_owner(event):
     hub.close()
     event.clear()
     hubs, outcomes = [], []
-    while True:  # until it is ours again
+    while True:  # until the pool gives out the same hub again
         hubs.append(Hub())
         if hubs[-1].fileno() == fd:
             break
         assert len(hubs) < 100
-    arrives(fd)
+    write_late_token(fd)
     hubs[-1].wait(event, outcomes.append)
     hubs[-1].dispatch()
     assert outcomes == []
@@ -173,7 +174,7 @@ async def test_a_loop_does_not_spin_on_tokens_that_a_stranger_wrote_to_its_hub(a
     await aio.waiting(event, 1)
     before = numbers_of_eventfds()
     for fd in before:
-        arrives(fd)
+        write_late_token(fd)
     used = time.process_time()
     await aio.sleep(0.2)
     assert time.process_time() - used < 0.15
@@ -193,7 +194,7 @@ def test_the_selector_thread_does_not_spin_on_tokens_that_a_stranger_wrote():
         event = IoEvent()
         task = kit.spawn(event.notified)
         await kit.waiting(event, 1)
-        await kit.sleep(0.05)  # it has seen what it was told by now
+        await kit.sleep(0.05)  # the selector thread has taken the watch by now
         os.write(_selector_thread._current._interrupt._ends[1], b"tokens")
         used = time.process_time()
         await kit.sleep(0.2)
@@ -216,9 +217,9 @@ def numbers_of_eventfds():
     return found
 
 
-def test_late_tokens_at_the_close_are_forgotten():
+def test_a_token_that_is_late_at_the_close_is_forgotten():
     event = IoEvent()
-    late(event)
+    notify_late(event)
     event.close()
     assert event._owed() in (0, 1)
     assert event.notify() is False
