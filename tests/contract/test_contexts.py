@@ -1,4 +1,7 @@
-"""Context variables: what wakefd registers with a loop keeps none, and callbacks see their own."""
+"""Tests of context variables on every loop.
+
+What wakefd registers with a loop keeps no context alive, and each task and callback sees its own.
+"""
 
 import asyncio
 import contextvars
@@ -18,7 +21,7 @@ variable = contextvars.ContextVar("variable", default=None)
 
 
 class Value:
-    """Can be watched by a weakref."""
+    """The value of a context variable, watched by a weakref."""
 
 
 async def notified():
@@ -62,7 +65,7 @@ kept = []
 
 async def portal():
     its = Portal()
-    kept.append(its)  # it serves on
+    kept.append(its)  # the portal stays open after the task
     its.call_soon(int)
     await wrap_future(its.submit(notified))
 
@@ -79,7 +82,7 @@ WAITS = [notified, any_of_them, got, bytes_got, at_once, portal, closed_portal]
 @EVERYWHERE
 @pytest.mark.parametrize("wait", WAITS)
 async def test_the_first_wait_on_a_loop_keeps_no_context(kit, wait):
-    """Its task's context variables lived as long as the loop."""
+    """The context variables of the first task that waited lived as long as the loop."""
     values = []
 
     async def first():
@@ -102,7 +105,7 @@ async def test_the_first_wait_on_a_loop_keeps_no_context(kit, wait):
 
 
 @EVERYWHERE
-async def test_every_task_and_call_sees_its_own(kit):
+async def test_every_task_and_call_sees_its_own_context(kit):
     seen, event, its = [], IoEvent(), None
 
     async def wait(n):
@@ -135,7 +138,7 @@ async def test_every_task_and_call_sees_its_own(kit):
 
 
 @pytest.mark.parametrize("name", ["asyncio-selector-loop"])
-def test_a_selector_loop_keeps_not_the_context_that_it_is_made_in(name):
+def test_a_selector_loop_does_not_keep_the_context_that_it_was_made_in(name):
     def make():
         value = Value()
         variable.set(value)
@@ -148,8 +151,8 @@ def test_a_selector_loop_keeps_not_the_context_that_it_is_made_in(name):
     loop.close()
 
 
-def test_the_selector_thread_keeps_not_the_context_that_it_is_started_in():
-    """From 3.14 on a thread may inherit it."""
+def test_the_selector_thread_does_not_keep_the_context_that_it_was_started_in():
+    """From Python 3.14 on, a thread may inherit the context of the thread that starts it."""
     assert (
         program(
             """
@@ -187,8 +190,11 @@ def test_the_selector_thread_keeps_not_the_context_that_it_is_started_in():
     )
 
 
-def test_twisted_on_asyncio():
-    """addReader copies the context; a Deferred's callbacks see that of whoever asked for it."""
+def test_twisted_on_asyncio_keeps_no_context_and_calls_back_in_the_callers():
+    """A Deferred's callbacks run in the context of the caller that asked for the Deferred.
+
+    Twisted's addReader copies the context, which must not keep that context alive.
+    """
     pytest.importorskip("twisted")
     assert (
         program(
@@ -214,7 +220,7 @@ def test_twisted_on_asyncio():
                 values.append(weakref.ref(value))
                 variable.set(value)
                 del value
-                deferred = notified(events[2])  # and waits on, so that the reader stays
+                deferred = notified(events[2])  # this wait goes on, so that the reader stays
                 deferred.addErrback(lambda _: None)
                 event = wakefd.IoEvent()
                 d = notified(event)

@@ -1,4 +1,7 @@
-"""What holds on every event loop: each test runs on all of them, or on all of asyncio's kind."""
+"""The contract: the promises that hold on every event loop.
+
+A test with the fixture `kit` runs on every loop, and one with `aio` on every asyncio loop.
+"""
 
 import asyncio
 import contextvars
@@ -16,17 +19,19 @@ from wakefd import ClosedResourceError, IoEvent
 from wakefd._wakefd import backend
 
 needs = pytest.mark.needs
-pytestmark = needs()  # nothing: it runs on every kit
-# ---- before, while, after
+pytestmark = needs()  # a test that needs nothing more runs on every kit
 
 
-async def test_notified_before(kit, event):
+# ---- a notify before the wait, during it and after it
+
+
+async def test_notified_returns_when_the_flag_was_raised_before(kit, event):
     event.notify()
     await kit.notified(event)
     assert event.is_set()
 
 
-async def test_notified_while_waiting(kit, event):
+async def test_a_notify_from_a_thread_ends_a_wait(kit, event):
     task = kit.spawn(kit.notified, event)
     await kit.waiting(event, 1)
     assert not task.done()
@@ -38,7 +43,7 @@ async def test_notified_while_waiting(kit, event):
 
 
 @needs("loop")
-async def test_notified_by_a_task_of_the_same_loop(kit, event):
+async def test_a_notify_from_a_task_of_the_same_loop_ends_a_wait(kit, event):
     task = kit.spawn(kit.notified, event)
     await kit.waiting(event, 1)
     assert event.notify() is True
@@ -46,7 +51,7 @@ async def test_notified_by_a_task_of_the_same_loop(kit, event):
     await task.join()
 
 
-async def test_after_it_the_flag_stays_up_until_cleared(kit, event):
+async def test_the_flag_stays_up_after_a_wait_until_it_is_cleared(kit, event):
     event.notify()
     for _ in range(100):
         await kit.notified(event)
@@ -68,7 +73,7 @@ async def test_notify_says_whether_it_raised_the_flag(kit, event):
     assert event.notify() is True
 
 
-async def test_round_trips_with_a_thread(kit, event):
+async def test_a_loop_and_a_thread_can_notify_each_other_in_turn(kit, event):
     answer = IoEvent()
 
     def respond():
@@ -86,10 +91,10 @@ async def test_round_trips_with_a_thread(kit, event):
     thread.finish()
 
 
-# ---- broadcast and order
+# ---- many waiters, and their order
 
 
-async def test_everybody_who_waits_is_released(kit, event):
+async def test_one_notify_releases_every_waiter(kit, event):
     tasks = [kit.spawn(kit.notified, event) for _ in range(100)]
     await kit.waiting(event, 100)
     Thread(event.notify)
@@ -98,7 +103,7 @@ async def test_everybody_who_waits_is_released(kit, event):
 
 
 @needs("remembers")
-async def test_everybody_who_waits_is_released_even_if_it_is_cleared_at_once(kit, event):
+async def test_every_waiter_is_released_even_if_the_flag_is_cleared_at_once(kit, event):
     for _ in range(5):
         tasks = [kit.spawn(kit.notified, event) for _ in range(50)]
         await kit.waiting(event, 50)
@@ -110,7 +115,7 @@ async def test_everybody_who_waits_is_released_even_if_it_is_cleared_at_once(kit
 
 
 @needs("remembers")
-async def test_whoever_waits_after_the_clear_is_not_released(kit, event):
+async def test_a_waiter_that_comes_after_the_clear_is_not_released(kit, event):
     first = kit.spawn(kit.notified, event)
     await kit.waiting(event, 1)
     event.notify()
@@ -124,7 +129,7 @@ async def test_whoever_waits_after_the_clear_is_not_released(kit, event):
 
 
 @needs("remembers")
-async def test_many_rises_before_the_loop_looks_release_once(kit, event):
+async def test_many_rises_before_a_dispatch_release_each_waiter_once(kit, event):
     count = 0
 
     async def wait():
@@ -143,7 +148,7 @@ async def test_many_rises_before_the_loop_looks_release_once(kit, event):
 
 
 @needs("order")
-async def test_tasks_of_one_event_resume_in_the_order_in_which_they_came(kit, event):
+async def test_waiters_of_one_event_resume_in_the_order_in_which_they_came(kit, event):
     order = []
 
     async def wait(name):
@@ -161,7 +166,7 @@ async def test_tasks_of_one_event_resume_in_the_order_in_which_they_came(kit, ev
 
 
 @needs("order")
-async def test_events_resume_in_the_order_in_which_they_were_notified(kit):
+async def test_waiters_of_many_events_resume_in_the_order_of_the_notifies(kit):
     events = [IoEvent() for _ in range(10)]
     order = []
 
@@ -180,8 +185,8 @@ async def test_events_resume_in_the_order_in_which_they_were_notified(kit):
     assert order == names
 
 
-async def test_thousands_of_events_on_one_loop(kit):
-    # Descriptors are few: select knows 1024.
+async def test_thousands_of_events_on_one_loop_need_no_further_descriptor(kit):
+    # A loop that needs a descriptor per event gets only 200, because select handles at most 1024.
     events = [IoEvent() for _ in range(2000 if kit.can("shared") else 200)]
     tasks = [kit.spawn(kit.notified, events[0])]
     await kit.waiting(events[0], 1)
@@ -217,7 +222,7 @@ async def test_a_cancelled_wait_leaves_nothing_behind(kit, event):
 
 
 @needs("cancel")
-async def test_cancelling_some_leaves_the_others(kit, event):
+async def test_cancelling_some_waits_leaves_the_others_waiting(kit, event):
     tasks = [kit.spawn(kit.notified, event) for _ in range(9)]
     await kit.waiting(event, 9)
     for index in (0, 4, 8):
@@ -230,25 +235,25 @@ async def test_cancelling_some_leaves_the_others(kit, event):
 
 
 @needs("cancel")
-async def test_the_flag_survives_a_cancel_that_comes_with_it(kit, event):
+async def test_the_flag_stays_up_when_a_cancel_comes_together_with_a_notify(kit, event):
     task = kit.spawn(kit.notified, event)
     await kit.waiting(event, 1)
     event.notify()
     task.cancel()
-    await task.join()  # either way
+    await task.join()  # the task may end cancelled or released
     assert event.is_set()
     assert kit.waits(event) == 0
 
 
 @needs("cancel")
-async def test_a_cancel_before_the_wait_begins(kit, event):
+async def test_a_wait_can_be_cancelled_before_it_begins(kit, event):
     task = kit.spawn(kit.notified, event)
     task.cancel()
     assert await task.join() is CANCELLED
     assert kit.waits(event) == 0
 
 
-async def test_the_frameworks_own_timeout(kit, event):
+async def test_the_frameworks_own_timeout_ends_a_wait(kit, event):
     for _ in range(3):
         async with kit.move_on_after(0.005) as scope:
             await kit.notified(event)
@@ -260,7 +265,7 @@ async def test_the_frameworks_own_timeout(kit, event):
     assert not scope.expired
 
 
-async def test_asyncio_wait_for(aio, event):
+async def test_asyncio_wait_for_times_out_and_leaves_no_waiter(aio, event):
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(event.notified(), 0.005)
     assert waiting(event) == 0
@@ -277,7 +282,7 @@ async def test_asyncio_wait_with_a_timeout_leaves_the_task_waiting(aio, event):
     assert (done, pending) == ({task}, set())
 
 
-async def test_asyncio_shield(aio, event):
+async def test_a_shielded_wait_goes_on_after_a_timeout(aio, event):
     inner = asyncio.ensure_future(event.notified())
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(asyncio.shield(inner), 0.005)
@@ -286,7 +291,7 @@ async def test_asyncio_shield(aio, event):
     await inner
 
 
-async def test_a_cancel_message_arrives(aio, event):
+async def test_the_message_of_a_cancel_reaches_the_waiting_task(aio, event):
     task = asyncio.ensure_future(event.notified())
     await aio.waiting(event, 1)
     task.cancel("because")
@@ -313,14 +318,14 @@ async def test_a_task_may_survive_its_cancellation_and_wait_again(aio, event):
 
 
 @needs("cancel")
-async def test_cancelling_a_task_that_was_released_in_the_same_dispatch(kit, event):
+async def test_a_task_can_be_cancelled_by_another_that_the_same_dispatch_released(kit, event):
     async def first():
         await kit.notified(event)
         second.cancel()
 
     async def wait():
         await kit.notified(event)
-        await kit.sleep(0)  # a checkpoint, at the latest, hears of the cancel
+        await kit.sleep(0)  # the cancel arrives at this checkpoint at the latest
         return "resumed"
 
     one = kit.spawn(first)
@@ -332,7 +337,7 @@ async def test_cancelling_a_task_that_was_released_in_the_same_dispatch(kit, eve
     event.notify()
     await one.join()
     assert await third.join() == "resumed"
-    # trio shuffles: it may have gone on before.
+    # trio runs tasks in random order, so the second one may have gone on before the cancel.
     assert await second.join() == CANCELLED or "trio" in kit.name
     assert kit.waits(event) == 0
 
@@ -340,14 +345,14 @@ async def test_cancelling_a_task_that_was_released_in_the_same_dispatch(kit, eve
 # ---- close
 
 
-async def test_waiting_on_a_closed_event(kit, event):
+async def test_a_wait_for_a_closed_event_raises_closed_resource_error(kit, event):
     event.close()
     with pytest.raises(ClosedResourceError):
         await kit.notified(event)
 
 
 @needs("hub")
-async def test_closed_while_waiting(kit, event):
+async def test_a_close_raises_closed_resource_error_in_every_waiter(kit, event):
     tasks = [kit.spawn(kit.notified, event) for _ in range(5)]
     await kit.waiting(event, 5)
     Thread(event.close)
@@ -360,7 +365,7 @@ async def test_closed_while_waiting(kit, event):
 
 
 @needs("remembers")
-async def test_a_rise_before_the_close_wins(kit, event):
+async def test_a_rise_before_the_close_releases_waiters_without_an_error(kit, event):
     tasks = [kit.spawn(kit.notified, event) for _ in range(5)]
     await kit.waiting(event, 5)
     event.notify()
@@ -370,7 +375,7 @@ async def test_a_rise_before_the_close_wins(kit, event):
 
 
 @needs("remembers")
-async def test_a_rise_that_was_cleared_before_the_close_wins(kit, event):
+async def test_a_rise_before_the_close_counts_even_if_it_was_cleared(kit, event):
     task = kit.spawn(kit.notified, event)
     await kit.waiting(event, 1)
     event.notify()
@@ -380,7 +385,7 @@ async def test_a_rise_that_was_cleared_before_the_close_wins(kit, event):
 
 
 @needs("close")
-async def test_a_cleared_rise_wins_only_for_those_who_waited_then(kit, event):
+async def test_a_cleared_rise_does_not_count_for_a_waiter_that_came_after_it(kit, event):
     event.notify()
     event.clear()
     task = kit.spawn(kit.notified, event)
@@ -390,7 +395,7 @@ async def test_a_cleared_rise_wins_only_for_those_who_waited_then(kit, event):
         await task.join()
 
 
-# ---- what a woken task does
+# ---- what a released task may do
 
 
 async def test_an_exception_in_one_task_does_not_hurt_the_others(kit, event):
@@ -417,7 +422,7 @@ async def test_an_exception_in_one_task_does_not_hurt_the_others(kit, event):
     await task.join()
 
 
-async def test_a_woken_task_may_clear_and_notify_and_wait_again(kit, event):
+async def test_a_released_task_may_clear_and_notify_and_wait_again(kit, event):
     other = IoEvent()
     log = []
 
@@ -444,7 +449,7 @@ async def test_a_woken_task_may_clear_and_notify_and_wait_again(kit, event):
     assert log == [1, 2] * 10
 
 
-async def test_a_woken_task_may_wait_for_the_same_event_at_once(kit, event):
+async def test_a_released_task_may_wait_for_the_same_event_at_once(kit, event):
     async def wait():
         for _ in range(10):
             await kit.notified(event)
@@ -457,7 +462,7 @@ async def test_a_woken_task_may_wait_for_the_same_event_at_once(kit, event):
             await kit.turn()
 
 
-async def test_a_woken_task_may_close_the_event(kit, event):
+async def test_a_released_task_may_close_the_event(kit, event):
     async def close():
         await kit.notified(event)
         event.close()
@@ -469,7 +474,7 @@ async def test_a_woken_task_may_close_the_event(kit, event):
         assert await task.join() is None
 
 
-async def test_a_woken_task_may_start_another_one(kit, event):
+async def test_a_released_task_may_start_another_task(kit, event):
     async def start():
         await kit.notified(event)
         event.clear()
@@ -484,7 +489,7 @@ async def test_a_woken_task_may_start_another_one(kit, event):
     await inner.join()
 
 
-async def test_a_woken_task_may_drop_the_event(kit):
+async def test_a_released_task_may_drop_the_event(kit):
     events = [IoEvent() for _ in range(10)]
 
     async def drop():
@@ -513,7 +518,7 @@ async def test_context_variables_stay_with_their_task(kit, event):
     assert variable.get() == "outside"
 
 
-async def test_the_current_task_is_the_woken_one(aio, event):
+async def test_the_current_task_is_the_released_task(aio, event):
     async def wait():
         before = asyncio.current_task()
         await event.notified()
@@ -541,15 +546,15 @@ async def test_an_eager_task_waits_and_resumes(aio, event):
     assert asyncio.create_task(event.notified()).done()
 
 
-# ---- how it is started
+# ---- the ways to start a wait
 
 
-async def test_asyncio_gather(aio, event):
+async def test_asyncio_gather_runs_several_waits(aio, event):
     Thread(lambda: (until(lambda: waiting(event) == 3), event.notify()))
     assert await asyncio.gather(*(event.notified() for _ in range(3))) == [None] * 3
 
 
-async def test_asyncio_task_group(aio, event):
+async def test_an_asyncio_task_group_runs_several_waits(aio, event):
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(event.notified()) for _ in range(3)]
         await aio.waiting(event, 3)
@@ -557,7 +562,7 @@ async def test_asyncio_task_group(aio, event):
     assert all(task.result() is None for task in tasks)
 
 
-async def test_asyncio_task_group_that_fails_cancels_the_waits(aio, event):
+async def test_an_asyncio_task_group_that_fails_cancels_its_waits(aio, event):
     with pytest.raises(ExceptionGroup) as caught:
         async with asyncio.TaskGroup() as group:
             for _ in range(3):
@@ -568,7 +573,7 @@ async def test_asyncio_task_group_that_fails_cancels_the_waits(aio, event):
     assert waiting(event) == 0
 
 
-def test_a_trio_nursery_starts_it(event):
+def test_a_trio_nursery_can_start_notified_itself(event):
     import trio
 
     async def main():
@@ -584,12 +589,12 @@ def test_a_trio_nursery_starts_it(event):
 
 
 @needs("await")
-async def test_an_unawaited_wait_that_is_closed_is_harmless(kit, event):
+async def test_a_coroutine_that_is_closed_before_it_was_awaited_leaves_no_waiter(kit, event):
     event.notified().close()
     assert waiting(event) == 0
 
 
-async def test_a_coroutine_that_is_closed_in_mid_wait_leaves_nothing(aio, event):
+async def test_a_coroutine_that_is_closed_during_its_wait_leaves_no_waiter(aio, event):
     coroutine = event.notified()
     coroutine.send(None)
     assert waiting(event) == 1
@@ -597,18 +602,18 @@ async def test_a_coroutine_that_is_closed_in_mid_wait_leaves_nothing(aio, event)
     assert waiting(event) == 0
 
 
-# ---- in company
+# ---- several loops, and foreign watchers
 
 
 @pytest.mark.parametrize("other", ["threads", *kits.LOOPS])
-def test_two_loops_wait_for_one_event(kit, other):
+def test_two_loops_can_wait_for_one_event(kit, other):
     if (kit.name, other) == ("gevent-patched", "trio"):
-        pytest.skip("gevent takes the epoll from trio")
+        pytest.skip("gevent's monkey patch removes select.epoll, which trio needs")
     two_loops(kit, kits.kit(other))
 
 
 @needs("threads")
-def test_two_loops_of_one_kind_wait_for_one_event(kit):
+def test_two_loops_of_one_kind_can_wait_for_one_event(kit):
     two_loops(kit, kits.kit(kit.name))
 
 
@@ -646,7 +651,7 @@ def two_loops(*both):
     assert event._listeners() <= 2 or not all(kit.can("shared") for kit in both)
 
 
-async def test_a_users_own_watcher_on_the_descriptor(kit, event):
+async def test_a_users_own_watcher_on_the_descriptor_sees_the_flag(kit, event):
     seen = []
     stop = kit.watch(event.fileno(), lambda: seen.append(event.is_set()))
     for _ in range(10):
@@ -678,7 +683,7 @@ async def test_async_for_clears_before_the_body(kit, event):
 
 
 @needs("await")
-async def test_async_for_turns_once_more_for_what_arrives_in_the_body(kit, event):
+async def test_async_for_makes_another_turn_for_a_notify_in_its_body(kit, event):
     event.notify()
     turns = 0
     async for _ in event:
@@ -693,7 +698,7 @@ async def test_async_for_turns_once_more_for_what_arrives_in_the_body(kit, event
 
 
 @needs("await")
-async def test_async_for_takes_a_last_turn_for_a_flag_that_was_up_at_close(kit, event):
+async def test_async_for_makes_a_last_turn_for_a_flag_that_is_up_at_the_close(kit, event):
     event.notify()
     turns = 0
     async for _ in event:
@@ -705,7 +710,7 @@ async def test_async_for_takes_a_last_turn_for_a_flag_that_was_up_at_close(kit, 
 
 
 @needs("await")
-async def test_async_for_takes_a_last_turn_for_a_rise_that_another_one_cleared(kit, event):
+async def test_async_for_makes_a_last_turn_for_a_rise_that_another_task_cleared(kit, event):
     event.notify()
     turns = 0
     async for _ in event:
@@ -718,7 +723,7 @@ async def test_async_for_takes_a_last_turn_for_a_rise_that_another_one_cleared(k
 
 
 @needs("await")
-async def test_async_for_ends_at_close(kit, event):
+async def test_async_for_ends_when_the_event_is_closed(kit, event):
     async def consume():
         turns = 0
         async for _ in event:
@@ -736,7 +741,7 @@ async def test_async_for_ends_at_close(kit, event):
 
 
 @needs("await")
-async def test_async_for_takes_its_last_turn_if_it_waited_at_the_close(kit, event):
+async def test_async_for_makes_a_last_turn_for_a_rise_that_came_while_it_waited(kit, event):
     async def consume():
         turns = 0
         async for _ in event:
@@ -754,12 +759,12 @@ async def test_async_for_takes_its_last_turn_if_it_waited_at_the_close(kit, even
 async def test_async_for_on_a_closed_event_that_never_rose_ends_at_once(kit, event):
     event.close()
     async for _ in event:
-        pytest.fail("a turn")
+        pytest.fail("async for made a turn")
 
 
 @needs("await")
-async def test_async_for_on_a_closed_event_that_rose_takes_one_turn(kit, event):
-    # A producer may have come, gone and closed before the consumer looked for the first time.
+async def test_async_for_on_a_closed_event_that_rose_makes_one_turn(kit, event):
+    # A producer may notify and close before the consumer begins its `async for`.
     event.notify()
     event.close()
     turns = 0
@@ -769,7 +774,7 @@ async def test_async_for_on_a_closed_event_that_rose_takes_one_turn(kit, event):
 
 
 @needs("await")
-async def test_async_for_that_began_with_the_flag_up_takes_its_turn_at_close(kit, event):
+async def test_async_for_that_began_with_the_flag_up_makes_its_turn_after_a_close(kit, event):
     event.notify()
     turns = aiter(event)
     event.close()
@@ -781,7 +786,7 @@ async def test_async_for_that_began_with_the_flag_up_takes_its_turn_at_close(kit
 
 
 @needs("await")
-async def test_async_for_makes_no_turn_for_what_was_cleared_before_it(kit, event):
+async def test_async_for_makes_no_turn_for_a_rise_that_was_cleared_before_it_began(kit, event):
     event.notify()
     event.clear()
     turns = aiter(event)
@@ -791,7 +796,7 @@ async def test_async_for_makes_no_turn_for_what_was_cleared_before_it(kit, event
 
 
 @needs("await")
-async def test_async_for_loses_nothing_of_what_a_thread_hands_over(kit, event):
+async def test_async_for_loses_no_item_from_a_thread(kit, event):
     items, got = [], []
 
     def produce():
@@ -840,7 +845,7 @@ async def does_not_starve(kit, consume):
     await kit.spawn(consume).join()
     stop = True
     await task.join()
-    # 0.05 s of work are many times the half millisecond of a turn.
+    # A turn takes half a millisecond at most, so 0.05 s of work make room for many of them.
     assert turns - before >= 10
 
 
@@ -868,8 +873,8 @@ async def test_async_for_with_a_flag_that_is_always_up_does_not_starve_its_loop(
     await does_not_starve(kit, consume)
 
 
-async def test_on_asyncio_it_returns_at_once_if_the_flag_is_up(aio, event):
-    # As asyncio.Event does: no turn of the loop between.
+async def test_on_asyncio_notified_returns_at_once_if_the_flag_is_up(aio, event):
+    # asyncio.Event does the same: the loop makes no turn in between.
     ran = []
     event.notify()
     asyncio.get_running_loop().call_soon(ran.append, 1)
@@ -908,13 +913,13 @@ def test_on_trio_every_wait_is_a_checkpoint(event):
     trio.run(main)
 
 
-def test_on_trio_the_leaders_cancellation_hands_over(event):
+def test_on_trio_a_cancelled_leader_hands_over_to_another_waiter(event):
     import trio
 
     async def main():
         with trio.fail_after(PATIENCE):
             async with trio.open_nursery() as nursery:
-                with trio.move_on_after(0.01):  # the first one is the leader
+                with trio.move_on_after(0.01):  # the first waiter is the leader
                     await event.notified()
                 other = IoEvent()
                 nursery.start_soon(event.notified)
@@ -924,7 +929,7 @@ def test_on_trio_the_leaders_cancellation_hands_over(event):
                     nursery.start_soon(other.notified)
                 while waiting(other) < 5:
                     await trio.sleep(0)
-                Thread(event.notify)  # releases the leader
+                Thread(event.notify)  # this releases the second leader
                 while waiting(event):
                     await trio.sleep(0.001)
                 Thread(other.notify)
@@ -936,7 +941,7 @@ def test_on_trio_the_leaders_cancellation_hands_over(event):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-def test_what_ends_the_loop_ends_it_and_the_others_are_resumed(aio, event, error):
+def test_an_exception_that_ends_the_loop_leaves_the_other_waiters_to_resume(aio, event, error):
     async def wait():
         await event.notified()
         return "resumed"
@@ -964,10 +969,10 @@ def test_what_ends_the_loop_ends_it_and_the_others_are_resumed(aio, event, error
         loop.close()
 
 
-# ---- loops that cannot
+# ---- which loop runs here
 
 
-def test_a_half_imported_trio_is_no_loop(event, monkeypatch):
+def test_a_half_imported_trio_is_not_taken_for_a_running_loop(event, monkeypatch):
     import sys
     import types
 
@@ -983,8 +988,8 @@ def test_a_half_imported_trio_is_no_loop(event, monkeypatch):
 
 
 @in_child
-def test_the_first_waits_of_many_threads_at_once_find_their_loops():
-    # Each learns which libraries are there, while the others ask.
+def test_the_first_waits_of_many_threads_at_once_each_find_their_loop():
+    # Each thread looks up which libraries are imported, while the other threads do the same.
     import importlib
     import sys
 
@@ -1009,7 +1014,7 @@ def test_the_first_waits_of_many_threads_at_once_find_their_loops():
             thread.finish()
 
 
-def test_trio_as_a_guest_of_asyncio(event):
+def test_tasks_of_asyncio_and_of_its_trio_guest_can_wait_for_one_event(event):
     import trio
 
     async def guest():
@@ -1043,7 +1048,7 @@ def test_trio_as_a_guest_of_asyncio(event):
     kits.kit("asyncio").run(host)
 
 
-def test_one_event_serves_loop_after_loop(kit, event):
+def test_one_event_can_serve_one_loop_after_the_other(kit, event):
     async def main():
         task = kit.spawn(kit.notified, event)
         await kit.waiting(event, 1)
@@ -1057,11 +1062,11 @@ def test_one_event_serves_loop_after_loop(kit, event):
 
 
 @needs("end")
-def test_a_loop_that_ends_while_somebody_waits(kit, event):
+def test_a_loop_that_ends_while_tasks_wait_leaves_notify_legal(kit, event):
     async def main():
         kit.spawn(kit.notified, event)
         kit.spawn(kit.notified, event)
-        await kit.waiting(event, 2)  # and those of the last round are no more
+        await kit.waiting(event, 2)  # the waiters of the last round are gone
 
     before = []
     for _ in range(4):
@@ -1071,7 +1076,7 @@ def test_a_loop_that_ends_while_somebody_waits(kit, event):
     assert before[-1] <= before[1] + 2 * kit.leaks
 
 
-async def test_nobody_spins_on_a_flag_that_stays_up(kit, event):
+async def test_a_loop_does_not_spin_on_a_flag_that_stays_up(kit, event):
     task = kit.spawn(kit.notified, event)
     await kit.waiting(event, 1)
     event.notify()
@@ -1101,13 +1106,13 @@ async def test_a_hub_that_dies_is_replaced(kit, event, mortal):
     others = inodes()
     task = kit.spawn(kit.notified, event)
     await kit.waiting(event, 1)
-    # The first thing that it makes is its hub.
+    # The loop's first new descriptor is its hub's.
     fd = min(fd for fd, inode in inodes().items() if others.get(fd) != inode)
     before, used = inode(fd), time.process_time()
     kill(fd)
     await kit.sleep(0.1)
-    assert time.process_time() - used < 0.08, "it spins"
-    assert inode(fd) != before, "not replaced"
+    assert time.process_time() - used < 0.08, "the loop spins"
+    assert inode(fd) != before, "the hub was not replaced"
     assert not task.done()
     for _ in range(5):
         thread = Thread(event.notify)
@@ -1120,7 +1125,7 @@ async def test_a_hub_that_dies_is_replaced(kit, event, mortal):
     await task.join()
 
 
-async def test_notifications_of_a_thread_that_does_not_wait_for_answers(kit, event):
+async def test_no_item_is_lost_from_threads_that_do_not_wait_for_answers(kit, event):
     got, items = 0, []
 
     def produce():
@@ -1148,13 +1153,13 @@ def in_a_child(*arguments, kit):
 
 
 @pytest.mark.parametrize("kit_alone", kits.ALONE)
-def test_all_of_it_in_an_interpreter_of_its_own(kit_alone):
+def test_the_contract_holds_in_an_interpreter_of_the_loops_own(kit_alone):
     in_a_child(kit=kit_alone)
 
 
-@pytest.mark.skipif(backend() != "eventfd", reason="it ran above")
+@pytest.mark.skipif(backend() != "eventfd", reason="test_a_hub_that_dies_is_replaced ran without")
 @pytest.mark.skipif(not seccomp.AVAILABLE, reason="no seccomp")
 @pytest.mark.parametrize("kit_alone", sorted({"", *kits.ALONE} - {*kits.NEED_EVENTFD}))
 def test_hubs_that_die_are_replaced(kit_alone):
-    """An eventfd does not die: they are refused."""
+    """An eventfd cannot die, so eventfds are refused here and the hubs are pairs of sockets."""
     in_a_child("--refuse-eventfd", "-k", "test_a_hub_that_dies", kit=kit_alone)

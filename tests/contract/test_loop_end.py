@@ -1,4 +1,7 @@
-"""The end of a run: asynchronous generators are finalized there, and their waits work as ever."""
+"""Tests of the end of a run.
+
+The loop finalizes asynchronous generators there, and a wait in a finalizer works as before.
+"""
 
 import asyncio
 import gc
@@ -105,8 +108,8 @@ def finalized(kit, body, *, before):
 
 @pytest.mark.parametrize("before", [True, False], ids=["hub", "no hub"])
 @pytest.mark.parametrize("wait", WAITS)
-def test_a_wait_in_a_finalizer_at_the_end_of_the_run(kit, wait, before):
-    """RuntimeError: this event loop has been closed; where the loop's own sleep works."""
+def test_a_wait_in_a_finalizer_works_at_the_end_of_the_run(kit, wait, before):
+    """The wait raised "RuntimeError: this event loop has been closed", where a sleep worked."""
     assert finalized(kit, wait, before=before) == [None]
 
 
@@ -135,7 +138,7 @@ def test_a_wait_that_is_not_shielded_is_cancelled_at_the_end_of_the_run(name):
     assert outcomes == [trio.Cancelled] * 3
 
 
-def test_a_portal_ends_in_a_finalizer_at_the_end_of_the_run(kit):
+def test_a_portal_can_end_in_a_finalizer_at_the_end_of_the_run(kit):
     kept, seen = [], []
 
     async def begin():
@@ -257,7 +260,7 @@ SLEEPS = [
 @pytest.mark.parametrize("name", ["asyncio", "uvloop"])
 @pytest.mark.parametrize("sleeps", SLEEPS)
 def test_a_task_that_outlives_its_loop_gets_generator_exit(sleeps, name):
-    """It got "coroutine already executing" if what it awaits is older than the task."""
+    """The task got "coroutine already executing" if the coroutine it awaited was older than it."""
     if name == "uvloop":
         loop = pytest.importorskip("uvloop").new_event_loop()
     else:

@@ -1,7 +1,8 @@
-"""Who is released together with somebody who runs a loop inside the loop is called there.
+"""Tests of waiters that run a nested loop, that is, a loop inside the loop that runs them.
 
-With nest_asyncio's nested loops; those of Tk, Qt and Twisted are in their files. (QtAsyncio and
-qasync bear a loop inside a callback, but not inside a task.)
+The waiters that one dispatch releases with such a waiter are called in the nested loop. The nested
+loops here are nest_asyncio's; the files of Tk, Qt and Twisted have those of their frameworks.
+QtAsyncio and qasync allow a loop inside a callback, but not inside a task.
 """
 
 import asyncio
@@ -19,19 +20,19 @@ def name(request):
     return request.param
 
 
-async def come(condition):
+async def until_async(condition):
     while not condition():
         await asyncio.sleep(0.001)
 
 
 def together(*events):
-    """All rise before the loop looks."""
+    """Notify all events from a thread, before the loop dispatches."""
     Thread(lambda: [event.notify() for event in events]).finish()
 
 
 @in_child
-def test_two_that_are_released_together(name):
-    """The second one hung for ever."""
+def test_a_waiter_released_together_with_one_that_runs_a_nested_loop_does_not_hang(name):
+    """The second waiter hung for ever."""
     nested = KINDS[name].nested
 
     async def released(*events):
@@ -60,7 +61,7 @@ def test_two_that_are_released_together(name):
 
 
 @in_child
-def test_each_of_many_runs_a_loop(name):
+def test_many_waiters_may_each_run_a_nested_loop(name):
     nested, seen = KINDS[name].nested, []
     events = [IoEvent() for _ in range(6)]
 
@@ -74,7 +75,7 @@ def test_each_of_many_runs_a_loop(name):
         tasks = [asyncio.ensure_future(wait(depth)) for depth in range(6)]
         await asyncio.sleep(0.001)
         together(*events)
-        await come(lambda: len(seen) == 6)
+        await until_async(lambda: len(seen) == 6)
         await asyncio.gather(*tasks)
 
     KINDS[name].run(main)
@@ -82,8 +83,8 @@ def test_each_of_many_runs_a_loop(name):
 
 
 @in_child
-def test_the_order_and_who_comes_later(name):
-    """Those who were released before are called first, and nobody twice."""
+def test_waiters_released_in_a_nested_loop_keep_their_order(name):
+    """Waiters are called in the order of their release, and each one once."""
     nested, seen, event, later = KINDS[name].nested, [], IoEvent(), IoEvent()
 
     async def wait(event, number):
@@ -110,7 +111,7 @@ def test_the_order_and_who_comes_later(name):
 
 
 @in_child
-def test_cancelled_in_the_nested_loop(name):
+def test_a_released_waiter_can_be_cancelled_before_the_nested_loop_calls_it(name):
     nested, seen, event = KINDS[name].nested, [], IoEvent()
 
     async def first():
@@ -139,8 +140,8 @@ def test_cancelled_in_the_nested_loop(name):
 
 
 @in_child
-def test_getters_and_putters(name):
-    """The same with the places of a queue."""
+def test_getters_and_putters_of_a_queue_are_called_in_the_nested_loop(name):
+    """Getters and putters of a queue are called in the nested loop, as waiters of an event are."""
     nested, seen, queue, full = KINDS[name].nested, [], Queue(), Queue(1)
 
     async def get(number):
@@ -170,7 +171,7 @@ def test_getters_and_putters(name):
 
 
 @in_child
-def test_the_loop_does_not_come_back_for_ever(name):
+def test_the_hub_is_not_left_readable_after_a_nested_loop(name):
     nested, event, turns = KINDS[name].nested, IoEvent(), []
 
     async def wait(number):

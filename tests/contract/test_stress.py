@@ -1,7 +1,7 @@
-"""Many at once, for as long as WAKEFD_STRESS says: nobody misses a generation.
+"""Stress tests of events with many threads and loops at once: no waiter misses a rise.
 
-A handler at C level that notifies comes with the native handles; Python runs its own between two
-bytecodes.
+The environment variable WAKEFD_STRESS says how long they run. The signal handlers are Python's,
+which run between two bytecodes; the tests of the native handles have one in C.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ def everywhere(wait_here, wait_on):
     return threads
 
 
-def test_nobody_misses_a_round_even_if_it_is_cleared_at_once():
+def test_no_waiter_misses_a_rise_even_if_the_flag_is_cleared_at_once():
     event, rounds = IoEvent(), stress(100, 30_000)
     seen = [0] * 8
 
@@ -68,9 +68,9 @@ def test_nobody_misses_a_round_even_if_it_is_cleared_at_once():
     assert event._listeners() <= len(threads)
 
 
-def test_every_notify_is_seen_whoever_clears():
-    # Many notifiers and waiters on one event, and strangers who clear it; a waiter that missed a
-    # generation would wait for ever once the last notify is over.
+def test_no_waiter_misses_the_last_notify_though_others_clear_the_flag():
+    # Many threads notify one event, others clear it. A waiter that missed a rise would wait for
+    # ever after the last notify.
     event, notifies = IoEvent(), stress(20_000, 1_000_000)
     seen, stop = [0] * 8, threading.Event()
 
@@ -103,7 +103,7 @@ def test_every_notify_is_seen_whoever_clears():
         thread.start()
     for thread in notifiers:
         thread.join()
-    # However it ended: whoever waits now is released by one more.
+    # The waiters that are left need one more notify each time they wait again.
     before = list(seen)
     stop.set()
     for thread in strangers:
@@ -113,7 +113,7 @@ def test_every_notify_is_seen_whoever_clears():
         event.notify()
         return not any(thread.is_alive() for thread in threads)
 
-    until(all_over, f"those who wait: {before} {seen}")
+    until(all_over, f"the end of all waiters: {before} {seen}")
     for thread in threads:
         thread.finish()
     assert waiting(event) == 0
@@ -145,8 +145,8 @@ def test_no_item_is_lost_between_many_producers_and_one_consumer(loop_kit):
     loop_kit.run(main, stress(PATIENCE, 3600))
 
 
-def test_ping_pong_between_all_kinds():
-    # A token goes round: each waits for its own event and notifies the next one.
+def test_waiters_of_every_kind_notify_each_other_in_a_circle():
+    # Each waiter waits for an event of its own and notifies that of the next waiter, in a circle.
     rounds = stress(200, 20_000)
     events = [IoEvent() for _ in range(8)]
 
@@ -172,7 +172,7 @@ def test_ping_pong_between_all_kinds():
     assert [event.is_set() for event in events] == [True] + [False] * 7
 
 
-def test_threads_and_loops_come_and_go():
+def test_threads_and_loops_that_begin_and_end_leave_no_waiter():
     event, stop = IoEvent(), threading.Event()
 
     def notify():
@@ -209,7 +209,7 @@ def test_threads_and_loops_come_and_go():
     assert event._listeners() <= 8
 
 
-def test_descriptors_made_closed_and_dropped_while_others_notify():
+def test_descriptors_can_be_made_closed_and_dropped_while_threads_notify():
     count = stress(300, 20_000)
     box = [IoEvent()]
     stop = threading.Event()
@@ -236,7 +236,7 @@ def test_descriptors_made_closed_and_dropped_while_others_notify():
 
 
 @in_child
-def test_a_signal_handler_that_notifies_during_all_of_it():
+def test_a_signal_handler_may_notify_at_any_moment():
     event, other, alarms = IoEvent(), IoEvent(), [0]
     event.fileno()
 
@@ -257,7 +257,7 @@ def test_a_signal_handler_that_notifies_during_all_of_it():
     for _ in range(stress(2_000, 200_000)):
         event.notify()
         event.clear()
-        assert event.wait(PATIENCE)  # in here, too
+        assert event.wait(PATIENCE)  # signals arrive during the wait as well
     while thread.is_alive():
         event.wait(0.001)
     thread.finish()

@@ -1,4 +1,4 @@
-"""gevent: plain in this process, and all of it again in one that is monkey-patched."""
+"""Tests of gevent, without monkey-patching in this process and with it in a second one."""
 
 import gc
 import math
@@ -38,7 +38,7 @@ def _bounded():
 
 
 def greenlets(count, function, *args):
-    """So many that have begun."""
+    """Start `count` greenlets and let each of them run until it waits."""
     made = [gevent.spawn(function, *args) for _ in range(count)]
     gevent.sleep(0)
     return made
@@ -49,18 +49,18 @@ def results(made):
     return [greenlet.get(block=False) for greenlet in made]
 
 
-def test_this_is_the_process_that_we_mean():
+def test_this_process_is_monkey_patched_as_it_should_be():
     assert gevent.monkey.is_module_patched("threading") is PATCHED
 
 
-def test_up_already(event):
+def test_wait_returns_at_once_if_the_flag_is_up(event):
     event.notify()
     assert wait(event) is True
     assert wait(event, 0) is True
     assert event.is_set()
 
 
-def test_notify_while_waiting_blocks_only_the_greenlet(event):
+def test_wait_blocks_only_its_own_greenlet_until_a_notify(event):
     ticks = []
 
     def tick():
@@ -76,7 +76,7 @@ def test_notify_while_waiting_blocks_only_the_greenlet(event):
     assert len(ticks) > 5
 
 
-def test_timeout(event):
+def test_wait_returns_false_when_it_times_out(event):
     begin = time.monotonic()
     assert wait(event, 0.05) is False
     assert 0.04 < time.monotonic() - begin < PATIENCE / 2
@@ -86,7 +86,7 @@ def test_timeout(event):
     assert waiting(event) == 0
 
 
-def test_what_is_no_timeout(event):
+def test_a_timeout_that_is_no_usable_number_is_an_error(event):
     with pytest.raises(ValueError, match="nan"):
         wait(event, math.nan)
     with pytest.raises(OverflowError):
@@ -99,33 +99,33 @@ def test_what_is_no_timeout(event):
         wait(event, math.nan)
 
 
-def test_a_closed_event_even_with_no_patience(event):
+def test_wait_for_a_closed_event_raises_closed_resource_error(event):
     event.close()
     with pytest.raises(ClosedResourceError):
         wait(event, 0)
 
 
-def test_infinity_waits(event):
+def test_a_timeout_of_infinity_waits_until_a_notify(event):
     thread = later(event.notify)
     assert wait(event, math.inf)
     thread.finish()
 
 
-def test_a_rise_beats_a_timeout_in_the_same_turn(event):
+def test_a_rise_wins_over_a_timeout_in_the_same_turn(event):
     made = greenlets(1, wait, event, 0.01) + greenlets(1, wait, event)
     event.notify()
     event.clear()
-    real_sleep(0.05)  # both are due when the loop looks again
+    real_sleep(0.05)  # the rise and the timeout are both due in the loop's next turn
     assert results(made) == [True, True]
 
 
-def test_waiting_is_what_keeps_the_loop_busy():
+def test_a_waiter_keeps_gevent_wait_from_returning():
     program(
         """
         import gevent, wakefd, wakefd.gevent as g
         event = wakefd.IoEvent()
         g.wait(event, 0.001)
-        assert gevent.wait() is True  # nothing left to wait for
+        assert gevent.wait() is True  # no greenlet is left to wait for
         waiting = gevent.spawn(g.wait, event)
         assert gevent.wait(timeout=0.02) is False
         waiting.kill()
@@ -134,7 +134,7 @@ def test_waiting_is_what_keeps_the_loop_busy():
     )
 
 
-@pytest.mark.parametrize("left", [False, True], ids=["nobody waits", "somebody waits"])
+@pytest.mark.parametrize("left", [False, True], ids=["no waiter left", "a waiter left"])
 def test_hundreds_of_gevent_hubs_leave_no_descriptor(event, left):
     def work():
         wait(event, 0.0001)
@@ -157,7 +157,7 @@ def test_hundreds_of_gevent_hubs_leave_no_descriptor(event, left):
     event.notify()
 
 
-def test_the_main_hub_destroyed_and_made_anew():
+def test_waits_work_after_the_main_hub_is_destroyed_and_made_anew():
     program(
         """
         import gevent, time, wakefd, wakefd.gevent as g
@@ -173,14 +173,14 @@ def test_the_main_hub_destroyed_and_made_anew():
             thread.finish()
         begin = time.process_time()
         assert not g.wait(event, 0.2)
-        assert time.process_time() - begin < 0.15, "it spins"
+        assert time.process_time() - begin < 0.15, "the loop spins"
         assert gevent.wait(timeout=10) is True, "an old watcher keeps the loop busy"
         """
     )
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
-def test_after_a_fork():
+def test_waits_work_in_the_parent_and_in_the_child_after_a_fork():
     out = program(
         """
         import os, sys, gevent, gevent.os, wakefd, wakefd.gevent as g
@@ -204,7 +204,7 @@ def test_after_a_fork():
     assert out == "True\n"
 
 
-def test_interpreter_exit_while_threads_notify():
+def test_the_interpreter_can_exit_while_threads_notify():
     for _ in range(5):
         program(
             """
@@ -223,14 +223,14 @@ def test_interpreter_exit_while_threads_notify():
         )
 
 
-def test_without_gevent():
+def test_an_import_without_gevent_says_what_to_install():
     said = without("wakefd.gevent", ["gevent"])
     assert "pip install gevent" in said
 
 
-@pytest.mark.skipif(PATCHED, reason="this is it")
+@pytest.mark.skipif(PATCHED, reason="this process is the monkey-patched one")
 @pytest.mark.timeout(150)
-def test_all_of_it_again_monkey_patched():
+def test_all_tests_of_this_file_pass_with_monkey_patching():
     code = (
         "from gevent import monkey; monkey.patch_all()\n"
         "import sys, pytest\n"

@@ -1,4 +1,4 @@
-"""Loops and pollers beside the kits: QtAsyncio, Tornado's handlers, pyzmq's pollers."""
+"""Tests of loops and pollers that have no kit: QtAsyncio, Tornado's handlers, pyzmq's pollers."""
 
 import asyncio
 import importlib.util
@@ -14,7 +14,7 @@ from wakefd import ClosedResourceError, IoEvent, any_notified
 def need(module):
     try:
         found = importlib.util.find_spec(module)
-    except ModuleNotFoundError:  # nor its parent
+    except ModuleNotFoundError:  # the parent package is missing, too
         found = None
     if found is None:
         pytest.skip(f"{module} is not installed")
@@ -83,9 +83,9 @@ async def waits_of_every_kind():
     print("done")
 
 
-def test_qtasyncio_which_has_no_add_reader_is_served_by_the_selector_thread():
-    need("PySide6.QtAsyncio")  # in PySide6-Addons, which is large
-    # QtAsyncio prints each exception that a task ends with.
+def test_the_selector_thread_serves_qtasyncio_which_has_no_add_reader():
+    need("PySide6.QtAsyncio")  # part of PySide6-Addons, which is large
+    # QtAsyncio only prints the exception that a task ends with, so the last line has to be "done".
     assert run_child("test_other_loops", "on_qtasyncio").stdout.endswith("done\n")
 
 
@@ -99,7 +99,7 @@ def on_qtasyncio():
     assert [thread for thread in threading.enumerate() if thread.name == "wakefd selector"]
 
 
-def test_tornado_add_handler_on_fileno():
+def test_tornados_add_handler_can_watch_fileno():
     need("tornado")
     from tornado.ioloop import IOLoop
 
@@ -130,7 +130,7 @@ def checked(event, found, thread):
     assert event.clear()
 
 
-def test_zmqs_poller_beside_a_socket_of_its_own(event):
+def test_zmqs_poller_can_watch_an_event_beside_a_socket(event):
     need("zmq")
     import zmq
 
@@ -152,7 +152,7 @@ def test_zmqs_poller_beside_a_socket_of_its_own(event):
     context.term()
 
 
-def test_zmqs_poller_for_asyncio_beside_a_wait_of_ours(event):
+def test_zmqs_asyncio_poller_can_watch_an_event_beside_a_wait(event):
     need("zmq")
     import zmq.asyncio
 

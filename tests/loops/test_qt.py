@@ -1,7 +1,8 @@
-"""Qt through PySide6, without a screen. Each test is a program of its own: Qt owns its process.
+"""Tests of Qt through PySide6, without a screen.
 
-Not PySide6 6.12.0 on CPython 3.11: each of its calls that returns nothing takes a reference from
-None, until the interpreter aborts. (On 3.12 None has no count.)
+Each test is a program of its own, because Qt takes over its process. PySide6 6.12.0 on CPython 3.11
+cannot be used: each of its calls that return None takes a reference from None, until the
+interpreter aborts. (On 3.12 None has no reference count.)
 """
 
 import importlib.util
@@ -25,7 +26,7 @@ from wakefd.qt import EventNotifier
 def until(condition, seconds=20):
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, "in vain"
+        assert time.monotonic() < end, "the condition did not come true"
         app.processEvents(QEventLoop.AllEvents, 20)
 
 def turn(seconds=0.03):
@@ -44,7 +45,7 @@ def qt(code, **environment):
     return program(FRAME + body, QT_QPA_PLATFORM="offscreen", **environment)
 
 
-# The dispatcher of glib, where Qt was built with it, and Qt's own.
+# Qt's own dispatcher, and that of glib where Qt was built with glib.
 @pytest.fixture(params=["1", ""], ids=["poll", "glib"])
 def run(request):
     def run(code):
@@ -53,7 +54,7 @@ def run(request):
     return run
 
 
-def test_once_per_rise_with_the_flag_up(run):
+def test_the_signal_comes_once_per_rise_with_the_flag_up(run):
     run(
         """
         notifier = EventNotifier(event)
@@ -64,7 +65,7 @@ def test_once_per_rise_with_the_flag_up(run):
         until(lambda: seen)
         thread.finish()
         turn()
-        assert seen == [True] and event.is_set()  # once, though nobody has cleared it
+        assert seen == [True] and event.is_set()  # one signal, although the flag is still up
         event.notify()
         turn()
         assert seen == [True]
@@ -74,7 +75,7 @@ def test_once_per_rise_with_the_flag_up(run):
         event.notify()
         until(lambda: len(seen) == 2)
         event.clear()
-        event.notify(); event.clear(); event.notify()  # two rises before the loop comes by are one
+        event.notify(); event.clear(); event.notify()  # two rises before a dispatch: one signal
         until(lambda: len(seen) == 3)
         turn()
         assert seen == [True] * 3
@@ -82,7 +83,7 @@ def test_once_per_rise_with_the_flag_up(run):
     )
 
 
-def test_up_at_the_beginning_is_a_rise(run):
+def test_a_flag_that_is_up_at_the_beginning_counts_as_a_rise(run):
     run(
         """
         event.notify()
@@ -96,7 +97,7 @@ def test_up_at_the_beginning_is_a_rise(run):
     )
 
 
-def test_close_of_the_event(run):
+def test_a_close_of_the_event_ends_the_watch(run):
     run(
         """
         notifier = EventNotifier(event)
@@ -116,14 +117,14 @@ def test_close_of_the_event(run):
         notifier = EventNotifier(event)
         notifier.notified.connect(lambda: seen.append(event.closed))
         event.notify()
-        event.close()  # the rise wins
+        event.close()  # the rise before the close still gives a signal
         until(lambda: notifier._watch.closed)
         assert seen == [True]
         """
     )
 
 
-def test_taken_down_twice_and_after_its_end(run):
+def test_a_notifier_can_be_closed_twice_and_after_its_deletion(run):
     run(
         """
         notifier = EventNotifier(event)
@@ -155,7 +156,7 @@ def test_taken_down_twice_and_after_its_end(run):
         notifier = EventNotifier(event)
         notifier.notified.connect(lambda: seen.append(1))
         assert waiting(event) == 1
-        del notifier  # no parent, no reference
+        del notifier  # neither a parent nor a reference keeps the notifier
         assert waiting(event) == 0
         turn()
         assert seen == []
@@ -163,7 +164,7 @@ def test_taken_down_twice_and_after_its_end(run):
     )
 
 
-def test_a_parent_keeps_it(run):
+def test_a_parent_keeps_its_notifier_alive(run):
     run(
         """
         parent = QObject()
@@ -175,7 +176,7 @@ def test_a_parent_keeps_it(run):
     )
 
 
-def test_taken_down_in_its_own_slot(run):
+def test_a_notifier_can_be_closed_in_its_own_slot(run):
     run(
         """
         notifiers = [EventNotifier(event) for _ in range(3)]
@@ -195,7 +196,7 @@ def test_taken_down_in_its_own_slot(run):
     )
 
 
-def test_a_slot_that_runs_a_loop_of_its_own(run):
+def test_a_slot_that_runs_a_nested_loop_gets_rises_there(run):
     run(
         """
         notifier = EventNotifier(event)
@@ -217,7 +218,7 @@ def test_a_slot_that_runs_a_loop_of_its_own(run):
     )
 
 
-def test_two_rise_and_the_first_opens_a_dialog(run):
+def test_a_rise_is_seen_in_the_dialog_that_another_events_slot_opened(run):
     run(
         """
         def first():
@@ -231,10 +232,10 @@ def test_two_rise_and_the_first_opens_a_dialog(run):
         other, dialog = IoEvent(), QEventLoop()
         for order in ([event, other], [other, event]):
             notifiers = {}
-            for it in order:
-                it.clear()
-                notifiers[it] = EventNotifier(it)
-                notifiers[it].notified.connect(first if it is event else second)
+            for each in order:
+                each.clear()
+                notifiers[each] = EventNotifier(each)
+                notifiers[each].notified.connect(first if each is event else second)
             seen.clear()
             thread = Thread(lambda: (event.notify(), other.notify()))
             thread.finish()
@@ -248,7 +249,7 @@ def test_two_rise_and_the_first_opens_a_dialog(run):
     )
 
 
-def test_a_slot_that_raises():
+def test_a_slot_that_raises_goes_to_the_excepthook_and_is_called_again():
     qt(
         """
         said = []
@@ -268,7 +269,7 @@ def test_a_slot_that_raises():
     )
 
 
-def test_threads_flood(run):
+def test_no_item_is_lost_when_threads_flood_an_event(run):
     run(
         """
         items, got = [], []
@@ -290,7 +291,7 @@ def test_threads_flood(run):
     )
 
 
-def test_a_thousand_events(run):
+def test_a_thousand_events_and_notifiers_leave_no_descriptor(run):
     run(
         """
         events = [IoEvent() for _ in range(1000)]
@@ -305,7 +306,7 @@ def test_a_thousand_events(run):
         turn()
         number = fds()
         for _ in range(2000):
-            EventNotifier(event)  # pooled
+            EventNotifier(event)  # its hub comes from the pool and goes back there
         kept = []
         for _ in range(100):
             kept.append(EventNotifier(event))
@@ -315,7 +316,7 @@ def test_a_thousand_events(run):
     )
 
 
-def test_in_other_threads_and_moved(run):
+def test_notifiers_work_in_other_threads_and_after_a_move(run):
     run(
         """
         class Worker(QThread):
@@ -334,7 +335,7 @@ def test_in_other_threads_and_moved(run):
         assert seen == [True]
         event.clear()
 
-        # Moved: the signal comes from the thread that it lives in.
+        # A notifier that was moved to a thread emits its signal in that thread.
         thread = QThread()
         notifier, where = EventNotifier(event), []
         notifier.notified.connect(lambda: where.append(threading.get_ident()), Qt.DirectConnection)
@@ -345,14 +346,14 @@ def test_in_other_threads_and_moved(run):
         assert where != [threading.get_ident()]
         thread.quit()
         assert thread.wait(20000)
-        event.clear(); event.notify()  # legal, and nobody is there
+        event.clear(); event.notify()  # notify stays legal after the thread has ended
         turn()
         assert len(where) == 1
         """
     )
 
 
-def test_before_and_after_the_application():
+def test_a_notifier_needs_an_application_and_may_outlive_it():
     program(
         """
         from PySide6.QtCore import QCoreApplication
@@ -376,7 +377,7 @@ def test_before_and_after_the_application():
     )
 
 
-def test_interpreter_exit_while_threads_notify():
+def test_the_interpreter_can_exit_while_threads_notify():
     for _ in range(3):
         qt(
             """
@@ -391,7 +392,7 @@ def test_interpreter_exit_while_threads_notify():
         )
 
 
-def test_with_widgets():
+def test_a_notifier_can_have_a_widget_as_its_parent():
     if importlib.util.find_spec("PySide6.QtWidgets") is None:
         pytest.skip("PySide6 has no QtWidgets here")
     program(
@@ -412,13 +413,13 @@ def test_with_widgets():
     )
 
 
-def test_without_a_binding():
+def test_an_import_without_a_binding_of_qt_says_what_to_install():
     said = without("wakefd.qt", [])
     assert "pip install PySide6" in said
 
 
 def test_other_bindings_are_found():
-    """Of those we have none; their names are enough to see which would be taken."""
+    """A faked PyQt6 is taken. The real bindings are not installed here, their names are enough."""
     out = program(
         """
         import sys, types

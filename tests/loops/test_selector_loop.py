@@ -1,7 +1,7 @@
-"""`wakefd.SelectorEventLoop`: asyncio's own loop, but threads wake it through an IoEvent.
+"""Tests of `wakefd.SelectorEventLoop`: asyncio's own loop, but threads wake it through an IoEvent.
 
-The contract runs on it, too (`asyncio-selector-loop` in kits.py), and CPython's tests of asyncio in
-test_selector_loop_cpython.py.
+The contract runs on this loop as well (`asyncio-selector-loop` in kits.py), and so do CPython's
+tests of asyncio (test_selector_loop_cpython.py).
 """
 
 import asyncio
@@ -62,10 +62,10 @@ def turn(loop):
     loop.run_until_complete(asyncio.sleep(0))
 
 
-# ---- what it is
+# ---- the class
 
 
-def test_it_is_asyncios_own_and_imported_when_asked_for():
+def test_the_class_is_asyncios_own_and_imports_asyncio_only_when_used():
     assert issubclass(SelectorEventLoop, asyncio.SelectorEventLoop)
     program("""
         import sys, wakefd
@@ -76,22 +76,22 @@ def test_it_is_asyncios_own_and_imported_when_asked_for():
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="Python >= 3.12")
-def test_asyncio_run_takes_it():
+def test_asyncio_run_accepts_the_class_as_its_loop_factory():
     async def main():
         return type(asyncio.get_running_loop())
 
     assert asyncio.run(main(), loop_factory=SelectorEventLoop) is SelectorEventLoop
 
 
-def test_it_has_few_attributes(loop):
-    """A 30th would make all of asyncio slower on CPython 3.13."""
+def test_the_loop_adds_only_two_attributes(loop):
+    """A 30th attribute of the loop would make all of asyncio slower on CPython 3.13."""
     its = asyncio.SelectorEventLoop()
     its.close()
     assert vars(loop).keys() - vars(its).keys() == {"_event", "_watched"}
 
 
 @pytest.mark.parametrize("name", ["SelectSelector", "PollSelector", "EpollSelector"])
-def test_any_selector(name):
+def test_the_loop_works_with_any_selector(name):
     async def main():
         return await asyncio.to_thread(int)
 
@@ -121,7 +121,7 @@ def test_threads_wake_a_loop_that_sleeps():
     run(main)
 
 
-def test_calls_are_run_in_their_order_whoever_made_them(loop):
+def test_calls_from_the_loop_and_from_threads_run_in_their_order(loop):
     seen = []
     for n in range(0, 2000, 2):
         loop.call_soon(seen.append, n)
@@ -144,7 +144,7 @@ def test_a_batch_takes_one_token_and_no_byte_of_asyncios_pair(loop):
     assert not readable(loop._watched[1])
 
 
-def test_a_call_after_the_loop_has_looked_and_before_it_sleeps():
+def test_a_call_just_before_the_loop_sleeps_wakes_it():
     class Selector(selectors.DefaultSelector):
         def select(self, timeout=None):
             if timeout != 0 and calls:
@@ -164,8 +164,8 @@ def test_a_call_after_the_loop_has_looked_and_before_it_sleeps():
     assert len(ran) == 5
 
 
-def test_a_thread_that_loses_the_gil_right_after_its_wake_up():
-    """The callback is in before the loop wakes, for the loop may go back to sleep at once."""
+def test_the_call_of_a_thread_that_loses_the_gil_after_notify_runs():
+    """The callback must be in before the loop wakes, because the loop may sleep again at once."""
 
     class Event:
         def __init__(self, event):
@@ -196,18 +196,18 @@ def test_no_wake_up_is_lost_and_every_call_runs_once():
         loop = asyncio.get_running_loop()
         ran, done = [0] * threads, asyncio.Semaphore(0)
 
-        def call(who, n):
-            assert ran[who] == n
-            ran[who] += 1
+        def call(index, n):
+            assert ran[index] == n
+            ran[index] += 1
 
-        def work(who):
+        def work(index):
             for n in range(count):
-                loop.call_soon_threadsafe(call, who, n)
-                if n % 64 == who:
-                    time.sleep(0.00001)  # the loop goes to sleep, too
+                loop.call_soon_threadsafe(call, index, n)
+                if n % 64 == index:
+                    time.sleep(0.00001)  # long enough that the loop goes to sleep as well
             loop.call_soon_threadsafe(done.release)
 
-        made = [Thread(work, who) for who in range(threads)]
+        made = [Thread(work, index) for index in range(threads)]
         for _ in made:
             await done.acquire()
         for thread in made:
@@ -225,7 +225,7 @@ def test_no_wake_up_is_lost_and_every_call_runs_once():
 
 
 def test_a_flood_leaves_the_loop_its_turns():
-    """Without the threads' consideration: one turn a second, and ever longer ones."""
+    """Without the pause that the flooding threads make, the loop has one turn a second, or less."""
 
     async def main():
         loop = asyncio.get_running_loop()
@@ -248,7 +248,7 @@ def test_a_flood_leaves_the_loop_its_turns():
     run(main)
 
 
-def test_who_floods_a_loop_gives_up_the_gil_now_and_then(loop, monkeypatch):
+def test_a_thread_that_floods_a_loop_releases_the_gil_regularly(loop, monkeypatch):
     slept = []
     monkeypatch.setattr(_selector_loop, "sleep", slept.append)
     while len(loop._ready) < _selector_loop._MANY:
@@ -259,7 +259,7 @@ def test_who_floods_a_loop_gives_up_the_gil_now_and_then(loop, monkeypatch):
     assert slept == [0] * 100
 
 
-# ---- as asyncio
+# ---- the behaviour of asyncio's loop
 
 
 def test_a_closed_loop_refuses_calls():
@@ -268,12 +268,12 @@ def test_a_closed_loop_refuses_calls():
     loop.close()
     with pytest.raises(RuntimeError, match="Event loop is closed"):
         loop.call_soon_threadsafe(int)
-    loop._write_to_self()  # who had passed the check
+    loop._write_to_self()  # as a thread does that asked before the close whether the loop is closed
 
 
 @pytest.mark.stress
-def test_loops_closed_under_fire():
-    """Every call is taken or refused with asyncio's own words, and no descriptor is left."""
+def test_loops_can_be_closed_while_threads_call_them():
+    """Every call is taken, or raises asyncio's own RuntimeError, and no descriptor is left."""
     before = fds()
     for _ in range(stress(20, 1000)):
         loop = SelectorEventLoop()
@@ -307,7 +307,7 @@ def test_thousands_of_loops_leave_no_descriptor(no_gc):
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_a_loop_that_nobody_closed_is_collected_with_a_warning():
+def test_a_loop_that_was_never_closed_is_collected_with_a_warning():
     before = fds()
     loop = SelectorEventLoop()
     gone = weakref.ref(loop)
@@ -344,7 +344,7 @@ def test_debug_mode_warns_of_slow_callbacks(caplog):
     assert any("sleep" in record.getMessage() for record in caplog.records)
 
 
-def test_handles_and_contexts(loop):
+def test_a_call_runs_in_its_context_and_its_handle_can_cancel_it(loop):
     var = contextvars.ContextVar("var", default=0)
     seen = []
     var.set(1)
@@ -360,8 +360,8 @@ def test_handles_and_contexts(loop):
 
 
 @pytest.mark.parametrize("context", [None, contextvars.Context()])
-def test_a_handle_is_what_asyncio_would_have_made(loop, context, monkeypatch):
-    """It is made in place; another Python may know more of handles than we do."""
+def test_a_handle_equals_the_one_that_asyncio_makes(loop, context, monkeypatch):
+    """wakefd fills the handle itself, and another Python may give handles further attributes."""
     assert _selector_loop._KNOWN is (sys.version_info < (3, 14))
     ours = loop.call_soon_threadsafe(divmod, 7, 2, context=context)
     monkeypatch.setattr(_selector_loop, "_KNOWN", False)
@@ -377,7 +377,7 @@ def test_a_handle_is_what_asyncio_would_have_made(loop, context, monkeypatch):
         assert given is context if context is not None else isinstance(given, contextvars.Context)
 
 
-def test_what_a_callback_raises_goes_to_the_exception_handler(loop):
+def test_an_exception_in_a_callback_goes_to_the_exception_handler(loop):
     told, ran = [], []
     loop.set_exception_handler(lambda _, context: told.append(context["exception"]))
     loop.call_soon_threadsafe(lambda: 1 / 0)
@@ -388,7 +388,7 @@ def test_what_a_callback_raises_goes_to_the_exception_handler(loop):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-def test_what_ends_the_loop_leaves_the_rest_for_the_next_run(loop, error):
+def test_an_exception_that_ends_a_run_leaves_the_other_calls_for_the_next(loop, error):
     def stop():
         raise error
 
@@ -406,7 +406,7 @@ def test_what_ends_the_loop_leaves_the_rest_for_the_next_run(loop, error):
     assert done
 
 
-def test_the_executor_is_shut_down():
+def test_the_default_executor_is_shut_down():
     threads = []
 
     async def main():
@@ -420,7 +420,7 @@ def test_the_executor_is_shut_down():
 
 
 @in_child
-def test_signals_come_through_asyncios_own_pair():
+def test_signals_wake_the_loop_through_asyncios_own_pair():
     async def main():
         loop = asyncio.get_running_loop()
         reached = asyncio.Event()
@@ -447,7 +447,7 @@ def test_ctrl_c_ends_a_loop_that_sleeps():
 
 
 @in_child
-def test_a_python_signal_handler_may_call():
+def test_a_python_signal_handler_may_call_call_soon_threadsafe():
     async def main():
         loop = asyncio.get_running_loop()
         reached = asyncio.Event()
@@ -459,7 +459,7 @@ def test_a_python_signal_handler_may_call():
 
 
 @in_child
-def test_subprocesses():
+def test_subprocesses_work():
     async def main():
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-c", "print('here')", stdout=asyncio.subprocess.PIPE
@@ -474,8 +474,8 @@ def test_subprocesses():
 
 
 @in_child
-def test_a_fork_in_a_running_loop():
-    """The child's own loop works; it neither wakes the parent's loop nor takes from it."""
+def test_a_fork_in_a_running_loop_leaves_both_processes_working():
+    """A new loop works in the child, which neither wakes the parent's loop nor takes its tokens."""
 
     async def main():
         loop = asyncio.get_running_loop()
@@ -501,7 +501,7 @@ def test_a_fork_in_a_running_loop():
 
 
 @in_child
-def test_a_child_that_calls_the_parents_loop_wakes_nobody():
+def test_a_call_on_the_parents_loop_in_the_child_does_not_wake_the_parent():
     loop = SelectorEventLoop()
     turn(loop)
     forked(lambda: loop.call_soon_threadsafe(int))
@@ -528,17 +528,17 @@ def test_a_loop_that_was_made_before_the_fork_runs_in_the_child():
     later(lambda: loop.call_soon_threadsafe(lambda: (done.append(1), loop.stop())))
     loop.call_later(PATIENCE, loop.stop)
     loop.run_forever()
-    assert done, "the child has taken the parent's descriptor from it"
+    assert done, "the child has taken the parent's descriptor"
     loop.close()
 
 
-# ---- what the system refuses
+# ---- refusals of the operating system
 
 
 @sandboxed
 @pytest.mark.skipif(backend() != "eventfd", reason="a pair is written to under another number")
 @in_child
-def test_a_refused_wake_up_goes_through_asyncios_pair_and_is_told_once():
+def test_a_refused_wake_up_goes_through_asyncios_pair_and_is_logged_once():
     log = Log()
     ran = []
 
@@ -546,17 +546,17 @@ def test_a_refused_wake_up_goes_through_asyncios_pair_and_is_told_once():
         loop = asyncio.get_running_loop()
         refused = Refused(loop._watched[1], streams=False)
 
-        def calls(n, it):
+        def calls(n, reached):
             loop.call_soon_threadsafe(ran.append, n)
-            loop.call_soon_threadsafe(it.set)
+            loop.call_soon_threadsafe(reached.set)
 
         for n in range(3):
             reached = asyncio.Event()
-            later(lambda n=n, it=reached: refused(lambda: calls(n, it)))
+            later(lambda n=n, reached=reached: refused(lambda: calls(n, reached)))
             await reached.wait()
 
         reached = asyncio.Event()
-        later(lambda: loop.call_soon_threadsafe(reached.set))  # gets through
+        later(lambda: loop.call_soon_threadsafe(reached.set))  # this thread's write is not refused
         await reached.wait()
         await asyncio.sleep(0)
         assert not loop._event.is_set()
@@ -568,7 +568,7 @@ def test_a_refused_wake_up_goes_through_asyncios_pair_and_is_told_once():
 
 @sandboxed
 @in_child
-def test_a_wake_up_that_is_refused_twice_is_served_by_the_next():
+def test_a_call_whose_wake_up_is_refused_twice_runs_after_the_next_call():
     log = Log()
     ran = []
 
@@ -595,7 +595,7 @@ def test_a_wake_up_that_is_refused_twice_is_served_by_the_next():
 
 
 @in_child
-def test_a_descriptor_that_somebody_closed():
+def test_a_loop_whose_descriptor_somebody_closed_goes_on():
     log = Log()
 
     async def main():
@@ -623,13 +623,13 @@ def test_a_pair_that_dies_is_replaced(mortal):
 
 
 @in_child
-def test_out_of_descriptors_nothing_is_left_half_made():
+def test_a_loop_that_cannot_be_made_for_lack_of_descriptors_leaves_none():
     SelectorEventLoop().close()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     unraisable = []
     sys.unraisablehook = unraisable.append
     top = max(numbers()) + 1
-    held = [os.dup(0) for _ in range(top - len(numbers()))]  # no number is free below
+    held = [os.dup(0) for _ in range(top - len(numbers()))]  # no number below `top` is free
     before = fds()
     try:
         for room in range(20):
@@ -648,5 +648,5 @@ def test_out_of_descriptors_nothing_is_left_half_made():
     finally:
         for fd in held:
             os.close(fd)
-    assert failed >= 3  # epoll, ours, two sockets
+    assert failed >= 3  # a loop opens an epoll, an eventfd and two sockets
     assert unraisable == []

@@ -1,7 +1,7 @@
-"""CPython's own tests of asyncio, as they were installed with this Python, run on our loop.
+"""CPython's own tests of asyncio, as installed with this Python, run on wakefd.SelectorEventLoop.
 
-All of them: those that look inside the pair of sockets do so with mocks, on BaseSelectorEventLoop,
-which stays asyncio's.
+None is left out. The tests of asyncio's pair of sockets use mocks on BaseSelectorEventLoop, which
+wakefd does not change.
 """
 
 import subprocess
@@ -13,7 +13,7 @@ from helpers import CHILD_LIMIT, FULL
 
 pytest.importorskip("test.test_asyncio")
 
-# Whichever way a test makes a loop.
+# The program replaces the class in every place from which a test of CPython takes a loop.
 PROGRAM = """
 import asyncio, sys, unittest
 from asyncio import unix_events
@@ -51,10 +51,10 @@ def run(*names):
 
 @pytest.mark.stress
 @pytest.mark.skipif(not FULL, reason="takes minutes: `make stress`")
-def test_all_of_asyncios_tests():
+def test_all_of_asyncios_tests_pass():
     run("test.test_asyncio")
 
 
-def test_some_of_asyncios_tests():
-    """What has to do with threads, quickly, on every run."""
+def test_asyncios_tests_of_threads_pass():
+    """The short tests that concern threads run every time."""
     run(*(f"test.test_asyncio.test_{name}" for name in ("threads", "runners", "context")))

@@ -1,6 +1,6 @@
-"""asyncio loops that cannot watch a descriptor: the selector thread does it for them.
+"""Tests of the selector thread, which watches descriptors for the loops that cannot.
 
-On Windows that is the Proactor loop. Here it is asyncio's own with `add_reader` taken away.
+On Windows that is the Proactor loop. The loop here is asyncio's own with `add_reader` taken away.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ def run(kind, main, *, close=True):
             loop.close()
 
 
-def ours():
+def selector_threads():
     return [thread for thread in threading.enumerate() if thread.name == "wakefd selector"]
 
 
@@ -55,7 +55,7 @@ async def begun(function, *args, count=1):
     return tasks
 
 
-def test_any_notified(kind):
+def test_any_notified_works_on_a_loop_without_add_reader(kind):
     async def main():
         events = [IoEvent() for _ in range(100)]
         thread = later(events[7].notify)
@@ -66,15 +66,15 @@ def test_any_notified(kind):
     run(kind, main)
 
 
-def test_nobody_spins_while_a_loop_is_busy(kind):
-    """The descriptor stays readable until the loop comes by; nobody looks at it meanwhile."""
+def test_the_selector_thread_does_not_spin_while_a_loop_is_busy(kind):
+    """The selector thread does not poll the descriptor that stays readable until the dispatch."""
 
     async def main():
         event = IoEvent()
         (task,) = await begun(event.notified)
         event.notify()
         begin = time.process_time()
-        time.sleep(0.3)  # the loop does something else
+        time.sleep(0.3)  # the loop is busy and does not dispatch
         assert time.process_time() - begin < 0.1
         await task
         begin = time.process_time()
@@ -84,7 +84,7 @@ def test_nobody_spins_while_a_loop_is_busy(kind):
     run(kind, main)
 
 
-def test_closed_with_the_loop_without_the_collector(kind):
+def test_a_hub_is_closed_with_its_loop_without_the_garbage_collector(kind):
     event = IoEvent()
 
     async def main():
@@ -106,7 +106,7 @@ def test_closed_with_the_loop_without_the_collector(kind):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-def test_what_ends_the_loop_does_not_keep_its_hub(kind, error):
+def test_an_exception_that_ends_a_loop_does_not_keep_its_hub(kind, error):
     event, kept = IoEvent(), []
 
     async def die():
@@ -128,10 +128,10 @@ def test_what_ends_the_loop_does_not_keep_its_hub(kind, error):
     before = fds()
     for _ in range(10):
         once()
-    assert fds() <= before + 2  # the selector thread may hold one for a moment
+    assert fds() <= before + 2  # the selector thread may keep a closed loop's hub for a moment
 
 
-def test_a_loop_that_is_closed_while_somebody_waits_and_notifies(kind):
+def test_loops_can_be_closed_while_tasks_wait_and_a_thread_notifies(kind):
     event, stop = IoEvent(), IoEvent()
 
     def flood():
@@ -157,7 +157,7 @@ def test_a_loop_that_is_closed_while_somebody_waits_and_notifies(kind):
         thread.finish()
 
 
-def test_thousands_of_loops(kind):
+def test_thousands_of_loops_leave_no_descriptor_and_no_memory(kind):
     event = IoEvent()
     event_2 = IoEvent()
 
@@ -178,12 +178,12 @@ def test_thousands_of_loops(kind):
     gc.collect()
     assert fds() <= descriptors
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 8 * 1024
-    assert len(ours()) == 1
+    assert len(selector_threads()) == 1
     assert not event_2.is_set()
 
 
-def test_a_new_loop_while_the_thread_still_holds_the_keeper_of_a_closed_one(kind):
-    """KeyError: the hub was pooled, and so used again, before the thread let go of it."""
+def test_a_new_loop_works_while_the_thread_still_holds_a_closed_loops_hub(kind):
+    """A KeyError came when a pooled hub was used again before the thread had dropped it."""
     from wakefd._loops import asyncio as _asyncio
 
     async def main():
@@ -204,7 +204,7 @@ def test_a_new_loop_while_the_thread_still_holds_the_keeper_of_a_closed_one(kind
 PROGRAM = """
 import asyncio, os, sys, threading, time
 from helpers import later
-from test_selector_thread import {kind} as Loop, ours, waiting
+from test_selector_thread import {kind} as Loop, selector_threads, waiting
 from wakefd import IoEvent
 event = IoEvent()
 
@@ -222,7 +222,7 @@ def run(main=main):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
-def test_after_a_fork(kind):
+def test_after_a_fork_the_child_has_a_selector_thread_of_its_own(kind):
     out = program(
         PROGRAM.format(kind=kind.__name__)
         + """
@@ -233,8 +233,8 @@ async def forks():
     if pid == 0:
         asyncio._set_running_loop(None)
         try:
-            assert not [t for t in ours() if t.is_alive()]
-            run()  # a new loop, and a thread of its own
+            assert not [t for t in selector_threads() if t.is_alive()]
+            run()  # the child's loop gets a selector thread of the child's
             os._exit(0)
         except BaseException as error:
             print(repr(error), file=sys.stderr)
@@ -261,7 +261,7 @@ loop.close()
 
 
 @pytest.mark.parametrize("closed", [True, False], ids=["closed", "left open"])
-def test_interpreter_exit(kind, closed):
+def test_the_interpreter_can_exit_while_threads_notify(kind, closed):
     for _ in range(5):
         program(
             PROGRAM.format(kind=kind.__name__)
@@ -290,17 +290,17 @@ else:
         )
 
 
-def test_it_starts_at_the_first_use_only():
+def test_the_selector_thread_starts_only_when_a_loop_needs_it():
     program(
         PROGRAM.format(kind="ThreadedLoop")
         + """
-assert not ours()
+assert not selector_threads()
 asyncio.run(main())
-assert not ours()  # this loop has add_reader
+assert not selector_threads()  # this loop has add_reader
 run()
-assert len(ours()) == 1
+assert len(selector_threads()) == 1
 run()
-assert len(ours()) == 1 and ours()[0].daemon
+assert len(selector_threads()) == 1 and selector_threads()[0].daemon
 """
     )
 
@@ -310,7 +310,7 @@ FAULTS = ["ValueError", "RuntimeError", "OSError", "KeyboardInterrupt", "SystemE
 
 @pytest.mark.parametrize("fault", FAULTS)
 @in_child
-def test_a_loop_that_refuses_calls_harms_no_other(fault):
+def test_a_loop_whose_call_soon_threadsafe_raises_silences_no_other(fault):
     """A ValueError from one loop's call_soon_threadsafe silenced all such loops of the process."""
 
     class Refuses(ThreadedLoop):
@@ -339,7 +339,7 @@ def test_a_loop_that_refuses_calls_harms_no_other(fault):
             thread.finish()
             assert not task.done()
             loop.refusing = False
-            await task  # it was asked again
+            await task  # the selector thread has called the loop again
 
     async def other():
         for _ in range(5):
@@ -349,11 +349,11 @@ def test_a_loop_that_refuses_calls_harms_no_other(fault):
             thread.finish()
 
     run(Refuses, wait)
-    assert len(ours()) == 1
+    assert len(selector_threads()) == 1
 
 
 @in_child
-def test_a_loop_that_is_closed_while_it_refuses_is_asked_no_more():
+def test_a_loop_that_is_closed_while_its_calls_raise_is_called_no_more():
     class Refuses(ThreadedLoop):
         def call_soon_threadsafe(self, *args, **kwargs):
             refused.append(args)
@@ -389,7 +389,7 @@ def own_ends():
 
 
 def taken(numbers, flags=os.O_RDWR):
-    """Other files have these numbers now."""
+    """Put other files under these numbers."""
     file = os.open("/dev/zero" if flags == os.O_RDWR else os.devnull, flags)
     for number in numbers:
         replace_file(file, number)
@@ -410,7 +410,7 @@ BENT = {
 
 @pytest.mark.parametrize("how", BENT)
 @in_child
-def test_somebody_closes_what_wakes_the_thread(how):
+def test_loops_work_after_somebody_closed_the_selector_threads_bell(how):
     """After os.closerange every new loop got OSError for ever."""
     round_trip()
     until(lambda: not _selector_thread._current._watched)
@@ -419,12 +419,12 @@ def test_somebody_closes_what_wakes_the_thread(how):
     for _ in range(3):
         round_trip()
     time.sleep(0.3)
-    assert time.process_time() - used < 0.3  # nobody spins
-    assert len(ours()) <= 3  # an old one may sleep on what was closed under it
+    assert time.process_time() - used < 0.3  # no selector thread spins
+    assert len(selector_threads()) <= 3  # a replaced thread may sleep on the closed descriptor
 
 
 @in_child
-def test_the_thread_does_not_spin_if_its_numbers_are_taken_while_it_is_made():
+def test_the_thread_does_not_spin_if_its_numbers_are_taken_during_its_start():
     def pipe(real=os.pipe):
         os.pipe = real
         ends = real()
@@ -442,7 +442,7 @@ def test_the_thread_does_not_spin_if_its_numbers_are_taken_while_it_is_made():
 
 
 @in_child
-def test_those_who_wait_are_served_although_what_wakes_the_thread_was_closed():
+def test_tasks_that_wait_are_released_although_the_threads_bell_was_closed():
     event, go = IoEvent(), []
 
     async def main():
@@ -455,30 +455,30 @@ def test_those_who_wait_are_served_although_what_wakes_the_thread_was_closed():
     time.sleep(0.01)
     for end in own_ends():
         os.close(end)
-    round_trip()  # replaces it
+    round_trip()  # this wait finds the bell closed and starts another selector thread
     event.notify()
     thread.finish()
 
 
 @pytest.mark.parametrize("error", ["SystemExit", "KeyboardInterrupt", "ValueError"])
 @in_child
-def test_somebody_kills_the_thread(error):
+def test_an_exception_raised_in_the_thread_from_outside_does_no_harm(error):
     import ctypes
 
     round_trip()
     for _ in range(3):
-        (thread,) = ours()
+        (thread,) = selector_threads()
         ctypes.pythonapi.PyThreadState_SetAsyncExc(
             ctypes.c_ulong(thread.ident), ctypes.py_object(getattr(builtins, error))
         )
         round_trip()
     round_trip()
-    assert ours()
+    assert selector_threads()
 
 
 @in_child
 def test_a_thread_that_dies_leaves_its_loops_to_another():
-    """An exception from another thread came between two turns: the loops waited for ever."""
+    """The loops waited for ever when another thread raised an exception in it between two turns."""
     round_trip()
     thread = _selector_thread._current
 
@@ -499,7 +499,7 @@ def test_a_thread_that_dies_leaves_its_loops_to_another():
 def test_a_thread_that_has_died_is_replaced():
     round_trip()
     thread = _selector_thread._current
-    thread._left = True  # it ends
+    thread._left = True  # the thread ends at its next turn
     thread._interrupt.send()
     thread._thread.join(PATIENCE)
     round_trip()
@@ -507,8 +507,8 @@ def test_a_thread_that_has_died_is_replaced():
 
 
 @in_child
-def test_no_thread_can_be_started():
-    """In atexit handlers, from CPython 3.12 on; or there are too many."""
+def test_waits_work_although_no_thread_can_be_started():
+    """No thread can be started in atexit handlers (CPython 3.12), or when there are too many."""
     real = threading.Thread.start
 
     def start(self):
@@ -521,15 +521,15 @@ def test_no_thread_can_be_started():
     before = fds()
     for kind in (ThreadedLoop, UnknownThreadedLoop):
         round_trip(kind)
-    assert fds() == before and not ours()
+    assert fds() == before and not selector_threads()
     threading.Thread.start = real
     round_trip()
-    assert len(ours()) == 1
+    assert len(selector_threads()) == 1
 
 
 @pytest.mark.parametrize("first", ["before", "in the handler"])
-def test_a_loop_in_an_atexit_handler(first):
-    """ValueError: I/O operation on closed epoll object."""
+def test_a_loop_works_in_an_atexit_handler(first):
+    """The wait raised "ValueError: I/O operation on closed epoll object"."""
     program(
         """
 import atexit
@@ -539,7 +539,7 @@ def at_exit():
     run(in_the_loop)
     os.write(1, b"ran")
 
-async def in_the_loop():  # from 3.12 on no thread can be started by now
+async def in_the_loop():  # from 3.12 on an atexit handler cannot start a thread
     asyncio.get_running_loop().call_later(0.01, event.notify)
     await asyncio.wait_for(event.notified(), 20)
     event.clear()
@@ -551,8 +551,8 @@ atexit.register(at_exit)
     )
 
 
-def test_a_loop_that_goes_after_the_thread_has_ended():
-    """TypeError in `__del__` at the exit of the interpreter."""
+def test_a_loop_can_be_closed_after_the_selector_thread_has_ended():
+    """The interpreter's exit printed a TypeError in `__del__`."""
     program(
         PROGRAM.format(kind="ThreadedLoop")
         + """

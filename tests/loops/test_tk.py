@@ -1,4 +1,4 @@
-"""Tk on an X server without a screen. Each test is a program of its own."""
+"""Tests of Tk on an X server without a screen. Each test is a program of its own."""
 
 import importlib.util
 
@@ -25,7 +25,7 @@ from wakefd.tk import watch
 def until(condition, seconds=20):
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, "in vain"
+        assert time.monotonic() < end, "the condition did not come true"
         root.update()
         time.sleep(0.001)
 
@@ -52,7 +52,7 @@ def run(display):
     return run
 
 
-def test_once_per_rise_with_the_flag_up(run):
+def test_the_callback_runs_once_per_rise_with_the_flag_up(run):
     run(
         """
         watcher = watch(root, event, flag)
@@ -62,12 +62,12 @@ def test_once_per_rise_with_the_flag_up(run):
         until(lambda: seen)
         thread.finish()
         turn()
-        assert seen == [True] and event.is_set()  # once, though nobody has cleared it
+        assert seen == [True] and event.is_set()  # one call, although the flag is still up
         event.notify()
         turn()
         assert seen == [True]
         event.clear()
-        event.notify(); event.clear(); event.notify()  # two rises before the loop comes by are one
+        event.notify(); event.clear(); event.notify()  # two rises before a dispatch: one call
         until(lambda: len(seen) == 2)
         turn()
         assert seen == [True] * 2
@@ -75,7 +75,7 @@ def test_once_per_rise_with_the_flag_up(run):
     )
 
 
-def test_in_mainloop(run):
+def test_a_callback_runs_in_mainloop(run):
     run(
         """
         label = tkinter.Label(root)
@@ -91,7 +91,7 @@ def test_in_mainloop(run):
     )
 
 
-def test_up_at_the_beginning_is_a_rise(run):
+def test_a_flag_that_is_up_at_the_beginning_counts_as_a_rise(run):
     run(
         """
         event.notify()
@@ -104,7 +104,7 @@ def test_up_at_the_beginning_is_a_rise(run):
     )
 
 
-def test_close_of_the_event(run):
+def test_a_close_of_the_event_ends_the_watch(run):
     run(
         """
         before = fds()
@@ -125,7 +125,7 @@ def test_close_of_the_event(run):
         event = IoEvent()
         watcher = watch(root, event, lambda: seen.append(event.closed))
         event.notify()
-        event.close()  # the rise wins
+        event.close()  # the rise before the close still calls the callback
         until(lambda: seen)
         turn()
         assert seen == [True]
@@ -133,7 +133,7 @@ def test_close_of_the_event(run):
     )
 
 
-def test_taken_down_twice_and_after_the_end_of_its_widget(run):
+def test_a_watch_can_be_closed_twice_and_after_its_widget_is_destroyed(run):
     run(
         """
         import wakefd.tk
@@ -159,14 +159,14 @@ def test_taken_down_twice_and_after_the_end_of_its_widget(run):
         assert waiting(event) == 0 and wakefd.tk._loops == {}
         watcher.close()
         event.notify()
-        root = tkinter.Tk()  # and another application after it
+        root = tkinter.Tk()  # a second application can have watches, too
         watcher = watch(root, event, flag)
         until(lambda: seen)
         """
     )
 
 
-def test_the_end_of_another_widget_is_none_of_its_business(run):
+def test_a_watch_survives_the_end_of_a_child_of_its_widget(run):
     run(
         """
         top, label = tkinter.Toplevel(root), None
@@ -179,7 +179,7 @@ def test_the_end_of_another_widget_is_none_of_its_business(run):
     )
 
 
-def test_what_the_callback_raises(run):
+def test_an_exception_in_the_callback_goes_where_tkinter_sends_it(run):
     run(
         """
         said = []
@@ -209,7 +209,7 @@ def test_what_the_callback_raises(run):
     )
 
 
-def test_taken_down_in_its_own_callback(run):
+def test_a_watch_can_be_closed_in_its_own_callback(run):
     run(
         """
         def callback():
@@ -237,7 +237,7 @@ def test_taken_down_in_its_own_callback(run):
     )
 
 
-def test_a_callback_that_runs_the_loop(run):
+def test_a_callback_that_runs_a_nested_loop_is_called_there(run):
     run(
         """
         def callback():
@@ -263,8 +263,8 @@ def test_a_callback_that_runs_the_loop(run):
     )
 
 
-def test_two_rise_and_the_first_opens_a_dialog(run):
-    """The second was deaf until the dialog had ended."""
+def test_a_rise_is_seen_in_the_dialog_that_another_callback_opened(run):
+    """The second watch was not called until the dialog had ended."""
     run(
         """
         def first():
@@ -291,12 +291,12 @@ def test_two_rise_and_the_first_opens_a_dialog(run):
         import wakefd.tk
         hub = wakefd.tk._loops[id(root.tk)].hub
         turn()
-        assert not readable(hub.fileno())  # it does not come back for ever
+        assert not readable(hub.fileno())  # or else Tk would dispatch for ever
         """
     )
 
 
-def test_the_rest_is_closed_in_the_dialog(run):
+def test_watches_and_event_can_be_closed_in_a_dialog_that_a_callback_opened(run):
     run(
         """
         def first():
@@ -307,7 +307,7 @@ def test_the_rest_is_closed_in_the_dialog(run):
             dialog.wait_window()
             seen.append("first")
             root.destroy()
-        watchers = [watch(root, event, it) for it in (first, flag, flag)]
+        watchers = [watch(root, event, callback) for callback in (first, flag, flag)]
         event.notify()
         root.mainloop()
         assert seen == [True, "first"], seen
@@ -315,7 +315,7 @@ def test_the_rest_is_closed_in_the_dialog(run):
     )
 
 
-def test_threads_flood(run):
+def test_no_item_is_lost_when_threads_flood_an_event(run):
     run(
         """
         items, got = [], []
@@ -336,7 +336,7 @@ def test_threads_flood(run):
     )
 
 
-def test_widgets_and_applications_come_and_go(run):
+def test_widgets_and_applications_leave_no_descriptor_and_no_command(run):
     run(
         """
         watch(root, event, flag).close()
@@ -360,7 +360,7 @@ def test_widgets_and_applications_come_and_go(run):
     )
 
 
-def test_two_applications(run):
+def test_two_applications_can_watch_one_event(run):
     run(
         """
         other = tkinter.Tk()
@@ -374,7 +374,7 @@ def test_two_applications(run):
     )
 
 
-def test_interpreter_exit_while_threads_notify(run):
+def test_the_interpreter_can_exit_while_threads_notify(run):
     for _ in range(3):
         run(
             """
@@ -393,5 +393,5 @@ def test_interpreter_exit_while_threads_notify(run):
         )
 
 
-def test_without_tkinter():
+def test_an_import_without_tkinter_says_what_to_install():
     assert "python3-tk" in without("wakefd.tk", ["_tkinter", "tkinter"])

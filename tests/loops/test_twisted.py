@@ -1,4 +1,7 @@
-"""Twisted: each test is a program of its own (a reactor runs once), on each kind of reactor."""
+"""Tests of Twisted on each kind of reactor.
+
+Each test is a program of its own, because a reactor runs only once in a process.
+"""
 
 import pytest
 
@@ -8,7 +11,7 @@ pytest.importorskip("twisted")
 
 REACTORS = ["epollreactor", "selectreactor", "pollreactor", "asyncioreactor"]
 
-# What the programs below are: `main`, a coroutine that the reactor runs to its end.
+# The frame of the programs below: the reactor runs their coroutine `main` to its end.
 FRAME = """
 import gc, os, sys, threading, time
 from twisted.internet import {reactor}
@@ -26,7 +29,7 @@ def sleep(seconds):
 def bounded(deferred):
     return deferred.addTimeout(20, reactor)
 
-def ours():
+def our_readers():
     return [r for r in reactor.getReaders() if r.logPrefix() == "wakefd"]
 
 async def main(event):
@@ -65,27 +68,27 @@ def run(name):
     return run
 
 
-def test_with_the_installed_reactor(run):
-    """Which has our reader only while somebody waits."""
+def test_the_installed_reactor_serves_waits(run):
+    """The reactor has wakefd's reader only while a Deferred waits."""
     run(
         """
         event.notify()
-        assert notified(event).called  # up: at once
+        assert notified(event).called  # the Deferred fires at once, because the flag is up
         event.clear()
         waits = [notified(event), notified(event, reactor)]
-        assert waiting(event) == 2 and len(ours()) == 1
+        assert waiting(event) == 2 and len(our_readers()) == 1
         waits[0].addErrback(lambda failure: failure.trap(defer.CancelledError)).cancel()
-        assert waiting(event) == 1 and len(ours()) == 1
+        assert waiting(event) == 1 and len(our_readers()) == 1
         thread = later(event.notify)
         assert await bounded(waits[1]) is None
         thread.finish()
         await sleep(0)
-        assert waiting(event) == 0 and not ours()
+        assert waiting(event) == 0 and not our_readers()
         """
     )
 
 
-def test_exceptions_and_reentrancy(run):
+def test_a_callback_may_raise_cancel_close_and_wait_again(run):
     run(
         """
         def bad(_):
@@ -98,7 +101,7 @@ def test_exceptions_and_reentrancy(run):
         assert (await bounded(first)) is ZeroDivisionError
         event.clear()
 
-        # The first that is released cancels the second and closes what the third waits for.
+        # The first Deferred's callback cancels the second and closes the event of the third.
         other, said = IoEvent(), []
         def busy(_):
             second.cancel()
@@ -116,13 +119,13 @@ def test_exceptions_and_reentrancy(run):
             await sleep(0.001)
         assert said[0].check(defer.CancelledError) and said[1].check(ClosedResourceError), said
         await sleep(0)
-        assert waiting(event) == waiting(other) == 0 and not ours()
+        assert waiting(event) == waiting(other) == 0 and not our_readers()
         """
     )
 
 
-def test_two_are_released_and_the_first_iterates(name):
-    """The second was deaf until the first had ended."""
+def test_a_second_deferred_is_called_while_the_firsts_callback_iterates(name):
+    """The second Deferred was not called until the first one's callback had ended."""
     if name == "asyncioreactor":
         pytest.skip("asyncio's loop does not run inside itself")
     program(
@@ -133,37 +136,37 @@ def test_two_are_released_and_the_first_iterates(name):
         def first(_):
             end = time.monotonic() + 20
             while "second" not in seen:
-                assert time.monotonic() < end, "in vain"
+                assert time.monotonic() < end, "the second Deferred was not called"
                 reactor.iterate(1)
             seen.append("first")
         seen, other = [], IoEvent()
         for pair in ((event, event), (event, other)):
             seen.clear()
-            waits = [notified(it) for it in pair]
+            waits = [notified(each) for each in pair]
             waits[0].addCallback(first)
             waits[1].addCallback(lambda _: seen.append("second"))
-            Thread(lambda: [it.notify() for it in pair]).finish()
+            Thread(lambda: [each.notify() for each in pair]).finish()
             await bounded(defer.gatherResults(waits))
             assert seen == ["second", "first"], seen
             event.clear()
         await sleep(0.01)
-        assert not ours()
+        assert not our_readers()
         """
             ),
         )
     )
 
 
-def test_thrown_out_by_somebody_else(run):
-    """As trial does after a test."""
+def test_waits_go_on_after_the_reader_was_removed_from_outside(run):
+    """trial removes all readers from the reactor after each test."""
     run(
         """
         lost = notified(event)
-        assert len(ours()) == 1
+        assert len(our_readers()) == 1
         for reader in reactor.removeAll():
             pass
         wait = notified(event)
-        assert len(ours()) == 1
+        assert len(our_readers()) == 1
         event.notify()
         await bounded(wait)
         await bounded(lost)
@@ -171,7 +174,7 @@ def test_thrown_out_by_somebody_else(run):
     )
 
 
-def test_the_end_of_the_reactor(run):
+def test_the_end_of_the_reactor_ends_its_waits(run):
     out = run(
         """
         global kept, wait
@@ -190,7 +193,7 @@ print("over")
     assert out == "over\n"
 
 
-def test_the_end_of_the_reactor_with_nobody_waiting(run):
+def test_the_end_of_a_reactor_without_waits_leaves_no_reader(run):
     out = run(
         """
         thread = later(event.notify)
@@ -206,7 +209,7 @@ print("over")
     assert out == "over\n"
 
 
-def test_reactors_come_and_go():
+def test_reactors_that_run_and_end_leave_no_descriptor():
     out = program(
         """
         import gc
@@ -241,8 +244,8 @@ def test_reactors_come_and_go():
     assert out == "True\n"
 
 
-def test_in_trial(tmp_path):
-    """It does not find our reader and call the reactor dirty."""
+def test_trial_finds_no_dirty_reactor_after_a_wait(tmp_path):
+    """trial calls a reactor dirty if it still has a reader of wakefd after the test."""
     (tmp_path / "test_it.py").write_text(
         "from twisted.trial.unittest import TestCase\n"
         "from wakefd import IoEvent\n"
@@ -270,7 +273,7 @@ def test_in_trial(tmp_path):
     assert "PASSED (successes=2)" in out
 
 
-def test_after_a_fork():
+def test_in_a_child_notified_fails_with_runtime_error_and_the_parent_goes_on():
     out = program(
         """
         import os
@@ -295,7 +298,7 @@ def test_after_a_fork():
     assert out == "0\n"
 
 
-def test_interpreter_exit_while_threads_notify():
+def test_the_interpreter_can_exit_while_threads_notify():
     for _ in range(3):
         program(
             """
@@ -318,5 +321,5 @@ def test_interpreter_exit_while_threads_notify():
         )
 
 
-def test_without_twisted():
+def test_an_import_without_twisted_says_what_to_install():
     assert "pip install twisted" in without("wakefd.twisted", ["twisted", "twisted.internet"])
