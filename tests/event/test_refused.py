@@ -354,7 +354,6 @@ def _without_eventfd(error):
         assert event.clear() is False
     works()
     forked(works)
-    test_fork.cloned(works)
     works()
     for number in numbers() - before:
         assert not os.get_inheritable(number)
