@@ -1,6 +1,6 @@
-"""Runs what the documents show.
+"""Tests of the documents: the tests run their programs and check their links.
 
-A ```python block is a program of its own. A ```text block right after it is what it prints.
+A ```python block is a program of its own. A ```text block right after it is the program's output.
 """
 
 import ast
@@ -38,7 +38,7 @@ def blocks():
 
 
 @pytest.mark.parametrize(("path", "line", "code", "output"), list(blocks()))
-def test_block(path, line, code, output):
+def test_a_block_runs_and_prints_what_the_document_shows(path, line, code, output):
     for name in re.findall(r"^ *(?:import|from) (\w+)", code, re.MULTILINE):
         if find_spec(name) is None:
             pytest.skip(f"{name} is not installed")
@@ -58,15 +58,15 @@ def test_block(path, line, code, output):
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_every_block_says_what_it_is(path):
+def test_every_block_names_its_language(path):
     fences = re.findall(r"^(```\w*)$", path.read_text("utf-8"), re.MULTILINE)
-    compiled = {"```c", "```cpp", "```cython"}  # by test_native_examples.py
+    compiled = {"```c", "```cpp", "```cython"}  # test_native_examples.py compiles these
     assert set(fences[::2]) <= {"```python", "```text", "```sh", "```rust", *compiled}
     assert set(fences[1::2]) <= {"```"}
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_links_lead_somewhere(path):
+def test_every_relative_link_has_a_target(path):
     text = path.read_text("utf-8")
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
         if target.startswith(("https://", "mailto:")):
@@ -79,7 +79,7 @@ def test_links_lead_somewhere(path):
 
 
 def anchors(text):
-    """As GitHub makes them of headings."""
+    """The anchors that GitHub makes of the headings of a text."""
     headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -94,7 +94,7 @@ def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 160
 
 
-def test_the_changelog_knows_this_version():
+def test_the_changelog_has_a_section_for_this_version():
     assert re.search(
         rf"^## \[(Unreleased|{re.escape(wakefd.__version__)})\]",
         (ROOT / "CHANGELOG.md").read_text("utf-8"),
@@ -107,11 +107,11 @@ def test_pictures_are_well_formed(path):
     assert ET.parse(path).getroot().tag == "{http://www.w3.org/2000/svg}svg"
 
 
-def test_the_package_docstring():
+def test_the_examples_in_the_package_docstring_work():
     assert doctest.testmod(wakefd).attempted >= 3
     assert doctest.testmod(wakefd).failed == 0
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").rglob("*.py")), ids=lambda p: p.name)
-def test_examples_have_a_docstring(path):
+def test_every_example_has_a_docstring(path):
     assert ast.get_docstring(ast.parse(path.read_text("utf-8")))

@@ -1,4 +1,4 @@
-"""`examples/follow_files.py` on real files, which another process writes, rotates and truncates."""
+"""Tests of `examples/follow_files.py` on files that other processes write, rotate and truncate."""
 
 import os
 import signal
@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "follow_files.py"
-LIMIT = 20  # seconds for anything to happen
+LIMIT = 20  # seconds that each wait may take
 
-# Obeys "append N", "rotate", "truncate"; says "done" after each. Neither lines nor characters come
-# in one piece.
+# The writer obeys "append N", "rotate" and "truncate", and prints "done" after each command. It
+# writes in pieces that break up lines and characters.
 WRITER = r"""
 import itertools, os, random, sys
 path, numbers, rotated = sys.argv[1], itertools.count(), itertools.count()
@@ -39,7 +39,7 @@ for command in sys.stdin:
 
 
 class Child:
-    """A process, and the lines that it has printed so far."""
+    """A child process, and the lines that it has printed so far."""
 
     def __init__(self, *arguments):
         self.process = subprocess.Popen(
@@ -132,14 +132,14 @@ def loop(request):
     return request.param
 
 
-def test_no_line_is_lost(loop, tmp_path):
+def test_the_follower_loses_no_line(loop, tmp_path):
     paths = [tmp_path / name for name in ("one.log", "two.log", "three.log")]
     with Follower(loop, *paths) as follower:  # before any of the files exists
         follower.wait_for(lambda: len(follower.errors) == len(paths))
         writers = [Writer(path) for path in paths]
         try:
-            # Each group ends where the follower has to keep up: it cannot see a file that comes and
-            # goes, or is truncated and refilled, between two looks.
+            # The follower must have caught up at the end of each group of commands, because it does
+            # not see a file that was rotated twice, or truncated and refilled, between two looks.
             for commands in (
                 ["append 100"],
                 ["append 300", "rotate", "append 300"],
@@ -160,11 +160,11 @@ def test_no_line_is_lost(loop, tmp_path):
         assert len(follower.errors) == len(paths), follower.errors
 
 
-def test_a_file_that_is_there_is_followed_from_its_end(loop, tmp_path):
+def test_a_file_that_exists_is_followed_from_its_end(loop, tmp_path):
     path = tmp_path / "a.log"
     path.write_bytes(b"old\nhalf a ")
     with Follower(loop, path) as follower, path.open("ab", buffering=0) as file:
-        # It has no way to say that it is there: write until it answers.
+        # The follower does not say when it has begun, so the test writes until a line comes back.
         for n in range(1000):
             file.write(f"line {n}\n".encode())
             with follower.news:
@@ -174,7 +174,7 @@ def test_a_file_that_is_there_is_followed_from_its_end(loop, tmp_path):
         assert not any("old" in line for line in follower.lines)
 
 
-def test_from_start(loop, tmp_path):
+def test_with_from_start_a_file_is_followed_from_its_first_line(loop, tmp_path):
     path = tmp_path / "a.log"
     path.write_bytes(b"old\n\xff\xc3")
     with Follower(loop, "--from-start", path) as follower:

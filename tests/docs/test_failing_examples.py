@@ -1,4 +1,4 @@
-"""Whatever fails in an example or a document's program, in whatever thread, the program ends."""
+"""Tests that an example, or a program of a document, ends whatever fails in any of its threads."""
 
 import os
 import re
@@ -46,18 +46,18 @@ def complaints(path, *arguments, options=()):
     ("path", "line", "code", "output"),
     [block for block in blocks() if re.search(r"thread|Thread|run_in_executor", block.values[2])],
 )
-def test_a_block_of_a_document(path, line, code, output, tmp_path):
+def test_a_block_of_a_document_ends_after_any_failure(path, line, code, output, tmp_path):
     program = tmp_path / f"{path.stem}.py"
     program.write_text("\n" * (line - 1) + code, "utf-8")
     assert complaints(program) == []
 
 
 @pytest.mark.parametrize("path", LOOPS, ids=lambda path: path.stem)
-def test_an_example_of_a_loop(path):
+def test_an_example_of_a_loop_ends_after_any_failure(path):
     assert complaints(path) == []
 
 
-def test_rows_of_a_database(tmp_path):
+def test_stream_rows_ends_after_any_failure(tmp_path):
     connection = sqlite3.connect(tmp_path / "data.db")
     with connection:
         connection.execute("create table numbers (n)")
@@ -67,7 +67,7 @@ def test_rows_of_a_database(tmp_path):
     assert complaints(EXAMPLES / "stream_rows.py", tmp_path / "data.db", query) == []
 
 
-def test_a_database_that_is_not_there():
+def test_stream_rows_reports_a_database_that_does_not_exist():
     done = subprocess.run(
         [sys.executable, EXAMPLES / "stream_rows.py", "/nonexistent/x.db", "select 1"],
         capture_output=True,
@@ -79,7 +79,7 @@ def test_a_database_that_is_not_there():
 
 
 @pytest.mark.parametrize("end", ["", "; import time; time.sleep(1e6)"])
-def test_lines_of_a_process(end):
+def test_process_lines_ends_after_any_failure(end):
     pytest.importorskip("trio")
     code = f"for n in range(200): print('line', n, flush=True){end and chr(10)}{end.lstrip('; ')}"
     seconds = 1 if end else 1000
@@ -87,12 +87,12 @@ def test_lines_of_a_process(end):
     assert complaints(EXAMPLES / "process_lines.py", "--seconds", seconds, "--", *program) == []
 
 
-def test_a_progress_bar():
+def test_progress_ends_after_any_failure():
     assert complaints(EXAMPLES / "progress.py", 300) == []
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "trio"])
-def test_lines_of_files(loop, tmp_path):
+def test_follow_files_ends_after_any_failure(loop, tmp_path):
     pytest.importorskip(loop)
     paths = [tmp_path / "one.log", tmp_path / "two.log"]
     for path in paths:
@@ -102,25 +102,25 @@ def test_lines_of_files(loop, tmp_path):
     assert complaints(path, *arguments, options=["--interrupt"]) == []
 
 
-def test_requests_in_a_pool_of_threads(server):  # noqa: F811 - the fixture
+def test_fetch_urls_ends_after_any_failure(server):  # noqa: F811 - the fixture
     assert complaints(EXAMPLES / "fetch_urls.py", f"{server}/10", f"{server}/100000") == []
 
 
-def test_a_front_end_in_tkinter():
+def test_tk_and_trio_ends_after_any_failure():
     pytest.importorskip("trio")
     pytest.importorskip("tkinter")
     assert complaints(EXAMPLES / "tk_and_trio.py", "--demo") == []
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "trio"])
-def test_messages_of_nng(loop):
+def test_nng_messages_ends_after_any_failure(loop):
     for module in ("pynng", loop):
         pytest.importorskip(module)
     path = EXAMPLES / "native" / "nng_messages.py"
     assert complaints(path, "--loop", loop, "--count", 20) == []
 
 
-def test_there_is_a_test_for_each():
+def test_every_example_with_threads_is_tested_here():
     here = Path(__file__).read_text("utf-8")
     for path in EXAMPLES.rglob("*.py"):
         if "threading" in path.read_text("utf-8") and path not in LOOPS:

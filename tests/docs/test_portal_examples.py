@@ -1,4 +1,4 @@
-"""The portal's examples, as programs."""
+"""Tests of the portal's examples, which run as programs."""
 
 import http.server
 import os
@@ -28,14 +28,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server():
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as it:
-        thread = Thread(it.serve_forever, 0.01)
-        yield f"http://127.0.0.1:{it.server_port}"
-        it.shutdown()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as made:
+        thread = Thread(made.serve_forever, 0.01)
+        yield f"http://127.0.0.1:{made.server_port}"
+        made.shutdown()
         thread.finish()
 
 
-def test_requests_in_a_pool_of_threads(server):
+def test_fetch_urls_prints_status_and_size_of_each_answer(server):
     urls = [f"{server}{path}?{n}" for n in range(3) for path in SIZES]
     done = run("fetch_urls.py", *urls)
     assert done.returncode == 0, done.stderr
@@ -45,14 +45,14 @@ def test_requests_in_a_pool_of_threads(server):
     assert f"{sum(sizes) / 1e6:.1f} MB" in done.stderr
 
 
-def test_a_request_that_fails(server):
+def test_fetch_urls_prints_a_request_that_fails(server):
     done = run("fetch_urls.py", f"{server}/none", f"{server}/10")
     assert done.returncode == 1, done.stderr
     lines = done.stdout.splitlines()
     assert lines == [f"--- HTTP Error 404: Not Found {server}/none", f"200       10 {server}/10"]
 
 
-def test_a_front_end_in_tkinter(monkeypatch):
+def test_tk_and_trio_finishes_one_task_and_cancels_the_other(monkeypatch):
     pytest.importorskip("trio")
     pytest.importorskip("tkinter")
     with screen() as display:
@@ -67,7 +67,7 @@ def test_a_front_end_in_tkinter(monkeypatch):
     assert [line for line in lines if "task 1" in line][-1] == "task 1: cancelled"
 
 
-def test_there_is_a_test_for_each():
+def test_every_example_with_a_portal_is_tested_here():
     for path in EXAMPLES.glob("*.py"):
         if "wakefd.Portal" in path.read_text("utf-8"):
             assert path.name in ("fetch_urls.py", "tk_and_trio.py")

@@ -1,4 +1,4 @@
-"""The queue's examples, as programs."""
+"""Tests of the queue's examples, which run as programs."""
 
 import sqlite3
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 from helpers import STRICT
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-LIMIT = 30  # seconds for one of them
+LIMIT = 30  # seconds for one example
 
 
 def run(name, *arguments):
@@ -22,7 +22,7 @@ def run(name, *arguments):
     )
 
 
-def test_rows_of_a_database(tmp_path):
+def test_stream_rows_prints_every_row(tmp_path):
     path = tmp_path / "data.db"
     connection = sqlite3.connect(path)
     with connection:
@@ -37,7 +37,7 @@ def test_rows_of_a_database(tmp_path):
     assert done.returncode == 1 and "no such table" in done.stderr
 
 
-def test_lines_of_a_process():
+def test_process_lines_prints_every_line():
     pytest.importorskip("trio")
     code = "for n in range(2000): print('line', n)"
     done = run("process_lines.py", "--", sys.executable, "-c", code)
@@ -45,7 +45,7 @@ def test_lines_of_a_process():
     assert done.stdout.splitlines() == [f"{n + 1}: line {n}" for n in range(2000)]
 
 
-def test_lines_of_a_process_that_does_not_end():
+def test_process_lines_stops_a_process_that_does_not_end():
     pytest.importorskip("trio")
     code = "import time; print('once', flush=True); time.sleep(99)"
     done = run("process_lines.py", "--seconds", 1, "--", sys.executable, "-c", code)
@@ -53,7 +53,7 @@ def test_lines_of_a_process_that_does_not_end():
     assert done.stderr == "1 lines, and no more time\n"
 
 
-def test_a_progress_bar():
+def test_progress_shows_100_percent_at_the_end():
     done = run("progress.py", 300)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith(f"[{40 * '#'}] 100 %\n")

@@ -1,4 +1,4 @@
-"""`IoEvent.native()`: what native code holds, as a function with its argument and as a table."""
+"""Tests of `IoEvent.native()`: the function with its argument, and the C table."""
 
 import ctypes
 import errno
@@ -13,7 +13,7 @@ from wakefd import ClosedResourceError, IoEvent, NativeHandle
 
 
 class Api(ctypes.Structure):
-    """`struct wakefd_api`."""
+    """The C table, `struct wakefd_api`."""
 
     _fields_ = (
         ("version", ctypes.c_uint32),
@@ -69,19 +69,19 @@ def test_the_table_answers_as_the_header_says():
         assert API.fileno(argument) == -errno.EBADF
 
 
-EVERY = [API.notify, API.clear, API.is_set, API.retain, API.release, API.fileno]
+CALLS = [API.notify, API.clear, API.is_set, API.retain, API.release, API.fileno]
 
 
-def test_null_is_einval():
-    assert [f(None) for f in EVERY] == [-errno.EINVAL] * len(EVERY)
+def test_a_null_argument_is_einval():
+    assert [f(None) for f in CALLS] == [-errno.EINVAL] * len(CALLS)
 
 
 @pytest.mark.parametrize("argument", [1 << 20, (1 << 64) - 1, 1 << 24, (1 << 40) + 1, 0xDEADBEEF])
-def test_what_never_was_an_argument_is_ebadf(argument):
-    assert [f(argument) for f in EVERY] == [-errno.EBADF] * len(EVERY)
+def test_a_number_that_never_was_an_argument_is_ebadf(argument):
+    assert [f(argument) for f in CALLS] == [-errno.EBADF] * len(CALLS)
 
 
-def test_after_close_the_argument_is_stale():
+def test_the_argument_of_a_closed_handle_is_stale():
     event = IoEvent()
     handle = event.native()
     argument = handle.argument
@@ -91,22 +91,22 @@ def test_after_close_the_argument_is_stale():
     with event.native() as other:
         call(other, argument)
     assert not event.is_set()
-    event.notify()  # also on the path that does not enter
-    assert [f(argument) for f in EVERY] == [-errno.EBADF] * len(EVERY)
+    event.notify()  # a flag that is up must not make a call with a stale argument succeed
+    assert [f(argument) for f in CALLS] == [-errno.EBADF] * len(CALLS)
     for name in ("function", "argument"):
         with pytest.raises(ClosedResourceError, match="handle is closed"):
             getattr(handle, name)
 
 
-def test_an_argument_of_the_next_handle_is_ebadf_before_there_is_one():
+def test_the_argument_of_the_next_handle_is_ebadf_until_that_handle_is_made():
     event = IoEvent()
     event.notify()
     with event.native() as handle:
         argument = handle.argument
-    assert [f(argument + (1 << 24)) for f in EVERY] == [-errno.EBADF] * len(EVERY)
+    assert [f(argument + (1 << 24)) for f in CALLS] == [-errno.EBADF] * len(CALLS)
 
 
-def test_holds_keep_the_event_alive_until_the_last_is_given_back():
+def test_holds_keep_the_event_alive_until_the_last_is_released():
     event = IoEvent()
     fd = event.fileno()
     handle = event.native()
@@ -145,7 +145,7 @@ def test_a_handle_in_a_cycle_is_collected_and_closed():
     assert API.notify(argument) == -errno.EBADF
 
 
-def test_a_handle_is_of_an_event():
+def test_a_handle_is_made_of_an_event_and_nothing_else():
     for arguments in ((), (7,), (None,), (IoEvent(), IoEvent())):
         with pytest.raises(TypeError):
             NativeHandle(*arguments)
@@ -160,7 +160,7 @@ def test_each_handle_has_an_argument_of_its_own():
     assert event.is_set()
 
 
-def test_a_handle_of_a_closed_event():
+def test_a_closed_event_can_have_a_handle_whose_notify_returns_0():
     event = IoEvent()
     event.close()
     with event.native() as handle:
@@ -168,26 +168,26 @@ def test_a_handle_of_a_closed_event():
         assert API.notify(handle.argument) == 0
 
 
-def test_released_once_too_often_it_is_stale_and_its_close_harms_nobody():
+def test_a_release_too_many_makes_the_argument_stale_and_close_harmless():
     event, other = IoEvent(), IoEvent()
     handle = event.native()
     argument = handle.argument
     assert API.release(argument) == 0  # the handle's own hold
-    assert [f(argument) for f in EVERY] == [-errno.EBADF] * len(EVERY)
-    with other.native() as successor:  # in the slot that got free
+    assert [f(argument) for f in CALLS] == [-errno.EBADF] * len(CALLS)
+    with other.native() as successor:  # this handle takes the slot that the release has freed
         handle.close()
         assert API.notify(argument) == -errno.EBADF
         assert API.notify(successor.argument) == 1
     assert other.is_set() and not event.is_set()
 
 
-def test_more_holds_than_can_be_counted():
+def test_a_retain_beyond_65535_holds_is_eoverflow():
     event = IoEvent()
     with event.native() as handle:
         argument = handle.argument
         answers = [API.retain(argument) for _ in range(70_000)]
         taken = answers.count(0)
-        assert taken == 65_534  # and the handle's own
+        assert taken == 65_534  # and the handle's own hold: 65,535
         assert answers == [0] * taken + [-errno.EOVERFLOW] * (70_000 - taken)
         assert API.notify(argument) == 1
         assert all(API.release(argument) == 0 for _ in range(taken))
@@ -196,7 +196,7 @@ def test_more_holds_than_can_be_counted():
 
 
 @in_child
-def test_in_a_child_the_argument_reaches_the_childs_own_event():
+def test_in_a_child_the_argument_notifies_the_childs_own_event():
     event = IoEvent()
     fd = event.fileno()
     stale = IoEvent().native()
@@ -218,23 +218,23 @@ def test_in_a_child_the_argument_reaches_the_childs_own_event():
         assert API.notify(handle.argument) == 1
 
 
-def test_handles_opened_and_closed_while_native_code_calls_all_of_them():
+def test_handles_can_be_opened_and_closed_while_native_code_calls_them():
     event, arguments, ended = IoEvent(), [], IoEvent()
     known = {0, 1, -errno.EBADF}
 
-    def opens():
+    def open_handles():
         for _ in range(stress(2000, 100_000)):
             with (event if len(arguments) % 3 else IoEvent()).native() as handle:
                 arguments.append(handle.argument)
                 assert API.notify(handle.argument) in {0, 1}
 
-    def calls():
+    def make_calls():
         while not ended.is_set():
             for argument in arguments[-20:]:
                 assert {f(argument) for f in (API.notify, API.is_set, API.clear)} <= known
 
-    openers = [Thread(opens) for _ in range(3)]
-    callers = [Thread(calls) for _ in range(2)]
+    openers = [Thread(open_handles) for _ in range(3)]
+    callers = [Thread(make_calls) for _ in range(2)]
     for thread in openers:
         thread.finish(stress(PATIENCE, 1000))
     ended.notify()
@@ -247,7 +247,7 @@ def test_handles_opened_and_closed_while_native_code_calls_all_of_them():
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs timers that call in their own threads")
 @pytest.mark.parametrize("held", [True, False], ids=["retained", "stale"])
-def test_native_code_that_calls_while_the_interpreter_ends_and_afterwards(held):
+def test_native_code_may_call_while_the_interpreter_ends_and_afterwards(held):
     for _ in range(stress(2, 100)):
         program(
             """
@@ -267,7 +267,7 @@ def test_native_code_that_calls_while_the_interpreter_ends_and_afterwards(held):
                 check(libc.timer_settime(timer, 0, ctypes.byref(TimerSpec(often, often)), None))
                 if sys.argv[2] == "True":
                     assert API.retain(handle.argument) == 0
-                # What the C library runs after the interpreter, last things first.
+                # The C library runs these after the interpreter's end, the last one first.
                 after = getattr(libc, "__cxa_atexit")
                 after.argtypes = [ctypes.c_void_p] * 3
                 argument = handle.argument

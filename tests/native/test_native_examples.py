@@ -1,4 +1,4 @@
-"""The examples with native code, compiled and run as a stranger would; and the header alone."""
+"""Tests of the examples with native code, compiled and run as a user would, and of the header."""
 
 import fcntl
 import functools
@@ -41,18 +41,18 @@ def run(path, *arguments, **environment):
 
 
 # --------------------------------------------------------------------------------------------------
-# Libraries of others
+# Foreign libraries
 
 
 @linux
-def test_posix_timers():
+def test_the_example_of_posix_timers():
     lines = run(NATIVE / "posix_timers.py").splitlines()
     assert [line.split(":")[0] for line in lines] == [str(n + 1) for n in range(10)]
     assert float(lines[-1].split()[1]) >= 0.5
 
 
 @linux
-def test_names_are_resolved():
+def test_the_resolver_example_resolves_names():
     if os.confstr("CS_GNU_LIBC_VERSION") is None:
         pytest.skip("getaddrinfo_a is glibc's")
     lines = run(NATIVE / "resolve.py", "localhost", "127.0.0.1", "::1").splitlines()
@@ -61,7 +61,7 @@ def test_names_are_resolved():
 
 
 @linux
-def test_a_name_that_is_none():
+def test_the_resolver_example_reports_a_name_that_does_not_exist():
     done = subprocess.run(
         [sys.executable, *STRICT, NATIVE / "resolve.py", "127.0.0.1.2", "127.0.0.1"],
         capture_output=True,
@@ -73,7 +73,7 @@ def test_a_name_that_is_none():
 
 
 @linux
-def test_resolving_is_given_up():
+def test_a_cancelled_resolve_leaves_the_others_working():
     program(
         """
         import asyncio, sys
@@ -96,7 +96,7 @@ def test_resolving_is_given_up():
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "trio"])
-def test_messages_of_nng(loop):
+def test_the_example_of_nng_messages(loop):
     for module in ("pynng", loop):
         pytest.importorskip(module)
     assert run(NATIVE / "nng_messages.py", "--loop", loop).startswith("3000 messages, ")
@@ -107,7 +107,7 @@ def test_messages_of_nng(loop):
 
 PEDANTIC = ["-Wall", "-Wextra", "-Werror", "-pedantic", "-I", wakefd.get_include()]
 LIBRARY = ["-shared", "-fPIC", "-lpthread"]
-WITH_PYTHON = ["-isystem", PYTHON_H]  # its headers are not written to these rules
+WITH_PYTHON = ["-isystem", PYTHON_H]  # Python's headers do not pass PEDANTIC
 
 needs_python_h = pytest.mark.skipif(
     not (Path(PYTHON_H) / "Python.h").exists(), reason="Python's headers are not installed"
@@ -154,7 +154,7 @@ void *argument(PyObject *handle) { return wakefd_argument(handle); }
 
 
 @pytest.mark.parametrize("standard", STANDARDS)
-def test_the_header_alone(standard, tmp_path):
+def test_the_header_compiles_alone(standard, tmp_path):
     source = tmp_path / "alone.c"
     source.write_text(ALONE)
     subprocess.run([compiled(source, tmp_path / "alone", standard)], check=True, timeout=LIMIT)
@@ -162,20 +162,20 @@ def test_the_header_alone(standard, tmp_path):
 
 @needs_python_h
 @pytest.mark.parametrize("standard", STANDARDS)
-def test_the_header_with_python(standard, tmp_path):
+def test_the_header_compiles_with_pythons_headers(standard, tmp_path):
     source = tmp_path / "with.c"
     source.write_text(WITH)
     compiled(source, tmp_path / "with.o", standard, "-c", *WITH_PYTHON)
 
 
 @pytest.mark.parametrize("standard", ["c99", "c11"])
-def test_a_thread_of_a_c_library(standard, tmp_path):
+def test_the_example_of_a_c_library(standard, tmp_path):
     library = compiled(NATIVE / "sensor.c", tmp_path / "libsensor.so", standard, *LIBRARY)
     assert run(NATIVE / "sensor.py", library).startswith("100 readings, the last one is ")
 
 
 @needs_python_h
-def test_an_extension_module_in_c(tmp_path):
+def test_the_example_of_an_extension_module_in_c(tmp_path):
     compiled(NATIVE / "delay.c", tmp_path / "delay.so", "c99", *LIBRARY, *WITH_PYTHON)
     said = run(NATIVE / "use_delay.py", PYTHONPATH=str(tmp_path))
     assert 0.05 <= float(re.fullmatch(r"notified after (.*) s\n", said)[1]) < LIMIT
@@ -197,7 +197,7 @@ def test_an_extension_module_in_c(tmp_path):
     assert "version 0 of its C API" in with_an_old_wakefd("import delay", tmp_path)
 
 
-def test_threads_of_cpp(tmp_path):
+def test_the_example_of_threads_in_cpp(tmp_path):
     library = compiled(NATIVE / "producer.cpp", tmp_path / "libproducer.so", "c++11", *LIBRARY)
     assert run(NATIVE / "producer.py", library).startswith("4000 lines, the last one: thread ")
 
@@ -236,7 +236,7 @@ int storm(const wakefd_api *api_, void *argument, int rounds)
     sigaction(SIGALRM, &action, &old);
     setitimer(ITIMER_REAL, &often, NULL);
     while (handled < rounds || raised < rounds / 100) {
-        /* the handler interrupts each of these, at any instruction */
+        /* The handler interrupts each of these calls, at any instruction. */
         bad += api->notify(event) < 0;
         bad += api->clear(event) < 0;
         bad += api->retain(event) != 0;
@@ -265,7 +265,7 @@ def test_notify_in_a_signal_handler_that_interrupts_the_other_calls(exposed, tmp
         if sys.argv[2] == "True":
             event.fileno()
 
-        async def main(handle):  # no wake-up was lost, and no token is left
+        async def main(handle):  # the event still works: no wake-up is lost, and no token is left
             event.clear()
             waits = asyncio.create_task(event.notified())
             await asyncio.sleep(0)
@@ -288,7 +288,7 @@ def blocks(language):
 
 @needs_python_h
 @pytest.mark.parametrize(("language", "standard"), [("c", "c99"), ("cpp", "c++17")])
-def test_the_blocks_of_the_document(language, standard, tmp_path):
+def test_the_c_and_cpp_blocks_of_the_document_compile(language, standard, tmp_path):
     for number, block in enumerate(blocks(language)):
         source = tmp_path / f"{number}.c"
         source.write_text(block)
@@ -296,7 +296,7 @@ def test_the_blocks_of_the_document(language, standard, tmp_path):
 
 
 @needs_python_h
-def test_the_cython_of_the_document(tmp_path):
+def test_the_cython_block_of_the_document_compiles_and_works(tmp_path):
     pytest.importorskip("Cython")
     (block,) = blocks("cython")
     (tmp_path / "counts.pyx").write_text(block)
@@ -306,7 +306,7 @@ def test_the_cython_of_the_document(tmp_path):
         check=True,
         timeout=8 * PATIENCE,
     )
-    # What Cython writes is not up to our warnings.
+    # The C code that Cython writes does not pass PEDANTIC.
     flags = ["-w", *LIBRARY, *WITH_PYTHON]
     compiled(tmp_path / "counts.c", tmp_path / "counts.so", "c11", *flags)
     program(
@@ -331,7 +331,7 @@ def test_the_cython_of_the_document(tmp_path):
 
 
 def with_an_old_wakefd(code, path):
-    """What the ImportError says where the table is of a version before this one's."""
+    """Run `code` with a C table of an older version, and return the message of its ImportError."""
     return program(
         f"""
         import ctypes, wakefd
@@ -355,7 +355,10 @@ def with_an_old_wakefd(code, path):
 
 @functools.cache
 def built():
-    """The directory with both extension modules. They are abi3: one build for all interpreters."""
+    """Build both extension modules, and return their directory.
+
+    The modules are abi3, so that one build is good for all interpreters.
+    """
     if shutil.which("cargo") is None:
         pytest.skip("Rust is not installed")
     if not RUST.exists():
@@ -369,20 +372,20 @@ def built():
     target.mkdir(parents=True, exist_ok=True)
     done = target / f"modules-{hashlib.sha256(content).hexdigest()[:16]}"
     with open(target / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # other interpreters' tests may be at it
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the tests of another interpreter may build just now
         if not done.exists():
             for old in target.glob("modules-*"):
                 shutil.rmtree(old)
             part = target / "part"
             shutil.rmtree(part, ignore_errors=True)
-            maturin_builds(RUST, part, target, 200)
-            maturin_builds(with_other_source(test, part), part, target, 60)
+            build_with_maturin(RUST, part, target, 200)
+            build_with_maturin(with_other_source(test, part), part, target, 60)
             part.rename(done)
     return done
 
 
 def with_other_source(source, part):
-    """The example's project, but for its source: it then takes the same lock file and build."""
+    """Make a copy of the example's project with another source, the same lock file and build."""
     project = part / "held"
     (project / "src").mkdir(parents=True)
     shutil.copy(source, project / "src" / "lib.rs")
@@ -394,7 +397,7 @@ def with_other_source(source, part):
     return project
 
 
-def maturin_builds(project, out, target, limit):
+def build_with_maturin(project, out, target, limit):
     command = [sys.executable, "-m", "maturin", "build", "--locked", "--compatibility", "linux"]
     done = subprocess.run(
         [*command, "--interpreter", sys.executable, "--out", out / "wheels"],
@@ -418,14 +421,14 @@ def rust(monkeypatch):
     return path
 
 
-pytestmark = pytest.mark.timeout(290)  # the first of them builds
+pytestmark = pytest.mark.timeout(290)  # the first test that needs the modules builds them
 
 
-def test_a_thread_of_rust(rust):
+def test_the_example_of_a_thread_in_rust(rust):
     assert run(RUST / "stream.py", 10_000) == "1229 primes below 10000, the last one is 9973\n"
 
 
-def test_messages_from_rust(rust):
+def test_rust_can_push_messages_into_a_byte_queue(rust):
     program(
         """
         import errno
@@ -447,7 +450,7 @@ def test_messages_from_rust(rust):
     )
 
 
-def test_a_handle_in_rust(rust):
+def test_a_handle_in_rust_notifies_clears_and_keeps_the_event_alive(rust):
     program(
         """
         import gc, os
@@ -469,11 +472,11 @@ def test_a_handle_in_rust(rust):
         number = event.fileno()
         del event, held
         gc.collect()
-        assert other.notify() and readable(number)  # it keeps the event alive
+        assert other.notify() and readable(number)  # the clone keeps the event alive
         other.drop()
         del other
         gc.collect()
-        IoEvent()  # what native code has dropped goes with the next that is made
+        IoEvent()  # the making of an event frees those that native code has dropped
         try:
             os.fstat(number)
         except OSError:
@@ -495,7 +498,7 @@ def test_a_handle_in_rust(rust):
     )
 
 
-def test_what_rust_refuses(rust):
+def test_a_handle_in_rust_needs_an_event_and_a_current_c_table(rust):
     said = program(
         """
         import io
@@ -530,7 +533,7 @@ def test_threads_of_rust_outlive_the_interpreter(rust):
         )
 
 
-def test_there_is_a_test_for_each():
+def test_every_native_example_has_a_test():
     here = Path(__file__).read_text("utf-8")
     for path in [*NATIVE.glob("*.*"), *RUST.glob("*.py")]:
         assert f'"{path.name}"' in here, path
