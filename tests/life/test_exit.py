@@ -1,4 +1,4 @@
-"""The interpreter ends while daemon threads are at it: no crash, no hang."""
+"""Tests of the interpreter's end while daemon threads use events: no crash, no hang."""
 
 import _thread
 import asyncio
@@ -18,7 +18,7 @@ from helpers import PATIENCE, Thread, program, python_path, stress, until
 from wakefd import IoEvent, Portal, PriorityQueue, Queue, QueueShutDown, _wakefd
 
 event, other = IoEvent(), IoEvent()
-kept = []  # what only the end of the interpreter drops
+kept = []  # objects that only the end of the interpreter drops
 
 
 def notifying():
@@ -98,24 +98,24 @@ def loop_after_loop():
 
 
 def idle():
-    other.close()  # who waits there ends with an exception, or has not begun
+    other.close()  # a thread that waits for `other` ends with an exception
     event.wait()
 
 
 def native(work):
-    """Begin a thread of the C library's, which comes to Python as a stranger."""
+    """Start a thread of the C library, which Python has not made."""
 
     @ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)
-    def begin(_):
+    def start(_):
         work()
 
-    kept.append(begin)
+    kept.append(start)
     number = ctypes.c_ulong()
-    assert ctypes.CDLL(None).pthread_create(ctypes.byref(number), None, begin, None) == 0
+    assert ctypes.CDLL(None).pthread_create(ctypes.byref(number), None, start, None) == 0
 
 
 def bare(work):
-    """Begin a thread that `threading` does not know."""
+    """Start a thread that `threading` does not know."""
     _thread.start_new_thread(work, ())
 
 
@@ -137,7 +137,7 @@ MIXES = {
 
 
 def main(mix, seconds):
-    sys.stderr = None  # what daemon threads may say while all is torn down
+    sys.stderr = None  # daemon threads may print errors while the interpreter is torn down
     if mix == "all":
         atexit.register(event.notify)
         atexit.register(lambda: event.wait(0))
@@ -165,7 +165,7 @@ def exits_well(call):
 
 
 @pytest.mark.parametrize("mix", MIXES)
-def test_the_interpreter_ends_although_daemon_threads_are_at_it(mix):
+def test_the_interpreter_ends_although_daemon_threads_use_events(mix):
     for run in range(stress(4, 60)):
         exits_well(f"main({mix!r}, {0.02 + run * 0.013 % 0.1})")
 
@@ -174,7 +174,7 @@ spinning = threading.Event()
 
 
 def spin(*_):
-    """Be in Python code when the interpreter ends: before 3.14 the thread ends there."""
+    """Run Python code until the interpreter ends. Before Python 3.14 the thread ends in here."""
     spinning.set()
     while True:
         pass
@@ -217,16 +217,16 @@ SPINNERS = {
     "a task on asyncio": lambda: spin_in_a_task("asyncio"),
     "a task on uvloop": lambda: spin_in_a_task("uvloop"),
     "a callback": spin_in_a_callback,
-    "a portal's function": lambda: spin_in_a_portal(lambda it: it.call_soon(spin), "asyncio"),
-    "a portal's call": lambda: spin_in_a_portal(lambda it: it.run(spin), "asyncio"),
-    "a portal's task": lambda: spin_in_a_portal(lambda it: it.run(spinning_coroutine), "asyncio"),
+    "a portal's function": lambda: spin_in_a_portal(lambda p: p.call_soon(spin), "asyncio"),
+    "a portal's call": lambda: spin_in_a_portal(lambda p: p.run(spin), "asyncio"),
+    "a portal's task": lambda: spin_in_a_portal(lambda p: p.run(spinning_coroutine), "asyncio"),
     "a comparison": lambda: PriorityQueue().put_many([Spinning(), Spinning()]),
     "an iterable": lambda: Queue().put_many(map(spin, [1])),
 }
 
 
 @pytest.mark.parametrize("where", SPINNERS)
-def test_the_interpreter_ends_while_a_daemon_thread_runs_python_code_that_we_have_called(where):
+def test_the_interpreter_ends_while_a_daemon_thread_runs_code_that_wakefd_called(where):
     if "uvloop" in where:
         pytest.importorskip("uvloop")
     exits_well(f"main_of_a_spinner({where!r})")
@@ -238,7 +238,7 @@ def main_of_a_spinner(where):
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-def test_a_loop_that_is_left_open_at_exit(loop):
+def test_the_interpreter_ends_although_a_loop_is_left_open(loop):
     exits_well(f"leave_open({loop!r})")
 
 
@@ -249,7 +249,7 @@ def leave_open(name):
     event.notify()
 
 
-def test_what_is_dropped_at_the_very_end_may_notify_and_close():
+def test_an_object_that_is_dropped_at_the_very_end_may_notify_and_close():
     exits_well("drop_at_the_end()")
 
 
@@ -293,19 +293,19 @@ def shut():
 
 
 def closed():
-    it = IoEvent()
-    it.close()
-    return it
+    made = IoEvent()
+    made.close()
+    return made
 
 
 def dead():
-    it = IoEvent()
-    os.close(it.fileno())
-    return it
+    made = IoEvent()
+    os.close(made.fileno())
+    return made
 
 
 def ready(q, at_once=True):
-    """What `__anext__` returns, without the fast way to it."""
+    """The awaitable that `__anext__` returns, made without the fast method."""
 
     async def wait(_):
         return 7
@@ -316,16 +316,16 @@ def ready(q, at_once=True):
 
 
 def awaitable(q, at_once):
-    async def wait(it):
-        return await it
+    async def wait(awaited):
+        return await awaited
 
     return wait(ready(q, at_once))
 
 
-# In most processes an earlier call has told PyO3 that there is an interpreter, and where the class
-# of an exception is; these make none before the end.
-# What is prepared, the call in `__del__`, and how its result begins.
-FIRST_WORDS = {
+# PyO3 looks for the interpreter and for the classes of exceptions at the first call that needs
+# them. These programs make that first call in a `__del__` at the interpreter's end. Each row has
+# the object that is prepared, the call in `__del__`, and the beginning of the result's repr.
+FIRST_CALLS = {
     "put, and more arguments": (Queue, lambda q: q.put(None, False), "None"),
     "put, by name": (Queue, lambda q: q.put(item=1), "None"),
     "put_nowait, full": (lambda: queue_of(1), lambda q: q.put_nowait(2), "QueueFull()"),
@@ -337,8 +337,8 @@ FIRST_WORDS = {
     "put wakes a getter": (with_a_getter, lambda q: q.put(1), "None"),
     "get wakes a putter": (with_a_putter, lambda q: q.get(), "1"),
     "notify, refused": (dead, lambda event: event.notify(), "OSError("),
-    "__anext__": (lambda: aiter(Queue()), lambda it: it.__anext__() and None, "None"),
-    "await": (lambda: awaitable(Queue(), False), lambda it: it.send(None), "StopIteration(7)"),
+    "__anext__": (lambda: aiter(Queue()), lambda items: items.__anext__() and None, "None"),
+    "await": (lambda: awaitable(Queue(), False), lambda coro: coro.send(None), "StopIteration(7)"),
     "next": (lambda: ready(Queue(), False), next, "StopIteration(7)"),
     "next, a tuple": (lambda: ready(queue_of((1,))), next, "StopIteration((1,))"),
     "next, by priority": (lambda: ready(queue_of(1, PriorityQueue)), next, "StopIteration(1)"),
@@ -346,40 +346,41 @@ FIRST_WORDS = {
 }
 
 
-@pytest.mark.parametrize("what", FIRST_WORDS)
-def test_what_is_dropped_at_the_very_end_aborts_nothing_by_the_first_call_of_its_kind(what):
-    assert exits_well(f"first_words({what!r})").startswith(FIRST_WORDS[what][2])
+@pytest.mark.parametrize("what", FIRST_CALLS)
+def test_the_first_call_of_its_kind_may_come_from_del_at_the_very_end(what):
+    assert exits_well(f"make_the_first_call({what!r})").startswith(FIRST_CALLS[what][2])
 
 
-class Speaker:
+class CallsWhenDropped:
     def __init__(self, what):
-        prepare, self.act, _ = FIRST_WORDS[what]
-        self.it = prepare()
+        prepare, self.act, _ = FIRST_CALLS[what]
+        self.prepared = prepare()
 
     def __del__(self, write=os.write):
         try:
-            result = self.act(self.it)
+            result = self.act(self.prepared)
         except BaseException as error:
             result = error
         write(1, repr(result).encode())
 
 
-def first_words(what):
-    # Not in this module: its globals may stay, for the sake of daemon threads.
-    sys.modules["last"] = Speaker(what)
+def make_the_first_call(what):
+    # The object is kept by another module, because daemon threads may keep this module's globals.
+    sys.modules["last"] = CallsWhenDropped(what)
 
 
-@pytest.mark.parametrize("begin", ["native", "bare"])
-def test_the_interpreter_ends_although_threads_that_it_has_not_made_are_at_it(begin):
-    # They attach to the interpreter for each call. (Threads that never do: tests/rust/exit.rs.)
+@pytest.mark.parametrize("start", ["native", "bare"])
+def test_the_interpreter_ends_although_threads_it_has_not_made_use_events(start):
+    # These threads attach to the interpreter for each call; tests/rust/exit.rs has some that never
+    # attach.
     for run in range(stress(6, 1000)):
-        exits_well(f"main_of_strangers(test_exit.{begin}, {0.02 + run * 0.013 % 0.1})")
+        exits_well(f"main_of_strangers(test_exit.{start}, {0.02 + run * 0.013 % 0.1})")
 
 
-def main_of_strangers(begin, seconds):
+def main_of_strangers(start, seconds):
     sys.stderr = None
     for work in (notifying, notifying, polling, waiting, waiting_briefly, making):
-        begin(work)
+        start(work)
     time.sleep(seconds)
 
 
@@ -387,15 +388,15 @@ def main_of_strangers(begin, seconds):
 def test_the_interpreter_ends_in_the_middle_of_a_loop(name):
     with lives.on_a_screen():
         for run in range(stress(2, 200)):
-            begin = ("native", "daemon", "bare")[run % 3]
-            exits_well(f"in_the_middle({name!r}, test_exit.{begin}, {run % 2})")
+            start = ("native", "daemon", "bare")[run % 3]
+            exits_well(f"in_the_middle({name!r}, test_exit.{start}, {run % 2})")
 
 
-def in_the_middle(name, begin, whole):
-    """The loop is left where it is, or ends first (whole); the threads go on in any case."""
+def in_the_middle(name, start, whole):
+    """Leave the loop in the middle of a scene, or let it end first (`whole`); the threads go on."""
     lives.Gevent.in_the_main_thread = True
     for work in (notifying, polling):
-        begin(work)
+        start(work)
 
     def scene(life):
         for _ in range(5):
@@ -409,11 +410,11 @@ def in_the_middle(name, begin, whole):
 
     try:
         lives.play(name, scene)
-    except* SystemExit:  # trio wraps it up
+    except* SystemExit:  # trio raises it in an exception group
         pass
 
 
-# CPython empties a module that something still refers to when the interpreter ends.
+# At the interpreter's end, CPython sets the globals of a module that is still in use to None.
 EMPTIED = """
     import asyncio, gc, sys
     import wakefd, wakefd._native
@@ -428,11 +429,11 @@ EMPTIED = """
 """
 
 
-def test_a_handle_that_outlives_the_globals_is_closed_with_a_warning():
+def test_a_handle_that_outlives_its_modules_globals_is_closed_with_a_warning():
     program(
         f"""{EMPTIED}
     heard = []
-    sys.unraisablehook = heard.append  # the warning is an error here
+    sys.unraisablehook = heard.append  # `program` turns the warning into an error
     event = wakefd.IoEvent()
     handle = event.native()
     empty(wakefd._native)
@@ -443,7 +444,7 @@ def test_a_handle_that_outlives_the_globals_is_closed_with_a_warning():
 
 
 @pytest.mark.parametrize("loop", ["SelectorEventLoop", "ThreadedLoop"])
-def test_a_loop_that_outlives_the_globals_goes_quietly(loop):
+def test_a_loop_that_outlives_the_modules_globals_is_closed_without_an_error(loop):
     program(
         f"""{EMPTIED}
     async def main(event):
@@ -453,7 +454,7 @@ def test_a_loop_that_outlives_the_globals_goes_quietly(loop):
     loop = getattr(asyncio, "{loop}", ThreadedLoop)()
     loop.run_until_complete(main(wakefd.IoEvent()))
     thread = selector_thread._current
-    if thread is not None:  # a daemon, which does not run any more when modules are emptied
+    if thread is not None:  # a daemon thread no longer runs when CPython empties the modules
         thread._left = True
         thread._interrupt.send()
         thread._thread.join(20)

@@ -1,4 +1,7 @@
-"""After a fork the child's events are its own. Each test runs in a fresh interpreter, and forks."""
+"""Tests of forks: after a fork the child's events are its own.
+
+Each test runs in a fresh interpreter, which forks.
+"""
 
 import asyncio
 import multiprocessing
@@ -24,7 +27,7 @@ from wakefd._wakefd import Hub
 
 
 def released_by(event, notify=None):
-    """Does a thread's notify release a thread's wait?"""
+    """Check that `notify` in this thread releases another thread's wait."""
     event.clear()
     thread = Thread(event.wait, PATIENCE)
     until(lambda: waiting(event) >= 1)
@@ -34,7 +37,7 @@ def released_by(event, notify=None):
 
 
 def works(event, on_uvloop=True):
-    """All that an event can do, in the process that we are in."""
+    """Check everything that an event can do in this process."""
     import trio
 
     fd = event.fileno()
@@ -88,7 +91,7 @@ def test_the_child_keeps_the_number_and_has_its_own_descriptor_there():
 
 
 @in_child
-def test_the_child_neither_wakes_the_parent_nor_robs_it():
+def test_the_child_neither_wakes_the_parent_nor_takes_its_tokens():
     event, up = IoEvent(), IoEvent()
     up.notify()
     fds_of_both = [event.fileno(), up.fileno()]
@@ -157,7 +160,7 @@ def test_an_event_that_was_up_at_the_fork_is_up_and_readable_in_the_child():
 
 
 @in_child
-def test_a_stolen_token_is_made_good_by_the_fork():
+def test_a_token_that_a_stranger_took_is_there_again_in_the_child():
     event = IoEvent()
     fd = event.fileno()
     event.notify()
@@ -170,7 +173,7 @@ def test_a_stolen_token_is_made_good_by_the_fork():
 def test_inherited_events_work_on_new_threads_and_loops():
     events = [IoEvent() for _ in range(3)]
     events[1].fileno()
-    works(events[2])  # a hub of each kind in the pool
+    works(events[2])  # this leaves hubs of threads and loops in the pool
     forked(lambda: [works(event) for event in events])
     for event in events:
         works(event)
@@ -179,7 +182,7 @@ def test_inherited_events_work_on_new_threads_and_loops():
 @in_child
 def test_the_main_threads_own_wait_works_on_both_sides():
     event = IoEvent()
-    assert not event.wait(0.001)  # makes this thread's hub
+    assert not event.wait(0.001)  # this wait makes the thread's hub
 
     def child():
         assert not event.wait(0.001)
@@ -193,7 +196,7 @@ def test_the_main_threads_own_wait_works_on_both_sides():
 
 
 @in_child
-def test_grandchildren():
+def test_events_work_in_grandchildren():
     event = IoEvent()
     fd = event.fileno()
 
@@ -233,7 +236,7 @@ def test_a_fork_costs_no_descriptor():
 
 
 @in_child
-def test_a_loop_that_ran_before_the_fork_is_a_clear_error_in_the_child():
+def test_a_loop_that_ran_before_the_fork_raises_runtime_error_in_the_child():
     event = IoEvent()
     loop = asyncio.new_event_loop()
 
@@ -257,7 +260,7 @@ def test_a_loop_that_ran_before_the_fork_is_a_clear_error_in_the_child():
             assert "asyncio.run" in run(PATIENCE)
         works(event)
         event.notify()
-        assert run(PATIENCE) == "notified"  # the flag is up: nobody waits
+        assert run(PATIENCE) == "notified"  # the flag is up, so the loop's hub is not needed
         loop.close()
         works(event)
 
@@ -330,8 +333,8 @@ def test_a_task_that_was_waiting_at_the_fork_is_dropped_quietly_in_the_child():
 
 
 @in_child
-def test_a_fork_in_the_middle_of_a_wait():
-    # A signal handler forks; in the child it returns into the wait.
+def test_a_wait_goes_on_in_parent_and_child_after_a_fork_in_its_middle():
+    # A signal handler forks. In the child, the handler returns into the wait.
     event, pids = IoEvent(), []
     parent = os.getpid()
 
@@ -351,11 +354,11 @@ def test_a_fork_in_the_middle_of_a_wait():
     reaped(pids[0])
 
 
-# ---- numbers that are not ours any more
+# ---- numbers that were closed and given to other files
 
 
-def takes_the_number(fd, log):
-    """What a daemon does: close whatever is open, and open a log."""
+def take_the_number(fd, log):
+    """Close the descriptor and open a log file under its number, as a daemon may."""
     os.close(fd)
     other = os.open(log, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
     if other != fd:
@@ -378,7 +381,7 @@ def _log():
 def test_a_number_that_became_a_log_file_before_the_fork_is_left_alone():
     log, event = _log(), IoEvent()
     fd = event.fileno()
-    takes_the_number(fd, log)
+    take_the_number(fd, log)
 
     def child():
         assert is_the_log(fd, log)
@@ -399,7 +402,7 @@ def test_a_number_that_became_a_log_file_before_the_fork_is_left_alone():
 def test_a_hubs_number_that_became_a_log_file_before_the_fork_is_left_alone():
     log, event, hub = _log(), IoEvent(), Hub()
     fd = hub.fileno()
-    takes_the_number(fd, log)
+    take_the_number(fd, log)
 
     def child():
         assert not event.wait(0)
@@ -423,8 +426,8 @@ def test_a_number_that_was_closed_before_the_fork_is_not_taken_back():
 
 
 @in_child
-def test_a_double_fork_with_closerange_between():
-    # The daemon recipe: fork, setsid, close everything, open a log, fork again.
+def test_events_work_after_a_double_fork_with_closerange_in_between():
+    # The usual way to make a daemon: fork, setsid, close all descriptors, open a log, fork again.
     log, event, other, hub = _log(), IoEvent(), IoEvent(), Hub()
     fd = max(event.fileno(), hub.fileno())
     other.wait(0)
@@ -453,7 +456,7 @@ def test_a_double_fork_with_closerange_between():
 
 
 @in_child
-def test_out_of_descriptors_at_the_fork():
+def test_a_fork_without_free_descriptors_leaves_events_that_work_later():
     event, up = IoEvent(), IoEvent()
     fd = event.fileno()
     up.fileno()
@@ -469,7 +472,7 @@ def test_out_of_descriptors_at_the_fork():
             pass
 
     def child():
-        fill()  # a hub has let go of its own
+        fill()  # a hub gave its descriptor back at the fork
         for refused in (event.fileno, Hub):
             try:
                 refused()
@@ -503,7 +506,7 @@ def _use_it():
 
 
 @in_child
-def test_multiprocessing():
+def test_an_event_works_in_processes_of_multiprocessing():
     shared.fileno()
     for method in ("fork", "forkserver", "spawn"):
         process = multiprocessing.get_context(method).Process(target=_use_it)
@@ -513,7 +516,7 @@ def test_multiprocessing():
 
 
 @in_child
-def test_sending_one_to_another_process_is_a_type_error():
+def test_sending_an_event_to_another_process_is_a_type_error():
     process = multiprocessing.get_context("spawn").Process(target=print, args=(IoEvent(),))
     try:
         process.start()
@@ -527,7 +530,7 @@ def test_sending_one_to_another_process_is_a_type_error():
 
 
 @in_child
-def test_forks_while_other_threads_notify_clear_and_wait_at_full_speed():
+def test_forks_are_safe_while_other_threads_notify_clear_and_wait():
     plain, exposed, waited = IoEvent(), IoEvent(), IoEvent()
     events = [plain, exposed, waited]
     exposed.fileno()

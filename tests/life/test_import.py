@@ -1,4 +1,4 @@
-"""Imported anew, and in a second interpreter."""
+"""Tests of a second import of wakefd, in the same interpreter and in another one."""
 
 import subprocess
 import sys
@@ -21,8 +21,8 @@ assert wakefd is not first
 
 
 @pytest.mark.parametrize("more", ["", "or name.startswith('asyncio')"])
-def test_what_is_raised_after_an_import_anew_can_be_caught(more):
-    """The exceptions raised were those of the first import, and nobody caught them."""
+def test_exceptions_raised_after_a_second_import_can_be_caught(more):
+    """The exceptions raised were the first import's, and the second import's did not catch them."""
     program(
         ANEW.format(more=more)
         + """
@@ -145,7 +145,7 @@ code = '''if True:
 
 @pytest.mark.parametrize("kind", ["legacy", "isolated"])
 def test_a_second_interpreter_is_refused(kind):
-    """An interpreter that shares the GIL was let in, and worked by halves."""
+    """A second interpreter that shares the GIL could import wakefd, and only half of it worked."""
     done = subprocess.run(
         [sys.executable, "-c", SECOND, kind],
         stdin=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""Life and death on every kind of loop: what ends, what is refused, what is interrupted."""
+"""Tests on every kind of loop: loops that end, signals, missing, dead and refused descriptors."""
 
 import errno
 import gc
@@ -32,7 +32,7 @@ from lives import every, works
 from wakefd import ClosedResourceError, IoEvent
 from wakefd._wakefd import backend
 
-# A blocked thread that sleeps on a futex has no descriptor that could be missing, refused, or go.
+# A blocked thread that sleeps on a futex has no descriptor that could be missing, refused or dead.
 NONE = ["threads"] if backend(thread=True) == "futex" else []
 
 
@@ -43,7 +43,7 @@ def _screen():
 
 
 def for_a_while(seconds=0.02):
-    """A condition: let the loop run so long."""
+    """A condition that lets the loop run for `seconds`."""
     end = time.monotonic() + seconds
     return lambda: time.monotonic() >= end
 
@@ -52,7 +52,7 @@ def for_a_while(seconds=0.02):
 
 
 @every("threads")
-def test_a_wait_that_is_given_up_loses_nothing(name, event):
+def test_a_cancelled_wait_loses_no_notification(name, event):
     def scene(life):
         for _ in range(3):
             one, other = life.wait(event), life.wait(event) if name != "foreign" else None
@@ -73,7 +73,7 @@ def test_a_wait_that_is_given_up_loses_nothing(name, event):
 
 
 @every("foreign")
-def test_close_ends_every_wait(name):
+def test_a_close_ends_every_wait(name):
     def scene(life):
         event = IoEvent()
         waits = [life.wait(event) for _ in range(3)]
@@ -88,7 +88,7 @@ def test_close_ends_every_wait(name):
         wait = life.wait(event)
         yield life.begun(event)
         event.notify()
-        event.close()  # the rise wins
+        event.close()  # the rise before the close ends the wait without an error
         yield wait
         assert wait.outcome is True
 
@@ -116,18 +116,18 @@ def test_an_event_that_is_dropped_while_a_loop_waits_lives_on(name):
 
 
 def left_behind(life, event):
-    """A scene: it ends while somebody waits."""
+    """A scene that ends while its loop still has a waiter."""
     life.wait(event)
     yield life.begun(event)
 
 
 @every("threads", "foreign")
-def test_a_loop_that_ends_while_somebody_waits_leaves_notify_legal(name, event):
+def test_a_loop_that_ends_while_tasks_wait_leaves_notify_legal(name, event):
     for _ in range(3):
         lives.play(name, left_behind, event)
         for call in (event.notify, event.notify, event.clear):
             Thread(call).finish()
-    works(name, event)  # gevent's hubs are found out at the latest when a new one is made
+    works(name, event)  # gevent's dead hubs are found when a new one is made, at the latest
     gc.collect()
     assert waiting(event) == 0
     assert event._listeners() <= 2
@@ -139,7 +139,7 @@ def test_thousands_of_loops_leave_no_descriptor_and_no_memory(name):
 
 
 def thousands_of_loops(name):
-    few = name == "tk"  # an X client each
+    few = name == "tk"  # each Tk application is a client of the X server
     event = IoEvent()
 
     def some(count):
@@ -156,17 +156,17 @@ def thousands_of_loops(name):
     descriptors = fds()
     half = stress(15, 150) if few else stress(100, 2500)
     some(half)
-    memory = resident()  # the heap is as large by now as it has to be; a leak goes on
+    memory = resident()  # the heap has its size by now, and only a leak makes it grow further
     some(half)
     assert fds() <= descriptors
     grown = resident() - memory
-    # Tk keeps half a megabyte of each application and gevent 11 KB of each hub, ours or not.
+    # Tk itself keeps half a megabyte of each application, and gevent itself 11 KB of each hub.
     assert name in ("gevent", "tk") or grown < stress(500_000, 1_500_000), grown
     assert event._listeners() <= 2
 
 
 @every("threads", "foreign")
-def test_loops_end_while_other_threads_notify_at_full_speed(name):
+def test_loops_can_end_while_other_threads_notify_at_full_speed(name):
     events, stop = [IoEvent() for _ in range(3)], IoEvent()
 
     def notify():
@@ -189,7 +189,7 @@ def test_loops_end_while_other_threads_notify_at_full_speed(name):
         stop.notify()
     for thread in threads:
         thread.finish()
-    works(name, IoEvent())  # as above
+    works(name, IoEvent())  # gevent's dead hubs are found when a new one is made, at the latest
     gc.collect()
     assert [waiting(event) for event in events] == [0] * 3
     for event in events:
@@ -197,12 +197,12 @@ def test_loops_end_while_other_threads_notify_at_full_speed(name):
 
 
 class Event(IoEvent):
-    """Has attributes."""
+    """An event that takes attributes."""
 
 
-# Not gevent: the collector does not look into a greenlet that is suspended.
+# gevent is left out, because the garbage collector does not look into a suspended greenlet.
 @every("gevent", "threads")
-def test_event_waiter_and_loop_in_one_cycle_go_together(name):
+def test_an_event_its_waiter_and_its_loop_in_one_cycle_are_collected(name):
     made = []
 
     def scene(life):
@@ -259,7 +259,7 @@ signalled = IoEvent()
 
 
 def asleep(life):
-    """A scene: a signal comes while the loop sleeps."""
+    """A scene in which a signal comes while the loop sleeps."""
     for _ in range(3):
         wait = life.wait(signalled)
         yield life.begun(signalled)
@@ -274,12 +274,12 @@ def signal_handler(name, scene=asleep):
     lives.Gevent.in_the_main_thread = True
     before = time.monotonic()
     lives.play(name, scene)
-    assert time.monotonic() - before < 5, "it woke for another reason"
+    assert time.monotonic() - before < 5, "the loop woke for another reason"
 
 
-# While these sleep in C, Python runs no handlers, whatever they do; unless something wakes them.
+# Qt and Tk sleep in C, where Python runs no signal handlers until a descriptor wakes them.
 @every(only=["qt", "tk"])
-def test_a_pair_of_sockets_lets_python_run_its_handlers(name):
+def test_a_pair_of_sockets_lets_python_run_its_signal_handlers(name):
     run_child("test_life_loops", "wakeup_pair", name)
 
 
@@ -309,8 +309,9 @@ def wakeup_pair(name):
     signal_handler(name, scene)
 
 
-def test_an_event_is_no_wakeup_fd_of_signals():
-    # Python writes one byte there, and an eventfd wants eight; a pair is read, and not written.
+def test_an_event_cannot_be_the_wakeup_fd_of_signals():
+    # Python writes one byte to the descriptor, but an eventfd takes eight. A pair's reading end
+    # takes the byte, which never reaches the event.
     said = run_child("test_life_loops", "wakeup_fd").stderr
     assert ("OSError: [Errno 22]" in said) is (backend() == "eventfd"), said
 
@@ -334,7 +335,7 @@ def wakeup_fd():
 
 @contextmanager
 def only(count):
-    """So many more descriptors are to be had."""
+    """Lower the limit of descriptors, so that only `count` more can be opened."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     top = max(numbers()) + 1
     resource.setrlimit(resource.RLIMIT_NOFILE, (top, hard))
@@ -354,20 +355,20 @@ def only(count):
 
 
 @every(*NONE)
-def test_out_of_descriptors_wherever_one_is_made(name):
+def test_the_first_wait_without_descriptors_raises_emfile_and_leaves_none(name):
     run_child("test_life_loops", "out_of_descriptors", name)
 
 
 def out_of_descriptors(name):
-    """The first wait of a loop, when there are none, one, two ... left for it."""
+    """Make the first wait of a loop with no descriptor left for it, then with one, with two, ..."""
     lives.LIVES[name]().prepare()
     refused = []
 
     def scene(life, free):
-        yield for_a_while()  # what the loop needs for itself it has
+        yield for_a_while()  # the loop opens the descriptors it needs for itself
         event, before = IoEvent(), numbers()
         with only(free):
-            # A thread that comes from nowhere needs some for itself, for a moment.
+            # A new thread needs some descriptors for itself, for a moment.
             wait = life.wait(event)
             begun = life.begun(event)
             yield lambda: wait.over or begun()
@@ -390,7 +391,7 @@ def out_of_descriptors(name):
 
     def child(free):
         sys.unraisablehook = lambda what: os._exit(3)
-        if name == "uvloop":  # in the main thread it needs two for itself, for signals
+        if name == "uvloop":  # in the main thread, uvloop needs two descriptors more for signals
             Thread(lives.play, name, scene, free).finish()
         else:
             lives.play(name, scene, free)
@@ -415,7 +416,7 @@ def out_of_descriptors(name):
     assert 1 <= needed <= 6, outcomes
 
 
-# ---- descriptors that go
+# ---- descriptors that are closed or die
 
 
 def eventfds(among):
@@ -427,9 +428,9 @@ def sockets(among):
 
 
 @every("foreign", *NONE)
-def test_a_hub_whose_descriptor_was_closed_under_it(name):
+def test_a_hub_whose_descriptor_somebody_closed_is_replaced(name):
     if backend() != "eventfd":
-        pytest.skip("which of the sockets is it?")
+        pytest.skip("the test cannot tell the hub's socket from the loop's own")
     run_child("test_life_loops", "closed_under_us", name)
 
 
@@ -437,7 +438,7 @@ def closed_under_us(name):
     event, log = IoEvent(), os.open(tempfile.gettempdir(), os.O_TMPFILE | os.O_RDWR)
 
     def scene(life):
-        yield for_a_while()  # what the loop has for itself is there
+        yield for_a_while()  # the loop opens the descriptors it needs for itself
         before = numbers()
         wait = life.wait(event)
         yield life.begun(event)
@@ -445,11 +446,11 @@ def closed_under_us(name):
         os.close(hub)
         assert errno_of(event.notify) == errno.EBADF
         assert event.is_set()
-        assert errno_of(event.notify) in (errno.EBADF, None)  # None: it has been replaced meanwhile
-        replace_file(log, hub)  # and now it is another's
+        assert errno_of(event.notify) in (errno.EBADF, None)  # None: the hub was replaced meanwhile
+        replace_file(log, hub)  # the number now belongs to the log file
         os.write(hub, b"log\n")
         taken.append(hub)
-        if name == "gevent":  # what its loops leave behind goes when the next one is made
+        if name == "gevent":  # a hub of gevent gives its descriptor back only when the next is made
             life.cancel(wait)
             yield life.begun(event, 0)
 
@@ -457,13 +458,13 @@ def closed_under_us(name):
     lives.play(name, scene)
     event.clear()
     gc.collect()
-    for _ in range(3):  # a thread sleeps on, on the number that it was given
+    for _ in range(3):  # the blocked thread still sleeps on the old number, so it gets a new event
         works(name, IoEvent() if name == "threads" else event)
     assert os.path.sameopenfile(taken[0], log)
     assert os.pread(log, 99, 0) == b"log\n"
 
 
-# Not uvloop: it needs eventfds of its own, and on Linux we can only refuse them to all.
+# uvloop is left out: it needs eventfds of its own, and seccomp can refuse them only to all.
 @every("foreign", "uvloop", *NONE)
 def test_a_hub_whose_connection_ends_is_replaced_and_the_loop_does_not_spin(name):
     run_child("test_life_loops", "dead_pair", name)
@@ -504,7 +505,7 @@ def dead_pair(name):
 
 @every(*NONE)
 @pytest.mark.skipif(not seccomp.AVAILABLE, reason="no seccomp numbers for this CPU")
-def test_a_refused_token_is_an_error_and_the_next_notify_gets_through(name):
+def test_a_refused_token_is_an_error_and_the_next_notify_wakes_the_loop(name):
     run_child("test_life_loops", "refused_token", name)
 
 
@@ -523,7 +524,7 @@ def refused_token(name):
             assert event.is_set()
             yield for_a_while()
             assert not wait.over
-            assert event.notify() is False  # the flag was up, but this one gets through
+            assert event.notify() is False  # the flag was up, and this call's token gets through
             yield wait
             assert wait.outcome is True
             assert event.clear()

@@ -1,4 +1,4 @@
-"""Forks, clones, other processes and exec, on every kind of loop, each in a process of its own."""
+"""Tests of forks, multiprocessing and exec on every loop, each in a fresh interpreter."""
 
 import ctypes
 import multiprocessing
@@ -14,12 +14,12 @@ from helpers import PATIENCE, Thread, forked, numbers, reaped, run_child, waitin
 from lives import every, works
 from wakefd import IoEvent
 
-# Not Tk: an X connection cannot be shared with a child.
+# Tk is left out of most tests: its connection to the X server cannot be shared with a child.
 
 
 def works_anew(name, event):
-    """A loop of this kind in this process, which may be in the middle of one."""
-    if name == "qt":  # its loops nest, and the main thread's is the one that is sure to be there
+    """Use the event on a new loop, in this process whose main thread may be running a loop."""
+    if name == "qt":  # a loop of Qt can run inside the main thread's, which may be the only one
         works(name, event)
     else:
         Thread(works, name, event).finish()
@@ -31,12 +31,16 @@ def ends(status):
 
 
 @every("tk")
-def test_a_fork_while_a_loop_waits(name):
-    run_child("test_life_processes", "forks", name)
+def test_a_fork_while_a_loop_waits_separates_parent_and_child(name):
+    run_child("test_life_processes", "forked_in_a_loop", name)
 
 
-def forks(name):
-    """The child neither wakes the parent nor robs it; the parent's loop says what it is there."""
+def forked_in_a_loop(name):
+    """Fork while a loop waits.
+
+    The child must not wake the parent's loop or take its tokens. In the child, the parent's loop
+    works or raises RuntimeError, as `in_a_forked_child` says.
+    """
     event, up, new = IoEvent(), IoEvent(), IoEvent()
     up.notify()
     readable = up.fileno()
@@ -99,12 +103,12 @@ def forks(name):
 
 
 @every("tk")
-def test_native_code_forks(name):
+def test_a_child_of_native_codes_fork_has_events_of_its_own(name):
     run_child("test_life_processes", "native", name)
 
 
 def native(name):
-    """A child of fork(3) runs the C library's handlers, and not Python's own."""
+    """Fork with fork(3), which runs the C library's fork handlers but not Python's."""
     event, other = IoEvent(), IoEvent()
     fd = event.fileno()
     lives.Gevent.in_the_main_thread = name != "gevent"
@@ -117,15 +121,15 @@ def native(name):
         for each in (event, other, IoEvent()):
             works(name, each)
 
-    threads_are_gone()
+    wait_for_threads_to_end()
     forked(child, ctypes.PyDLL(None).fork)
     assert not event.is_set()
     assert event.fileno() == fd
     works(name, event)
 
 
-def threads_are_gone():
-    """What the C library locks in a thread that is on its way out, nobody unlocks in the child."""
+def wait_for_threads_to_end():
+    """Wait until threads have ended: the locks of one that is ending stay locked in a child."""
     end = time.monotonic() + 0.3
     while len(os.listdir("/proc/self/task")) > 2 and time.monotonic() < end:
         time.sleep(0.005)
@@ -140,13 +144,13 @@ def in_another_process(name):
 
 
 @every("tk")
-def test_multiprocessing(name):
+def test_events_work_in_processes_of_multiprocessing(name):
     run_child("test_life_processes", "processes", name)
 
 
 def processes(name):
     shared.fileno()
-    if name not in ("gevent", "qt"):  # which must not have run before a fork, by their own rules
+    if name not in ("gevent", "qt"):  # gevent and Qt do not allow a fork after they have run
         works(name, shared)
     for method in ("fork", "forkserver", "spawn"):
         context = multiprocessing.get_context(method)
@@ -162,11 +166,11 @@ def processes(name):
 
 @every()
 def test_exec_in_the_middle_of_a_loop_leaves_no_descriptor(name):
-    said = run_child("test_life_processes", "executes", name).stdout
+    said = run_child("test_life_processes", "executed", name).stdout
     assert said == "[]\n"
 
 
-def executes(name):
+def executed(name):
     event, own = IoEvent(), numbers()
     event.fileno()
     code = f"""if True:
@@ -176,7 +180,7 @@ def executes(name):
             try:
                 found.append((fd, os.readlink(f"/proc/self/fd/{{fd}}")))
             except OSError:
-                pass  # the listing's own
+                pass  # the descriptor that lists the directory is closed again
         print([each for each in found if int(each[0]) not in {own!r} and "/proc/" not in each[1]])
     """
 

@@ -1,4 +1,4 @@
-"""Every promise of docs/lifecycle.md names the tests that hold it, and there are such tests."""
+"""Tests that each promise of docs/lifecycle.md names the tests that hold it, which must exist."""
 
 import ast
 import re
@@ -28,14 +28,14 @@ def functions(file):
     ]
 
 
-def test_every_promise_has_its_tests_and_every_test_its_promise():
+def test_every_promise_has_tests_and_every_list_of_tests_a_promise():
     assert len(PROMISES) >= 20
     assert list(HELD) == PROMISES
     assert all(HELD.values())
 
 
 @pytest.mark.parametrize("promise", HELD)
-def test_they_exist(promise):
+def test_the_tests_of_a_promise_exist(promise):
     for file, name in HELD[promise]:
         assert name in functions(file), f"{file}::{name}"
         assert name.startswith("test_") or file.endswith(".rs")

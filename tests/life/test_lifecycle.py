@@ -1,4 +1,4 @@
-"""What outlives what: loops, events, threads, tasks, descriptors."""
+"""Tests of loops, events, threads, tasks and descriptors that outlive each other."""
 
 import asyncio
 import errno
@@ -32,7 +32,7 @@ from wakefd._wakefd import Hub, backend
 
 
 def left_behind(kit, event):
-    """Run a loop that ends while somebody waits (trio cancels him; asyncio is not asked to)."""
+    """Run a loop that ends while a task waits (trio cancels that task, asyncio leaves it)."""
     if not kit.is_asyncio:
 
         async def main():
@@ -61,13 +61,12 @@ def test_a_loop_closed_with_a_waiter_leaves_notify_legal_from_every_thread(loop_
         event.clear()
 
 
-def test_the_hub_is_closed_by_the_loops_own_close(loop_kit, no_gc):
-    # One descriptor per live loop, however many have lived.
-    # (Nor does it wait for the sweep that the next loop makes.)
+def test_a_loops_own_close_closes_its_hub(loop_kit, no_gc):
+    # Only live loops have a descriptor: close() itself frees the hub, and not the next loop.
     event = IoEvent()
     left_behind(loop_kit, event)
     assert waiting(event) == 0
-    assert is_let_go_of(event)
+    assert has_no_listener(event)
     before = fds_without_gc()
     for _ in range(stress(30, 300)):
         left_behind(loop_kit, event)
@@ -76,8 +75,8 @@ def test_the_hub_is_closed_by_the_loops_own_close(loop_kit, no_gc):
     assert event._listeners() <= 1
 
 
-def is_let_go_of(event):
-    """The only one who ever waited for it has gone, and its listener with it."""
+def has_no_listener(event):
+    """Whether the event has no listener left of the loop that waited for it."""
     return event._listeners() == 0
 
 
@@ -85,12 +84,12 @@ def fds_without_gc():
     return len(os.listdir("/proc/self/fd"))
 
 
-def test_a_thousand_runs_in_a_row_leave_one_descriptor(loop_kit):
+def test_a_thousand_runs_in_a_row_leave_no_descriptor(loop_kit):
     event, one_in_two = IoEvent(), False
     tasks = set()
 
     async def main():
-        if one_in_two:  # a waiter is left behind: run() cancels it
+        if one_in_two:  # the task is left waiting, and run() cancels it
             tasks.add(loop_kit.spawn(event.notified))
             await loop_kit.waiting(event, 1)
         else:
@@ -110,8 +109,8 @@ def test_a_thousand_runs_in_a_row_leave_one_descriptor(loop_kit):
 
 
 @pytest.mark.parametrize("name", ["asyncio", "uvloop"])
-def test_thousands_of_new_loops_that_are_never_run_as_main_do_not_pile_up(name):
-    # As test suites make them: new loop, a step or two, close, no run().
+def test_thousands_of_loops_without_asyncio_run_leave_no_descriptor(name):
+    # Test suites make loops like this: a new loop, a step or two, a close, and no run().
     kit, event = kits.kit(name), IoEvent()
     left_behind(kit, event)
     before = fds()
@@ -121,7 +120,7 @@ def test_thousands_of_new_loops_that_are_never_run_as_main_do_not_pile_up(name):
     assert event._listeners() <= 1
 
 
-# Not uvloop: it never lets go of a loop that was not closed.
+# uvloop is left out, because it keeps a loop that was not closed for ever.
 @pytest.mark.parametrize("name", ["asyncio", "asyncio-future"])
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 def test_loops_that_are_dropped_and_never_closed_give_their_hub_back(name):
@@ -143,7 +142,7 @@ def test_loops_that_are_dropped_and_never_closed_give_their_hub_back(name):
     assert event._listeners() <= hubs
 
 
-def test_many_events_on_a_closed_loop_are_all_let_go(loop_kit):
+def test_a_closed_loop_leaves_no_waiter_on_any_of_many_events(loop_kit):
     events = [IoEvent() for _ in range(100)]
 
     async def main():
@@ -161,7 +160,7 @@ def test_many_events_on_a_closed_loop_are_all_let_go(loop_kit):
             assert event._listeners() <= 1
 
 
-def test_loops_end_while_other_threads_notify_at_full_speed(loop_kit):
+def test_loops_with_tasks_can_end_while_other_threads_notify_at_full_speed(loop_kit):
     events, stop = [IoEvent() for _ in range(4)], threading.Event()
 
     def notify():
@@ -185,7 +184,7 @@ def test_loops_end_while_other_threads_notify_at_full_speed(loop_kit):
         stop.set()
     for thread in threads:
         thread.finish()
-    # Whoever is late with his notify frees the listener himself.
+    # A notify that is still under way when the loop ends frees the listener itself.
     assert all(waiting(event) == 0 for event in events)
     assert all(event._listeners() <= 4 for event in events)
 
@@ -202,8 +201,8 @@ def test_a_waiter_of_a_closed_loop_may_be_dropped_later(aio, event):
     assert waiting(event) == 0
 
 
-def test_waiting_on_a_loop_that_is_being_shut_down(aio, event):
-    # asyncio.run cancels what is left, and what is left may wait again.
+def test_a_cancelled_task_may_wait_again_while_its_loop_shuts_down(aio, event):
+    # asyncio.run cancels the tasks that are left, and such a task may wait again.
     async def stubborn():
         for _ in range(3):
             try:
@@ -222,8 +221,8 @@ def test_waiting_on_a_loop_that_is_being_shut_down(aio, event):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-def test_what_a_task_lets_through_does_not_keep_the_hub_alive(aio, event, error, no_gc):
-    # Raised out of the reader's callback, the traceback would keep it, and the hub.
+def test_an_exception_that_ends_the_loop_does_not_keep_the_hub_alive(aio, event, error, no_gc):
+    # An exception raised out of the reader's callback would keep the hub alive by its traceback.
     async def die():
         await event.notified()
         raise error("now")
@@ -240,7 +239,7 @@ def test_what_a_task_lets_through_does_not_keep_the_hub_alive(aio, event, error,
         return caught.value, task
 
     kept = [once()]
-    assert is_let_go_of(event)
+    assert has_no_listener(event)
     before = fds_without_gc()
     for _ in range(10):
         kept.append(once())
@@ -251,7 +250,7 @@ def test_what_a_task_lets_through_does_not_keep_the_hub_alive(aio, event, error,
 # ---- the end of an event
 
 
-async def test_an_event_that_is_dropped_while_waited_for_lives_on(kit):
+async def test_an_event_that_is_dropped_while_a_task_waits_lives_on(kit):
     event = IoEvent()
     task = kit.spawn(event.notified)
     await kit.waiting(event, 1)
@@ -283,7 +282,7 @@ def test_a_dropped_event_leaves_no_descriptor(loop_kit):
     assert fds() <= before
 
 
-async def test_events_come_and_go_on_a_loop_that_stays(kit):
+async def test_events_that_end_on_a_running_loop_leave_no_descriptor(kit):
     hub_of_this_loop = IoEvent()
     async with kit.move_on_after(0.001):
         await hub_of_this_loop.notified()
@@ -304,7 +303,7 @@ async def test_events_come_and_go_on_a_loop_that_stays(kit):
     assert fds() <= before
 
 
-def test_an_event_is_dropped_between_notify_and_dispatch(loop_kit):
+def test_an_event_may_be_dropped_between_notify_and_dispatch(loop_kit):
     async def main():
         for _ in range(20):
             event = IoEvent()
@@ -320,7 +319,7 @@ def test_an_event_is_dropped_between_notify_and_dispatch(loop_kit):
 
 @pytest.mark.parametrize("name", ["asyncio", "asyncio-future", "asyncio-python-task"])
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-def test_event_waiter_and_loop_in_one_cycle_are_collected(name):
+def test_event_waiter_and_unclosed_loop_in_one_cycle_are_collected(name):
     class Event(IoEvent):
         pass
 
@@ -341,7 +340,7 @@ def test_event_waiter_and_loop_in_one_cycle_are_collected(name):
         for _ in range(3):
             gc.collect()
         assert [reference() for reference in references] == [None, None]
-    assert fds() <= before + 1  # the pooled hub's
+    assert fds() <= before + 1  # the one descriptor of the hub in the pool
 
 
 def test_del_and_weakref_callbacks_may_notify(loop_kit):
@@ -369,8 +368,8 @@ def test_del_and_weakref_callbacks_may_notify(loop_kit):
     loop_kit.run(main)
 
 
-def test_what_a_waiter_held_may_notify_close_and_wait_when_it_goes(aio, event):
-    # The hub is closed with waiters, and dropping them runs Python code.
+def test_an_object_dropped_with_a_waiter_may_notify_and_close(aio, event):
+    # The hub is closed while it has a waiter. The drop of that waiter runs Python code.
     other = IoEvent()
 
     class Notifies:
@@ -435,7 +434,7 @@ def test_threads_that_end_after_waiting_give_their_hub_back(event):
         for thread in threads:
             thread.finish()
         event.clear()
-        # join() returns a little before the thread's own memory goes, and its hub with it.
+        # join() returns a little before the thread's memory is freed, and its hub with that memory.
         until(lambda: set(os.listdir("/proc/self/task")) <= others)
 
     burst()
@@ -446,14 +445,14 @@ def test_threads_that_end_after_waiting_give_their_hub_back(event):
     assert event._listeners() <= 8
 
 
-# ---- those who waited, and are still there
+# ---- threads and loops that have waited, and live on
 
 
-KEPT = 4  # as in src/hub.rs: so many listeners stay though nobody waits
+KEPT = 4  # as in src/event/mod.rs: the number of listeners that an event without waiters keeps
 
 
 class Stayer:
-    """A thread that waits whenever it is told to, and lives on."""
+    """A thread that runs one function after the other, and lives on in between."""
 
     def __init__(self):
         self.work, self.done = IoEvent(), IoEvent()
@@ -490,7 +489,7 @@ def stayers():
         thread.finish()
 
 
-def test_a_notify_looks_at_those_who_wait_and_not_at_those_who_did(stayers, event):
+def test_an_event_keeps_few_listeners_of_threads_that_no_longer_wait(stayers, event):
     for stayer in stayers:
         stayer.start(event.wait)
         until(lambda: waiting(event) == 1)
@@ -498,7 +497,7 @@ def test_a_notify_looks_at_those_who_wait_and_not_at_those_who_did(stayers, even
         stayer.join()
         event.clear()
         assert event._listeners() <= KEPT
-    # Ended by the clock, and up from the beginning.
+    # A wait that times out, and one whose flag is up at the beginning, leave no listener either.
     for stayer in stayers:
         stayer.start(lambda: event.wait(0.001))
         stayer.join()
@@ -508,7 +507,7 @@ def test_a_notify_looks_at_those_who_wait_and_not_at_those_who_did(stayers, even
         stayer.join()
     event.clear()
     assert event._listeners() <= KEPT
-    # Two of many wait.
+    # Two of the many threads wait.
     for stayer in stayers[:2]:
         stayer.start(event.wait)
     until(lambda: waiting(event) == 2)
@@ -517,7 +516,7 @@ def test_a_notify_looks_at_those_who_wait_and_not_at_those_who_did(stayers, even
     for stayer in stayers[:2]:
         stayer.join()
     event.clear()
-    # All of them do, again and again.
+    # All threads wait, several times.
     for _ in range(10):
         for stayer in stayers:
             stayer.start(event.wait)
@@ -530,7 +529,7 @@ def test_a_notify_looks_at_those_who_wait_and_not_at_those_who_did(stayers, even
         assert event._listeners() <= KEPT
 
 
-def test_a_notify_looks_at_the_loops_that_wait_and_not_at_those_that_did(aio, event):
+def test_an_event_keeps_few_listeners_of_loops_that_no_longer_wait(aio, event):
     loops = [aio.new_loop() for _ in range(20)]
     try:
         for _ in range(2):
@@ -554,7 +553,7 @@ def test_a_notify_looks_at_the_loops_that_wait_and_not_at_those_that_did(aio, ev
         event.notify()
         event.clear()
         loops[0].run_until_complete(tasks[0])
-        # Whoever waits in many tasks has one listener, in a crowd too.
+        # A loop that waits in many tasks has one listener, also if many loops wait.
         tasks = [loop.create_task(event.notified()) for loop in loops for _ in range(5)]
         for loop in loops:
             loop.run_until_complete(aio.sleep(0))
@@ -571,7 +570,7 @@ def test_a_notify_looks_at_the_loops_that_wait_and_not_at_those_that_did(aio, ev
     assert event._listeners() == 0
 
 
-def test_a_notify_costs_the_same_however_many_have_waited(stayers):
+def test_a_notify_costs_the_same_after_many_threads_have_waited(stayers):
     def cost(event):
         best = math.inf
         for _ in range(20):
@@ -590,11 +589,11 @@ def test_a_notify_costs_the_same_however_many_have_waited(stayers):
     for stayer in stayers:
         stayer.join()
     used.clear()
-    assert cost(used) < 3 * cost(IoEvent())  # it was ten times as much with forty
+    assert cost(used) < 3 * cost(IoEvent())  # with forty threads it was ten times as much
 
 
-def test_a_new_event_has_nothing_from_a_dead_one(stayers):
-    # What native code knows lives in memory that is used again.
+def test_a_new_event_has_no_listener_of_a_dead_one(stayers):
+    # The memory of an event that native code knows is used again for another event.
     events = [IoEvent() for _ in range(10)]
     for event in events:
         event.native().close()
@@ -612,7 +611,7 @@ def test_a_new_event_has_nothing_from_a_dead_one(stayers):
     assert [event._listeners() for event in events] == [0] * 20
 
 
-def test_a_thread_may_run_loop_after_loop_and_wait_between(event):
+def test_a_thread_may_run_one_loop_after_another_and_wait_in_between(event):
     def work():
         for name in [*kits.LOOPS, "asyncio"]:
             event.notify()
@@ -630,7 +629,7 @@ def test_a_thread_may_run_loop_after_loop_and_wait_between(event):
 
 
 @in_child
-def test_out_of_descriptors_is_emfile_from_the_call_that_needed_one_and_nothing_is_half_made():
+def test_a_call_without_descriptors_raises_emfile_and_leaves_nothing_half_made():
     def refused(call):
         try:
             call()
@@ -646,7 +645,7 @@ def test_out_of_descriptors_is_emfile_from_the_call_that_needed_one_and_nothing_
     polls = backend(thread=True) != "futex"
     up = IoEvent()
     up.notify()
-    asyncio.run(one(up))  # imports what it needs
+    asyncio.run(one(up))  # the first run imports the adapter, which needs descriptors
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))), hard))
     hole = []
@@ -661,7 +660,7 @@ def test_out_of_descriptors_is_emfile_from_the_call_that_needed_one_and_nothing_
         refused(lambda: loop.run_until_complete(one(event)))
         if polls:
             refused(lambda: event.wait(0))
-    # Nothing that needs none is refused.
+    # The calls that need no descriptor work.
     assert event.notify()
     assert event.clear()
     assert other.notify()
@@ -685,7 +684,7 @@ def test_out_of_descriptors_is_emfile_from_the_call_that_needed_one_and_nothing_
 
 
 @in_child
-def test_out_of_descriptors_on_trio():
+def test_a_wait_on_trio_without_descriptors_raises_emfile():
     import trio
 
     async def main():
@@ -715,14 +714,14 @@ def test_out_of_descriptors_on_trio():
     trio.run(main)
 
 
-# ---- a descriptor closed under us
+# ---- a descriptor closed by somebody else
 
 
-def test_a_descriptor_closed_under_us_is_an_error_once_and_then_a_new_one(event):
+def test_a_descriptor_that_somebody_closed_is_an_error_once_and_is_replaced(event):
     os.close(event.fileno())
     assert errno_of(event.notify) in errnos_of_a_closed_reader()
     assert event.is_set()
-    assert errno_of(event.notify) in errnos_of_a_closed_reader()  # tries again
+    assert errno_of(event.notify) in errnos_of_a_closed_reader()  # the second call writes again
     assert errno_of(event.clear) == errno.EBADF
     assert event.is_set()
     fd = event.fileno()
@@ -733,11 +732,11 @@ def test_a_descriptor_closed_under_us_is_an_error_once_and_then_a_new_one(event)
     assert event.notify() is True
 
 
-async def test_a_descriptor_closed_under_us_does_not_keep_the_waiters_waiting(kit, event):
+async def test_waiters_are_released_although_somebody_closed_the_descriptor(kit, event):
     fd = event.fileno()
     task = kit.spawn(event.notified)
     await kit.waiting(event, 1)
-    os.close(fd)  # not before: the loop's own descriptor would get the number
+    os.close(fd)  # an earlier close would give the number to the loop's own descriptor
     assert errno_of(event.notify) in errnos_of_a_closed_reader()
     await task.join()
     assert errno_of(event.clear) == errno.EBADF
@@ -757,7 +756,7 @@ def test_descriptors_are_closed_on_exec():
             try:
                 assert not os.get_inheritable(fd), os.readlink(f"/proc/self/fd/{fd}")
             except OSError:
-                pass  # the directory itself
+                pass  # the descriptor that listed the directory is closed again
     code = "import os; print([os.readlink(f'/proc/self/fd/{fd}') for fd in range(3, 64)"
     code += " if os.path.exists(f'/proc/self/fd/{fd}')])"
     sys.stdout.flush()
@@ -777,7 +776,7 @@ def test_descriptors_are_closed_on_exec():
 
 
 class Alarm:
-    """Sends a signal again and again: the one that comes before the wait is not the one meant."""
+    """A thread that sends a signal again and again, because the first may come before the wait."""
 
     def __init__(self, number):
         self._stop = threading.Event()
@@ -794,7 +793,7 @@ class Alarm:
 
 @in_child
 def test_ctrl_c_interrupts_wait():
-    # Once is not enough for a test: it may come in the moment before the system call.
+    # One signal is not enough for a test: it may come in the moment before the system call.
     event = IoEvent()
     for timeout in (None, 1e6):
         try:
@@ -807,7 +806,7 @@ def test_ctrl_c_interrupts_wait():
         except KeyboardInterrupt:
             pass
         else:
-            raise AssertionError("not interrupted")
+            raise AssertionError("Ctrl-C did not end the wait")
         signal.signal(signal.SIGINT, signal.default_int_handler)
         assert waiting(event) == 0
     Thread(lambda: (time.sleep(0.01), event.notify()))
@@ -828,7 +827,7 @@ def test_ctrl_c_interrupts_a_coroutine():
         except KeyboardInterrupt:
             pass
         else:
-            raise AssertionError("not interrupted")
+            raise AssertionError("Ctrl-C did not end the coroutine")
         finally:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             alarm.stop()
@@ -889,7 +888,7 @@ def test_a_signal_handler_may_wait_in_the_middle_of_a_wait():
 
 
 @in_child
-def test_an_exception_in_a_signal_handler_ends_the_wait_and_leaves_nothing():
+def test_an_exception_in_a_signal_handler_ends_the_wait_and_leaves_no_waiter():
     class StopError(Exception):
         pass
 
@@ -918,13 +917,13 @@ def test_a_signal_handler_that_notifies_wakes_a_sleeping_loop():
 
     for loop_factory in (asyncio.SelectorEventLoop, uvloop.new_event_loop):
         event = IoEvent()
-        # Python runs its handlers between two bytecodes: the loop's own wake-up descriptor sees to
-        # it that there is a next one.
+        # Python runs its handlers between two bytecodes. The loop's own wake-up descriptor makes
+        # the loop return from C to the next bytecode.
         signal.signal(signal.SIGALRM, lambda *_, event=event: event.notify())
 
         async def main(event=event):
             loop = asyncio.get_running_loop()
-            loop.add_signal_handler(signal.SIGUSR1, lambda: None)  # sets the wake-up descriptor
+            loop.add_signal_handler(signal.SIGUSR1, lambda: None)  # to set the wake-up descriptor
             for _ in range(5):
                 signal.setitimer(signal.ITIMER_REAL, 0.01)
                 await asyncio.wait_for(event.notified(), PATIENCE)
@@ -951,13 +950,13 @@ def test_a_signal_handler_that_notifies_wakes_trio():
     trio.run(main)
 
 
-# ---- hubs by hand
+# ---- hubs that the test dispatches itself
 
 
-def test_a_hub_calls_in_the_order_of_the_notifies_and_all_of_them_if_some_raise():
+def test_a_hub_calls_all_waiters_in_the_order_of_notifies_though_some_raise():
     hub, events, calls = Hub(), [IoEvent() for _ in range(5)], []
 
-    def who(name):
+    def caller(name):
         def call(rose):
             calls.append((name, rose))
             if name in (1, 3):
@@ -966,7 +965,7 @@ def test_a_hub_calls_in_the_order_of_the_notifies_and_all_of_them_if_some_raise(
         return call
 
     for name, event in enumerate(events):
-        hub.wait(event, who(name))
+        hub.wait(event, caller(name))
     for name in (4, 1, 3, 0):
         events[name].notify()
     events[2].close()
@@ -981,7 +980,7 @@ def test_a_hub_calls_in_the_order_of_the_notifies_and_all_of_them_if_some_raise(
     hub.close()
 
 
-def test_a_closed_hub_is_a_runtime_error(event):
+def test_a_wait_on_a_closed_hub_is_a_runtime_error(event):
     hub = Hub()
     ticket = hub.wait(event, print)
     hub.close()
@@ -997,7 +996,7 @@ def test_a_closed_hub_is_a_runtime_error(event):
 def test_a_callback_may_do_anything_to_its_hub(event, do):
     hub, other, calls = Hub(), IoEvent(), []
 
-    def who(_):
+    def callback(_):
         calls.append(do)
         if do == "cancel":
             hub.cancel(tickets[-1])
@@ -1008,15 +1007,15 @@ def test_a_callback_may_do_anything_to_its_hub(event, do):
         else:
             getattr(event, do)()
 
-    tickets = [hub.wait(event, who) for _ in range(2)]
+    tickets = [hub.wait(event, callback) for _ in range(2)]
     event.notify()
     hub.dispatch()
-    # Both were released before the first was called.
+    # The rise released both waiters before the first callback was called.
     assert calls == [do] * 2
     hub.close()
 
 
-def test_a_burst_costs_the_loop_one_token():
+def test_a_burst_of_notifies_costs_the_loop_one_token():
     hub, events = Hub(), [IoEvent() for _ in range(1000)]
     for event in events:
         hub.wait(event, lambda _: None)

@@ -1,4 +1,4 @@
-"""Out of memory is MemoryError, and what a burst has needed comes back."""
+"""Tests of memory: a lack of memory is MemoryError, and the memory of a burst is given back."""
 
 import asyncio
 import ctypes
@@ -24,14 +24,14 @@ def size():
 
 
 def used():
-    """The memory of this process, in bytes, but for what malloc keeps for the next who asks."""
+    """The memory of this process, in bytes, without the free memory that malloc keeps."""
     ctypes.CDLL(None).malloc_trim(0)
     with open("/proc/self/statm") as statm:
         return int(statm.read().split()[1]) * resource.getpagesize()
 
 
 class Limited:
-    """At most so many bytes more than now."""
+    """A limit on the address space: `more` bytes above the size at the entry."""
 
     def __init__(self, more):
         self.more = more
@@ -42,12 +42,12 @@ class Limited:
         resource.setrlimit(resource.RLIMIT_AS, (size() + self.more, self.before[1]))
 
     def __exit__(self, *_):
-        self.for_the_end = None  # a call takes memory
+        self.for_the_end = None  # setrlimit needs some memory itself
         resource.setrlimit(resource.RLIMIT_AS, self.before)
 
 
 def works(items):
-    """The queue, which is empty, can be used."""
+    """Put items into the empty queue, and take them out again."""
     for n in range(5):
         items.put(n)
     assert sorted(items.get() for _ in range(5)) == list(range(5))
@@ -70,18 +70,18 @@ def test_a_put_that_finds_no_memory_is_memoryerror_and_the_item_is_not_in(kind):
             asyncio.run(items.async_put(0))
         assert items.qsize() == items.unfinished_tasks == count
         assert items.get() == 0
-        items.put(0)  # there is room for this one again
+        items.put(0)  # the queue still has the memory of the item that was taken
         assert items.qsize() == count
     items.clear()
     works(items)
 
 
 @in_child
-def test_put_many_says_how_many_went_in():
+def test_put_many_without_memory_says_how_many_items_went_in():
     items = wakefd.Queue()
     count = 1 << 21
     batch = [None] * count
-    with Limited(24 * MB):  # for the batch's own copy, not for the queue's
+    with Limited(24 * MB):  # enough for a copy of the batch, but not for the queue's memory as well
         with pytest.raises(MemoryError) as raised:
             items.put_many(batch)
         assert getattr(raised.value, "accepted", 0) == items.qsize() == items.unfinished_tasks
@@ -114,12 +114,12 @@ def test_a_portal_that_finds_no_memory_does_not_accept_the_call():
         accepted, ran = 0, itertools.count()
         call = ran.__next__
         with pytest.raises(MemoryError), Limited(96 * MB):
-            while True:  # the loop does not run meanwhile
+            while True:  # the loop runs no calls in the meantime
                 portal.call_soon(call)
                 accepted += 1
         size = portal._inbox.size
         assert size > 100_000
-        assert size - accepted in (0, 1)  # 1: it was the sum that found no memory
+        assert size - accepted in (0, 1)  # 1 if `accepted += 1` found no memory
         last = portal.submit(int)
         assert await asyncio.wait_for(wakefd.wrap_future(last), PATIENCE) == 0
         assert portal._inbox.size == 0
@@ -140,7 +140,7 @@ def test_a_byte_queue_that_finds_no_memory_keeps_its_message():
 
 @pytest.mark.parametrize("kind", KINDS)
 @in_child
-def test_what_a_burst_has_needed_comes_back(kind):
+def test_the_memory_of_a_burst_is_given_back(kind):
     items = getattr(wakefd, kind)()
     count = 500_000
     works(items)
@@ -159,7 +159,7 @@ def test_what_a_burst_has_needed_comes_back(kind):
 
 
 @in_child
-def test_what_a_burst_has_needed_comes_back_when_it_is_taken_in_batches():
+def test_the_memory_of_a_burst_taken_in_batches_is_given_back():
     items = wakefd.Queue()
     before = used()
     items.put_many([0] * 4_000_000)
