@@ -15,21 +15,26 @@ from helpers import FOLDERS
 from wakefd import IoEvent
 from wakefd._wakefd import backend
 
-# A test module may be collected before the module that it imports from.
+# The folders of all tests are importable, because one test module may import another that pytest
+# has not collected yet.
 sys.path.extend(FOLDERS)
 
-# Of what runs in the background, shells let Ctrl-C be ignored; and it is inherited.
+# Shells make programs in the background ignore Ctrl-C, and the tests' children inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser):
-    parser.addoption("--kit", choices=kits.KITS, help="nothing but the contract, on this kit")
-    parser.addoption("--refuse-eventfd", action="store_true", help="as old sandboxes do")
+    parser.addoption("--kit", choices=kits.KITS, help="run only the tests of this kit")
+    parser.addoption(
+        "--refuse-eventfd", action="store_true", help="refuse eventfds, as old sandboxes do"
+    )
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "needs(*what): runs on every kit that can; see kits.py")
+    config.addinivalue_line(
+        "markers", "needs(*what): run on every kit that can do this; see kits.py"
+    )
     if config.getoption("refuse_eventfd"):
         seccomp.refuse("eventfd2", errno=errno.ENOSYS)
 
@@ -76,26 +81,26 @@ def _kits(item):
 
 @pytest.fixture
 def kit(request):
-    """Each kind of loop in turn."""
+    """A kit: the test runs once for each kind of loop."""
     try:
         return kits.kit(request.param)
     except ImportError as error:
         pytest.skip(str(error))
 
 
-# Each kind of asyncio loop and task in turn.
+# A test with `aio` runs once for each kind of asyncio loop and task.
 aio = kit
 
-# One of each kind of loop, for what is slow.
+# A slow test uses `loop_kit`, which is one kit for each library.
 loop_kit = kit
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _what_was_there_before(request):
-    """In modules that collect over and over, it stays: the collector need not look at it.
+def _frozen_garbage(request):
+    """Freeze the objects of earlier tests in modules that collect garbage over and over.
 
-    A full collection of the whole session takes 150 ms, and one of CPython's tests wants 60. Not
-    everywhere: some tests of other modules count what is collected.
+    A full collection of the whole session's objects takes 150 ms, and one of CPython's tests makes
+    60 of them. Tests of other modules count the objects that are collected, so these do not freeze.
     """
     if request.module.__name__ not in {"test_queue", "test_queue_cpython"}:
         yield
@@ -113,19 +118,19 @@ def event():
 
 @pytest.fixture
 def mortal():
-    """This test is for descriptors that may die by themselves."""
+    """A mark of tests that need a back-end whose descriptors can die: a pair of sockets."""
 
 
 @pytest.fixture
 def no_gc():
-    """What must happen without the garbage collector."""
+    """Switch the garbage collector off, for tests of objects that must be freed without it."""
     gc.collect()
     gc.disable()
     yield
     gc.enable()
 
 
-# Packages that the tests use and wakefd does not need; a Python may be too new for their wheels.
+# The optional packages are used by tests only. A new Python may have no wheels of them yet.
 OPTIONAL = {
     "anyio", "cffi", "Cython", "gevent", "maturin", "pynng", "PySide6", "rloop",
     "shiboken6", "tkinter", "tornado", "trio", "twisted", "uvloop", "zmq",
@@ -134,7 +139,7 @@ OPTIONAL = {
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item):
-    """A test that fails for want of an optional package, here or in a child, is skipped."""
+    """Skip a test that fails because an optional package is missing, here or in a child."""
     try:
         return (yield)
     except Exception as error:
@@ -148,7 +153,7 @@ def pytest_runtest_call(item):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem):
-    """An `async def` test runs on its kit."""
+    """Run an `async def` test on its kit."""
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     names = pyfuncitem._fixtureinfo.argnames
