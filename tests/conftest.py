@@ -91,7 +91,7 @@ def kit(request):
 # A test with `aio` runs once for each kind of asyncio loop and task.
 aio = kit
 
-# A slow test uses `loop_kit`, which is one kit for each library.
+# A slow test uses `loop_kit`, and runs once on each of asyncio, uvloop and trio.
 loop_kit = kit
 
 

@@ -64,16 +64,16 @@ kept = []
 
 
 async def portal():
-    its = Portal()
-    kept.append(its)  # the portal stays open after the task
-    its.call_soon(int)
-    await wrap_future(its.submit(notified))
+    portal = Portal()
+    kept.append(portal)  # the portal stays open after the task
+    portal.call_soon(int)
+    await wrap_future(portal.submit(notified))
 
 
 async def closed_portal():
-    async with Portal() as its:
-        its.call_soon(int)
-        its.submit(notified)
+    async with Portal() as portal:
+        portal.call_soon(int)
+        portal.submit(notified)
 
 
 WAITS = [notified, any_of_them, got, bytes_got, at_once, portal, closed_portal]
@@ -106,7 +106,7 @@ async def test_the_first_wait_on_a_loop_keeps_no_context(kit, wait):
 
 @EVERYWHERE
 async def test_every_task_and_call_sees_its_own_context(kit):
-    seen, event, its = [], IoEvent(), None
+    seen, event, portal = [], IoEvent(), None
 
     async def wait(n):
         variable.set(n)
@@ -117,15 +117,15 @@ async def test_every_task_and_call_sees_its_own_context(kit):
         seen.append(variable.get())
 
     tasks = [kit.spawn(wait, n) for n in range(3)]
-    its = Portal()
+    portal = Portal()
     await kit.sleep(0.001)
 
     def work():
         event.notify()
         variable.set("thread")
-        its.call_soon(lambda: seen.append(variable.get()))
-        its.submit(lambda: seen.append(variable.get())).result(PATIENCE)
-        contextvars.Context().run(its.call_soon, lambda: seen.append(variable.get()))
+        portal.call_soon(lambda: seen.append(variable.get()))
+        portal.submit(lambda: seen.append(variable.get())).result(PATIENCE)
+        contextvars.Context().run(portal.call_soon, lambda: seen.append(variable.get()))
 
     thread = Thread(work)
     for task in tasks:

@@ -346,7 +346,7 @@ def test_a_dead_hub_is_replaced_once_descriptors_are_free_again():
     with only(0):
         for _ in range(3):
             hub.dispatch(dead.append)
-            assert readable(hub)  # so that the loop dispatches again, and the hub is tried again
+            assert readable(hub)  # so that the loop dispatches again and the replacement is retried
         assert errno_of(event.notify) in said
         hub.dispatch(dead.append)
         assert outcomes == [True]

@@ -194,7 +194,7 @@ def test_the_selector_thread_does_not_spin_on_tokens_that_a_stranger_wrote():
         event = IoEvent()
         task = kit.spawn(event.notified)
         await kit.waiting(event, 1)
-        await kit.sleep(0.05)  # the selector thread has taken the watch by now
+        await kit.sleep(0.05)  # the selector thread watches the hub by now
         os.write(_selector_thread._current._interrupt._ends[1], b"tokens")
         used = time.process_time()
         await kit.sleep(0.2)

@@ -89,10 +89,10 @@ import asyncio
 
 async def main():
     event = wakefd.IoEvent()
-    for its, other in ((old, first), (event, wakefd)):
-        timer = threading.Timer(0.01, its.notify)
+    for each, other in ((old, first), (event, wakefd)):
+        timer = threading.Timer(0.01, each.notify)
         timer.start()
-        await asyncio.wait_for(its.notified(), 20)
+        await asyncio.wait_for(each.notified(), 20)
         timer.join()
         queue = other.Queue()
         timer = threading.Timer(0.01, queue.put, [1])
@@ -101,9 +101,9 @@ async def main():
         timer.join()
         async with other.Portal() as portal:
             assert await other.wrap_future(portal.submit(lambda: 3)) == 3
-    its = [old, event]
+    events = [old, event]
     event.clear()
-    return await first.any_notified(*its) == [old]
+    return await first.any_notified(*events) == [old]
 
 print(asyncio.run(main()))
 from kit_asyncio import ThreadedLoop

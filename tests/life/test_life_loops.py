@@ -458,7 +458,7 @@ def closed_under_us(name):
     lives.play(name, scene)
     event.clear()
     gc.collect()
-    for _ in range(3):  # the blocked thread still sleeps on the old number, so it gets a new event
+    for _ in range(3):  # a blocked thread sleeps on at the old number: threads need a new event
         works(name, IoEvent() if name == "threads" else event)
     assert os.path.sameopenfile(taken[0], log)
     assert os.pread(log, 99, 0) == b"log\n"

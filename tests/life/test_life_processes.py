@@ -19,7 +19,7 @@ from wakefd import IoEvent
 
 def works_anew(name, event):
     """Use the event on a new loop, in this process whose main thread may be running a loop."""
-    if name == "qt":  # a loop of Qt can run inside the main thread's, which may be the only one
+    if name == "qt":  # Qt's loops nest, and only the main thread's is sure to exist
         works(name, event)
     else:
         Thread(works, name, event).finish()

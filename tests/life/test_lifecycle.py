@@ -120,7 +120,7 @@ def test_thousands_of_loops_without_asyncio_run_leave_no_descriptor(name):
     assert event._listeners() <= 1
 
 
-# uvloop is left out, because it keeps a loop that was not closed for ever.
+# uvloop is left out, because a loop of uvloop that was not closed is never freed.
 @pytest.mark.parametrize("name", ["asyncio", "asyncio-future"])
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 def test_loops_that_are_dropped_and_never_closed_give_their_hub_back(name):

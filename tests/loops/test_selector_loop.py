@@ -85,9 +85,9 @@ def test_asyncio_run_accepts_the_class_as_its_loop_factory():
 
 def test_the_loop_adds_only_two_attributes(loop):
     """A 30th attribute of the loop would make all of asyncio slower on CPython 3.13."""
-    its = asyncio.SelectorEventLoop()
-    its.close()
-    assert vars(loop).keys() - vars(its).keys() == {"_event", "_watched"}
+    asyncios = asyncio.SelectorEventLoop()
+    asyncios.close()
+    assert vars(loop).keys() - vars(asyncios).keys() == {"_event", "_watched"}
 
 
 @pytest.mark.parametrize("name", ["SelectSelector", "PollSelector", "EpollSelector"])

@@ -343,9 +343,9 @@ def test_a_loop_whose_call_soon_threadsafe_raises_silences_no_other(fault):
 
     async def other():
         for _ in range(5):
-            its = IoEvent()
-            thread = later(its.notify, 0.001)
-            await its.notified()
+            another = IoEvent()
+            thread = later(another.notify, 0.001)
+            await another.notified()
             thread.finish()
 
     run(Refuses, wait)
@@ -410,7 +410,7 @@ BENT = {
 
 @pytest.mark.parametrize("how", BENT)
 @in_child
-def test_loops_work_after_somebody_closed_the_selector_threads_bell(how):
+def test_loops_work_after_somebody_closed_the_selector_threads_pipe(how):
     """After os.closerange every new loop got OSError for ever."""
     round_trip()
     until(lambda: not _selector_thread._current._watched)
@@ -442,7 +442,7 @@ def test_the_thread_does_not_spin_if_its_numbers_are_taken_during_its_start():
 
 
 @in_child
-def test_tasks_that_wait_are_released_although_the_threads_bell_was_closed():
+def test_tasks_that_wait_are_released_although_the_threads_pipe_was_closed():
     event, go = IoEvent(), []
 
     async def main():
@@ -455,7 +455,7 @@ def test_tasks_that_wait_are_released_although_the_threads_bell_was_closed():
     time.sleep(0.01)
     for end in own_ends():
         os.close(end)
-    round_trip()  # this wait finds the bell closed and starts another selector thread
+    round_trip()  # this wait finds the pipe closed and starts another selector thread
     event.notify()
     thread.finish()
 
@@ -478,7 +478,7 @@ def test_an_exception_raised_in_the_thread_from_outside_does_no_harm(error):
 
 @in_child
 def test_a_thread_that_dies_leaves_its_loops_to_another():
-    """The loops waited for ever when another thread raised an exception in it between two turns."""
+    """The loops waited for ever when the selector thread died of an exception between two turns."""
     round_trip()
     thread = _selector_thread._current
 
