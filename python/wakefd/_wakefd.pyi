@@ -758,6 +758,10 @@ class Waiter:
     A task's wait for the first of some events. Awaitable once, by the task of the loop that it was made for.
     """
     def __await__(self, /) -> Waiter: ...
+    def __call__(self, /, rose: bool) -> None:
+        """
+        The hub's call: the event rose, or was closed.
+        """
     def __iter__(self, /) -> Waiter: ...
     def __next__(self, /) -> Waiter: ...
     def __repr__(self, /) -> str:

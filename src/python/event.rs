@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     event::EventRef,
+    event::descriptor::Descriptor,
     event::thread_wait::{Started, Wait},
     event::wait_table::Outcome,
     fork,
@@ -98,7 +99,7 @@ impl IoEvent {
     /// Raise ClosedResourceError if the event is closed; OSError if no descriptor is to be had.
     pub(super) fn fileno(&self) -> PyResult<i64> {
         let descriptor = self.inner.event.expose().map_err(os_error)?.ok_or_else(closed)?;
-        Ok(super::hub::number(&descriptor))
+        Ok(number(&descriptor))
     }
 
     /// Close the event for ever.
@@ -178,6 +179,17 @@ impl IoEvent {
     pub(super) fn fresh(py: Python<'_>) -> PyResult<Py<Self>> {
         let inner = crate::IoEvent::new();
         Py::new(py, Self { inner })
+    }
+}
+
+/// The number by which a selector knows the descriptor.
+pub(super) fn number(descriptor: &Descriptor) -> i64 {
+    #[cfg(unix)]
+    return std::os::fd::AsRawFd::as_raw_fd(descriptor).into();
+    #[cfg(windows)]
+    {
+        use std::os::windows::io::{AsRawSocket, AsSocket};
+        descriptor.as_socket().as_raw_socket() as i64
     }
 }
 

@@ -1,33 +1,22 @@
-//! One loop's end of a hub, and the callback that the loop owns.
+//! The hub of one event loop: whom to call when an event of the loop's tasks rises, and the descriptor that the loop watches.
+//!
+//! A hub calls those who wait as `who(rose)`. It knows no kind of loop: `asyncio` and `portal` are above it.
 
 use super::{
-    asyncio::Waiter,
     attached_cell::AttachedCell,
-    call::{call, call_method},
-    closed, context,
-    event::IoEvent,
+    call::call,
+    closed,
+    event::{IoEvent, number},
     fairness, os_error,
     queue::async_iter::{Awaited, Place, Places, all_leave},
 };
 use crate::{
-    event::descriptor::Descriptor,
     event::wait_table::{Begun, Outcome, WaitTable},
     fork,
 };
-use pyo3::{PyTraverseError, PyVisit, exceptions::PyRuntimeError, intern, prelude::*};
+use pyo3::{PyTraverseError, PyVisit, exceptions::PyRuntimeError, prelude::*};
 use slotmap::{Key as _, KeyData, SlotMap};
 use std::{collections::VecDeque, sync::Arc};
-
-/// The number that a selector wants.
-pub(super) fn number(descriptor: &Descriptor) -> i64 {
-    #[cfg(unix)]
-    return std::os::fd::AsRawFd::as_raw_fd(descriptor).into();
-    #[cfg(windows)]
-    {
-        use std::os::windows::io::{AsRawSocket, AsSocket};
-        descriptor.as_socket().as_raw_socket() as i64
-    }
-}
 
 /// One event loop's hub: the descriptor that the loop watches, and those of its tasks that wait.
 ///
@@ -54,7 +43,7 @@ impl Hub {
     }
 
     /// Return the descriptor to watch for reading.
-    fn fileno(&self) -> PyResult<i64> {
+    pub(super) fn fileno(&self) -> PyResult<i64> {
         self.table
             .descriptor()
             .map(|descriptor| number(&descriptor))
@@ -68,7 +57,7 @@ impl Hub {
     /// RuntimeError if this hub cannot be used (any more).
     #[allow(clippy::needless_pass_by_value)] // PyO3's signature
     fn wait(&mut self, py: Python<'_>, event: Awaited, who: Py<PyAny>) -> PyResult<Option<u64>> {
-        self.begin(py, &event, who)
+        self.wait_for(py, &event, who)
     }
 
     /// A place in line that is up already, and whose task pauses: the hub knows of it, as if it waited.
@@ -112,12 +101,13 @@ impl Hub {
         drained: Option<Bound<'_, PyAny>>,
         nests: bool,
     ) -> PyResult<()> {
-        let errors = dispatch(slf, nests, |replaced| {
+        let drained = |replaced| {
             if let (Some(old), Some(rewatch)) = (replaced, rewatch) {
                 call(&rewatch, (old,))?;
             }
             drained.map_or(Ok(()), |drained| call(&drained, ()).map(drop))
-        });
+        };
+        let errors = Self::release(slf, nests, drained, call_with_outcome);
         errors.into_iter().next().map_or(Ok(()), Err)
     }
 
@@ -151,7 +141,7 @@ impl Hub {
 }
 
 impl Hub {
-    pub(super) fn begin(&mut self, py: Python<'_>, event: &Awaited, who: Py<PyAny>) -> PyResult<Option<u64>> {
+    pub(super) fn wait_for(&mut self, py: Python<'_>, event: &Awaited, who: Py<PyAny>) -> PyResult<Option<u64>> {
         if !self.table.is_usable() {
             return Err(unusable(&self.table));
         }
@@ -162,6 +152,39 @@ impl Hub {
             Begun::Waiting(ticket) => Ok(Some(ticket.data().as_ffi())),
         }
     }
+}
+
+impl Hub {
+    /// Calls those who are to be released, each with `resume`; the errors are those that it returned.
+    ///
+    /// `drained` is called first, with the number of the descriptor that was replaced, if one was. The table is not borrowed
+    /// during a call, which may wait, cancel and close.
+    pub(super) fn release(
+        slf: &Bound<'_, Self>,
+        nests: bool,
+        drained: impl FnOnce(Option<i64>) -> PyResult<()>,
+        resume: impl Fn(&Bound<'_, PyAny>, Outcome) -> PyResult<()>,
+    ) -> Vec<PyErr> {
+        fairness::began(); // the loop has looked at its descriptors
+        // A replaced descriptor stays open meanwhile: its number is not given to another one while the loop still watches it.
+        let replaced = {
+            let mut hub = slf.borrow_mut();
+            let Self { table, released, .. } = &mut *hub;
+            table.dispatch(released)
+        };
+        let mut errors = Vec::new();
+        errors.extend(drained(replaced.as_ref().map(number)).err());
+        drop(replaced);
+        while let Some((who, outcome)) = next(slf, nests) {
+            errors.extend(resume(who.bind(slf.py()), outcome).err());
+        }
+        errors
+    }
+}
+
+/// Calls `who(rose)`.
+pub(super) fn call_with_outcome(who: &Bound<'_, PyAny>, outcome: Outcome) -> PyResult<()> {
+    call(who, (outcome == Outcome::Rose,)).map(drop)
 }
 
 impl Drop for Hub {
@@ -180,30 +203,6 @@ fn unusable(table: &WaitTable<Py<PyAny>>) -> PyErr {
     })
 }
 
-/// Nobody is called while the table is borrowed: what is called may wait, cancel and close.
-/// `drained` gets the descriptor's number if it was replaced.
-fn dispatch(hub: &Bound<'_, Hub>, nests: bool, drained: impl FnOnce(Option<i64>) -> PyResult<()>) -> Vec<PyErr> {
-    fairness::began(); // the loop has looked at its descriptors
-    let py = hub.py();
-    // A replaced descriptor stays open meanwhile: its number is not given to another one while the loop still watches it.
-    let replaced = {
-        let mut hub = hub.borrow_mut();
-        let Hub { table, released, .. } = &mut *hub;
-        table.dispatch(released)
-    };
-    let mut errors = Vec::new();
-    errors.extend(drained(replaced.as_ref().map(number)).err());
-    drop(replaced);
-    while let Some((who, outcome)) = next(hub, nests) {
-        let result = match who.bind(py).cast::<Waiter>() {
-            Ok(waiter) => Waiter::resume(waiter, outcome),
-            Err(_) => call(who.bind(py), (outcome == Outcome::Rose,)).map(drop),
-        };
-        errors.extend(result.err());
-    }
-    errors
-}
-
 /// The next one to be called. If others are left, the descriptor is readable: a loop inside the loop dispatches them.
 fn next(hub: &Bound<'_, Hub>, nests: bool) -> Option<(Py<PyAny>, Outcome)> {
     let mut hub = hub.borrow_mut();
@@ -214,112 +213,4 @@ fn next(hub: &Bound<'_, Hub>, nests: bool) -> Option<(Py<PyAny>, Outcome)> {
         hub.table.call_again();
     }
     next
-}
-
-/// What an asyncio loop calls (`dispatch`) when its hub is readable.
-///
-/// The loop alone owns it: when the loop is closed or collected it goes, and the hub is closed with it.
-#[pyclass(module = "wakefd._wakefd", frozen, weakref)]
-pub(crate) struct Reader {
-    #[pyo3(get)]
-    hub: Py<Hub>,
-    /// A weak reference.
-    event_loop: Py<PyAny>,
-    /// The `run_until_complete` of the loop's class, if it is known to run no loop inside the loop.
-    flat: Option<Py<PyAny>>,
-}
-
-#[pymethods]
-impl Reader {
-    /// `flat` is the `run_until_complete` of the loop's class, if that is known to run no loop inside the loop.
-    #[new]
-    #[pyo3(signature = (hub, event_loop, flat=None))]
-    fn new(hub: Py<Hub>, event_loop: &Bound<'_, PyAny>, flat: Option<Py<PyAny>>) -> PyResult<Self> {
-        let event_loop = pyo3::types::PyWeakrefReference::new(event_loop)?.into_any().unbind();
-        Ok(Self { hub, event_loop, flat })
-    }
-
-    /// Have the loop call dispatch(), in an empty context, when the hub's descriptor is readable.
-    fn watch(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let py = slf.py();
-        let add_reader = slf
-            .get()
-            .event_loop
-            .call0(py)?
-            .bind(py)
-            .getattr(intern!(py, "add_reader"))?;
-        let fd = slf.get().hub.borrow(py).fileno()?;
-        let args = (fd, slf.getattr(intern!(py, "dispatch"))?).into_pyobject(py)?;
-        context::call(&context::empty(py)?, &add_reader, &args).map(drop)
-    }
-
-    /// Release those who are to be released. The bound method is the callback: it owns the reader.
-    fn dispatch(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let py = slf.py();
-        let this = slf.get();
-        let flat = this.is_flat(py)?;
-        let errors = dispatch(this.hub.bind(py), !flat, |replaced| {
-            if let Some(old) = replaced {
-                let event_loop = this.event_loop.call0(py)?;
-                call_method(event_loop.bind(py), intern!(py, "remove_reader"), (old,))?;
-            } else if flat || this.hub.borrow(py).inherited() {
-                return Ok(());
-            }
-            // A loop does not call what it is just calling: inside it (nest_asyncio) or at all (qasync).
-            Self::watch(slf)
-        });
-        if errors.is_empty() {
-            return Ok(());
-        }
-        let event_loop = this.event_loop.call0(py)?;
-        for error in errors {
-            // Raised here, the traceback would keep this callback, and so the hub, alive past the end of the loop.
-            let raise = Bound::new(
-                py,
-                Raise {
-                    error: error.into_value(py).into_any(),
-                },
-            )?;
-            call_method(event_loop.bind(py), intern!(py, "call_soon"), (raise,))?;
-        }
-        Ok(())
-    }
-
-    #[allow(clippy::needless_pass_by_value)] // PyO3's signature
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.hub)
-    }
-}
-
-impl Reader {
-    /// Whether no loop runs inside the loop. nest_asyncio may have changed its class meanwhile.
-    fn is_flat(&self, py: Python<'_>) -> PyResult<bool> {
-        let Some(flat) = &self.flat else { return Ok(false) };
-        let event_loop = self.event_loop.call0(py)?;
-        let now = event_loop
-            .bind(py)
-            .get_type()
-            .getattr(intern!(py, "run_until_complete"))?;
-        Ok(now.is(flat))
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        // Without an interpreter there is no loop either.
-        Python::try_attach(|py| Hub::close(self.hub.bind(py)));
-    }
-}
-
-/// Raises what came out of a task's step (KeyboardInterrupt, SystemExit) where it ends the loop.
-#[pyclass(frozen)]
-pub(super) struct Raise {
-    pub(super) error: Py<PyAny>,
-}
-
-#[pymethods]
-impl Raise {
-    fn __call__(&self, py: Python<'_>) -> PyResult<()> {
-        Err(PyErr::from_value(self.error.bind(py).clone()))
-    }
 }

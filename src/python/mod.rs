@@ -154,14 +154,14 @@ fn closed_handle() -> PyErr {
 mod _wakefd {
     #[pymodule_export]
     use super::{
-        asyncio::Waiter,
+        asyncio::{Reader, Waiter},
         attached_cell::assume_free_threaded,
         byte_queue::ByteQueue,
         event::{IoEvent, seconds, wait_for_one},
         exceptions,
         fairness::Turn,
         fast_methods::items,
-        hub::{Hub, Reader},
+        hub::Hub,
         native::{NativeHandle, c_api},
         portal::{Inbox, Portal, Receiver},
         queue::Queue,

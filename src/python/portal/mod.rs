@@ -7,11 +7,12 @@
 use crate::python::{
     ClosedResourceError, LoopClosedError,
     arguments::no_arguments,
+    asyncio::Raise,
     attached_cell::AttachedCell,
     call::{call, call_method},
     context, event,
     fairness::Clock,
-    hub::{Hub, Raise},
+    hub::Hub,
     queue::place::no_memory,
 };
 use crate::{capacity, process::epoch::epoch};
