@@ -16,7 +16,8 @@
 
 use super::{
     call::{call, call_method, call_with},
-    closed, context,
+    context,
+    errors::closed,
     hub::{Hub, call_with_outcome},
     queue::async_iter::Awaited,
 };

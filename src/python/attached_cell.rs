@@ -37,6 +37,17 @@ pub(super) fn is_free_threaded() -> bool {
     FREE_THREADED.load(Relaxed)
 }
 
+/// Tells PyO3 that this thread is attached, where CPython has called us without PyO3's wrapper.
+///
+/// `Python::attach` would first ask whether it may attach. While the interpreter ends it may not, but `__del__` still runs,
+/// and calls us: it would panic.
+#[inline]
+pub(super) fn attached<R>(py: Python<'_>, act: impl FnOnce(Python<'_>) -> R) -> R {
+    let _ = py;
+    // SAFETY: `py` proves that this thread is attached. A thread that has a thread state may take it once more, and let go of it.
+    unsafe { Python::attach_unchecked(act) }
+}
+
 /// A cell whose value one attached thread at a time may touch.
 ///
 /// Its users must neither run Python code nor detach while they have the value. With the GIL no thread then finds the cell

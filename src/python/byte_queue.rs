@@ -256,16 +256,12 @@ impl ByteQueue {
         ))
     }
 
-    fn __copy__(&self) -> PyResult<()> {
-        Err(not_copyable())
-    }
-
-    fn __deepcopy__(&self, _memo: &Bound<'_, PyAny>) -> PyResult<()> {
-        Err(not_copyable())
-    }
-
     fn __reduce__(&self) -> PyResult<String> {
-        Err(not_copyable())
+        // `copy` and `pickle` call this method.
+        Err(PyTypeError::new_err(
+            "a ByteQueue cannot be copied or pickled: pass the object itself to threads and tasks; \
+             between processes use multiprocessing.Queue",
+        ))
     }
 }
 
@@ -484,11 +480,4 @@ impl Drop for Writable<'_> {
         // SAFETY: it was got, and the GIL is held.
         unsafe { ffi::PyBuffer_Release(&raw mut *self.view) };
     }
-}
-
-fn not_copyable() -> PyErr {
-    PyTypeError::new_err(
-        "a ByteQueue cannot be copied or pickled: pass the object itself to threads and tasks; \
-         between processes use multiprocessing.Queue",
-    )
 }

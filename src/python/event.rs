@@ -2,7 +2,7 @@
 
 use super::{
     arguments::{self, Seconds, no_arguments},
-    closed, os_error,
+    errors::{closed, os_error},
 };
 use crate::{
     event::EventRef,
@@ -133,16 +133,12 @@ impl IoEvent {
         ))
     }
 
-    fn __copy__(&self) -> PyResult<()> {
-        Err(not_copyable())
-    }
-
-    fn __deepcopy__(&self, _memo: &Bound<'_, PyAny>) -> PyResult<()> {
-        Err(not_copyable())
-    }
-
     fn __reduce__(&self) -> PyResult<String> {
-        Err(not_copyable())
+        // `copy` and `pickle` call this method.
+        Err(PyTypeError::new_err(
+            "an IoEvent cannot be copied or pickled: pass the object itself to threads and tasks; \
+             between processes use multiprocessing.Event",
+        ))
     }
 
     /// The generation: how often the flag has risen.
@@ -247,13 +243,6 @@ fn sleep(py: Python<'_>, events: Vec<EventRef>, deadline: Option<Instant>, or_fo
             Err(e) => return Err(os_error(e)),
         }
     }
-}
-
-fn not_copyable() -> PyErr {
-    PyTypeError::new_err(
-        "an IoEvent cannot be copied or pickled: pass the object itself to threads and tasks; \
-         between processes use multiprocessing.Event",
-    )
 }
 
 /// `None` and infinity: no deadline.

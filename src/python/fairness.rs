@@ -5,7 +5,10 @@
 //! `LOOK`; from then on the turn lasts `BUDGET`. Whoever finds it over pauses: lets the loop have its next turn before the
 //! operation. Nobody who comes later overtakes those who pause, as the turn stays over until the first of them is back.
 
-use super::{attached_cell::AttachedCell, call::call};
+use super::{
+    attached_cell::{AttachedCell, attached},
+    call::call,
+};
 use pyo3::{PyTraverseError, PyVisit, ffi, intern, prelude::*, sync::PyOnceLock};
 use std::{
     cell::Cell,
@@ -93,7 +96,7 @@ pub(super) fn began() {
 pub(super) fn within(py: Python<'_>, batch: bool) -> PyResult<bool> {
     match ticks(batch) {
         Ok(()) => Ok(true),
-        Err(now) => super::attached(py, |py| here(py, now)),
+        Err(now) => attached(py, |py| here(py, now)),
     }
 }
 

@@ -5,9 +5,9 @@
 use super::{
     attached_cell::AttachedCell,
     call::call,
-    closed,
+    errors::{closed, os_error},
     event::{IoEvent, number},
-    fairness, os_error,
+    fairness,
     queue::async_iter::{Awaited, Place, Places, all_leave},
 };
 use crate::{

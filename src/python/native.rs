@@ -4,9 +4,8 @@ use super::{
     arguments::{initialised_before, made_by_new, mismatch, parameters, required},
     attached_cell::AttachedCell,
     byte_queue::ByteQueue,
-    closed_handle,
+    errors::{closed_handle, os_error},
     event::IoEvent,
-    os_error,
 };
 use crate::native::capi;
 use pyo3::{

@@ -5,12 +5,13 @@
 //! first call of a batch wakes the loop. Calls go in and out under `AttachedCell`, and nothing of Python runs there.
 
 use crate::python::{
-    ClosedResourceError, LoopClosedError,
     arguments::no_arguments,
     asyncio::Raise,
     attached_cell::AttachedCell,
     call::{call, call_method},
-    context, event,
+    context,
+    errors::{ClosedResourceError, LoopClosedError},
+    event,
     fairness::Clock,
     hub::Hub,
     queue::place::no_memory,
@@ -210,7 +211,7 @@ impl Inbox {
         if self.reported.swap(true, Relaxed) {
             return;
         }
-        let error = crate::python::os_error(error);
+        let error = crate::python::errors::os_error(error);
         let report = || py.import("wakefd._portal")?.call_method1("report", (error.value(py),));
         if let Err(error) = report() {
             error.write_unraisable(py, None);
@@ -292,14 +293,6 @@ impl Portal {
         };
         let (count, name) = (inbox.size(slf.py()), slf.get_type().name()?);
         Ok(format!("<wakefd.{name} {state}, {count} to run at {:p}>", slf.as_ptr()))
-    }
-
-    fn __copy__(&self) -> PyResult<()> {
-        Err(not_copyable())
-    }
-
-    fn __deepcopy__(&self, _memo: &Bound<'_, PyAny>) -> PyResult<()> {
-        Err(not_copyable())
     }
 
     fn __reduce__(&self) -> PyResult<String> {

@@ -3,8 +3,7 @@
 use crate::python::{
     arguments::{Count, most},
     asyncio::Waiter,
-    attached,
-    attached_cell::{self, AttachedCell},
+    attached_cell::{self, AttachedCell, attached},
     byte_queue::ByteQueue,
     call,
     event::IoEvent,

@@ -24,9 +24,7 @@ use pyo3::{
 };
 use std::{collections::VecDeque, mem, time::Instant};
 
-pyo3::import_exception!(queue, Empty);
-pyo3::import_exception!(wakefd._errors, QueueFull);
-pyo3::import_exception!(wakefd._errors, QueueShutDown);
+pub(super) use crate::python::errors::{Empty, QueueFull, QueueShutDown};
 
 /// What moves items between threads and tasks.
 ///
@@ -415,14 +413,6 @@ impl Queue {
             "<wakefd.{name} {size}{of} {items}, {getters} getting and {putters} putting{shut} at {:p}>",
             slf.as_ptr()
         ))
-    }
-
-    fn __copy__(&self) -> PyResult<()> {
-        Err(not_copyable())
-    }
-
-    fn __deepcopy__(&self, _memo: &Bound<'_, PyAny>) -> PyResult<()> {
-        Err(not_copyable())
     }
 
     fn __reduce__(&self) -> PyResult<String> {

@@ -674,7 +674,7 @@ fn refusal<'py, E: PyTypeInfo>(py: Python<'py>, args: impl PyCallArgs<'py>) -> P
 /// Of a wake-up that was refused.
 #[cold]
 pub(in crate::python) fn report(py: Python<'_>, error: io::Error) {
-    let error = crate::python::os_error(error);
+    let error = crate::python::errors::os_error(error);
     let report = || py.import("wakefd._queue")?.call_method1("report", (error.value(py),));
     if let Err(error) = report() {
         error.write_unraisable(py, None);
