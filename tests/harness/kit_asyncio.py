@@ -49,6 +49,7 @@ for _name, _function in list(vars(asyncio.tasks).items()):
 
 class AsyncioKit(Kit):
     is_asyncio = True
+    _standing = None  # the loop, while it plays
 
     def __init__(self, name, loop=asyncio.SelectorEventLoop, debug=False, task_factory=None):
         self.name = name
@@ -69,8 +70,21 @@ class AsyncioKit(Kit):
         with asyncio.Runner(debug=self._debug, loop_factory=self.new_loop) as runner:
             return runner.run(bounded())
 
+    def play(self, steps):
+        """Between two steps the loop stands still, so a step may fork. Tasks are left pending."""
+        loop = self._standing = self.new_loop()
+        try:
+            for step in steps:
+                loop.run_until_complete(step())
+        finally:
+            loop.close()
+
     def spawn(self, function, *args):
-        return _AsyncioTask(asyncio.get_running_loop().create_task(function(*args)))
+        loop = self._standing or asyncio.get_running_loop()
+        task = loop.create_task(function(*args))
+        if self._standing:
+            task._log_destroy_pending = False
+        return _AsyncioTask(task)
 
     @asynccontextmanager
     async def move_on_after(self, seconds):
@@ -105,7 +119,9 @@ class _AsyncioTask:
 def uvloop_kit(name, debug=False):
     import uvloop
 
-    return AsyncioKit(name, uvloop.new_event_loop, debug)
+    kit = AsyncioKit(name, uvloop.new_event_loop, debug)
+    kit.in_a_forked_child = "either"
+    return kit
 
 
 def rloop_kit(name):

@@ -14,11 +14,25 @@ class Kit:
     is_asyncio = False
     leaks = 0  # descriptors of its own that the loop does not close at its end
 
+    in_a_forked_child = "refuses"  # the parent's loop, if a task waits there; or "works", "either"
+
     def __repr__(self):
         return self.name
 
     def can(self, *what):
         return not {*self.lacks} & {*what}
+
+    def play(self, steps):
+        """Run these asynchronous functions, one after the other; then the loop ends."""
+
+        async def main():
+            for step in steps:
+                await step()
+
+        self.run(main, 4 * PATIENCE)
+
+    def after_fork(self):
+        """Do what the library asks for in a child."""
 
     def notified(self, event):
         return event.notified()

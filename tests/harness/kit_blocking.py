@@ -2,6 +2,7 @@
 
 import contextvars
 import math
+import threading
 import time
 from contextlib import asynccontextmanager
 
@@ -41,6 +42,8 @@ def _drive(function, args):
 class ThreadsKit(Deadlines):
     """Each task is a thread."""
 
+    in_a_forked_child = "works"
+
     def __init__(self, name):
         self.name = name
 
@@ -79,6 +82,8 @@ class _ThreadTask:
 class GeventKit(Kit):
     """Each task is a greenlet."""
 
+    in_a_forked_child = "works"
+
     def __init__(self, name):
         import gevent
 
@@ -97,6 +102,17 @@ class GeventKit(Kit):
 
     async def _run(self, main):
         return await self.spawn(main).join()
+
+    def play(self, steps):
+        """The main thread's hub lives on, as it does in a user's program."""
+        if threading.current_thread() is not threading.main_thread():
+            super().play(steps)
+            return
+        for step in steps:
+            _drive(step, ())
+
+    def after_fork(self):
+        self._gevent.reinit()
 
     async def notified(self, event):
         self._wait(event)

@@ -2,17 +2,18 @@
 
 import atexit
 import math
-import os
 from functools import cache
+
+import pytest
 
 from helpers import screen
 from kit_callbacks import CallbackKit
 
 
 class QtKit(CallbackKit):
+    in_a_forked_child = "works"
+
     def __init__(self, name):
-        os.environ["QT_QPA_PLATFORM"] = "offscreen"
-        os.environ["QT_NO_GLIB"] = "" if name == "qt-glib" else "1"
         import shiboken6
         from PySide6 import QtCore, QtGui
 
@@ -21,7 +22,10 @@ class QtKit(CallbackKit):
         self.name = name
         self._qt, self._notifier = QtCore, EventNotifier
         self._delete, self._valid = shiboken6.delete, shiboken6.isValid
-        self._app = QtGui.QGuiApplication.instance() or QtGui.QGuiApplication([])
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("QT_QPA_PLATFORM", "offscreen")
+            patch.setenv("QT_NO_GLIB", "" if name == "qt-glib" else "1")
+            self._app = QtGui.QGuiApplication.instance() or QtGui.QGuiApplication([])
 
     def open(self):
         self._loop, self._timers = self._qt.QEventLoop(), set()

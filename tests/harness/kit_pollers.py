@@ -14,6 +14,8 @@ from kit_callbacks import CallbackKit
 class PollerKit(CallbackKit):
     """A loop of a few lines around a poller of the standard library's, or pyzmq's."""
 
+    in_a_forked_child = "works"
+
     def __init__(self, name, poller):
         self.name = name
         self._new_poller = poller

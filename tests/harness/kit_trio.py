@@ -79,6 +79,8 @@ class _TrioTask:
 def trio_kit(name, run=None):
     import trio
 
+    import wakefd._loops.trio  # noqa: F401 - the first wait would import it
+
     return TrioKit(name, trio, trio.open_nursery, run or trio.run, trio.lowlevel.wait_readable)
 
 

@@ -147,6 +147,9 @@ ALONE = ["gevent-patched", "qt", "qt-glib", "tk"]
 # Themselves they cannot do without an eventfd.
 NEED_EVENTFD = ["uvloop", "uvloop-debug", "qt"]
 
+# Their library never ends the main thread's loop.
+ENDLESS_IN_MAIN_THREAD = ["gevent", "gevent-patched"]
+
 # One of each kind of loop, for what is slow.
 LOOPS = ("asyncio", "uvloop", "trio")
 

@@ -394,7 +394,6 @@ def test_the_interpreter_ends_in_the_middle_of_a_loop(name):
 
 def in_the_middle(name, start, whole):
     """Leave the loop in the middle of a scene, or let it end first (`whole`); the threads go on."""
-    lives.Gevent.in_the_main_thread = True
     for work in (notifying, polling):
         start(work)
 
@@ -409,7 +408,7 @@ def in_the_middle(name, start, whole):
             sys.exit()
 
     try:
-        lives.play(name, scene)
+        lives.play_here(name, scene)
     except* SystemExit:  # trio raises it in an exception group
         pass
 

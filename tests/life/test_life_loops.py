@@ -16,6 +16,7 @@ from contextlib import contextmanager
 
 import pytest
 
+import kits
 import lives
 import seccomp
 from helpers import (
@@ -55,15 +56,14 @@ def for_a_while(seconds=0.02):
 def test_a_cancelled_wait_loses_no_notification(name, event):
     def scene(life):
         for _ in range(3):
-            one, other = life.wait(event), life.wait(event) if name != "foreign" else None
+            one, other = life.wait(event), life.wait(event)
             yield life.begun(event, 2)
             life.cancel(one)
             yield life.begun(event, 1)
             event.notify()
-            if other is not None:
-                yield other
-                assert other.outcome is True
-            assert not one.over or one.outcome == "cancelled" or name == "twisted"
+            yield other
+            assert other.outcome is True
+            assert not one.over
             assert event.is_set()
             assert waiting(event) == 0
             event.clear()
@@ -72,7 +72,7 @@ def test_a_cancelled_wait_loses_no_notification(name, event):
     works(name, event)
 
 
-@every("foreign")
+@every("poll")
 def test_a_close_ends_every_wait(name):
     def scene(life):
         event = IoEvent()
@@ -81,7 +81,7 @@ def test_a_close_ends_every_wait(name):
         thread = Thread(event.close)
         yield lambda: waiting(event) == 0
         thread.finish()
-        for wait in waits if life.tells_of_close else ():
+        for wait in waits if life.kit.can("close") else ():
             yield wait
             assert isinstance(wait.outcome, ClosedResourceError), wait.outcome
         event = IoEvent()
@@ -95,7 +95,7 @@ def test_a_close_ends_every_wait(name):
     lives.play(name, scene)
 
 
-@every("foreign")
+@every("poll")
 def test_an_event_that_is_dropped_while_a_loop_waits_lives_on(name):
     def scene(life):
         event = IoEvent()
@@ -121,7 +121,7 @@ def left_behind(life, event):
     yield life.begun(event)
 
 
-@every("threads", "foreign")
+@every("threads", "poll")
 def test_a_loop_that_ends_while_tasks_wait_leaves_notify_legal(name, event):
     for _ in range(3):
         lives.play(name, left_behind, event)
@@ -144,7 +144,7 @@ def thousands_of_loops(name):
 
     def some(count):
         for turn in range(count):
-            ends_early = turn % 3 == 0 and name not in ("gevent", "threads", "foreign")
+            ends_early = turn % 3 == 0 and name not in ("gevent", "threads", "poll")
             lives.play(name, left_behind if ends_early else lives.wakes_up, event)
 
     def resident():
@@ -165,7 +165,7 @@ def thousands_of_loops(name):
     assert event._listeners() <= 2
 
 
-@every("threads", "foreign")
+@every("threads", "poll")
 def test_loops_can_end_while_other_threads_notify_at_full_speed(name):
     events, stop = [IoEvent() for _ in range(3)], IoEvent()
 
@@ -250,7 +250,7 @@ def test_del_and_weakref_callbacks_may_notify(name, event):
 # ---- signals
 
 
-@every("qt", "tk")
+@every("qt-glib", "tk")
 def test_a_python_signal_handler_wakes_a_loop_that_sleeps(name):
     run_child("test_life_loops", "signal_handler", name)
 
@@ -271,14 +271,13 @@ def asleep(life):
 
 def signal_handler(name, scene=asleep):
     signal.signal(signal.SIGALRM, lambda *_: signalled.notify())
-    lives.Gevent.in_the_main_thread = True
     before = time.monotonic()
-    lives.play(name, scene)
+    lives.play_here(name, scene)
     assert time.monotonic() - before < 5, "the loop woke for another reason"
 
 
 # Qt and Tk sleep in C, where Python runs no signal handlers until a descriptor wakes them.
-@every(only=["qt", "tk"])
+@every(only=["qt-glib", "tk"])
 def test_a_pair_of_sockets_lets_python_run_its_signal_handlers(name):
     run_child("test_life_loops", "wakeup_pair", name)
 
@@ -304,7 +303,7 @@ def wakeup_pair(name):
         _watches = watch()
         yield from asleep(life)
 
-    lives.LIVES[name]().prepare()
+    kits.kit(name)
     signal.set_wakeup_fd(writer.fileno())
     signal_handler(name, scene)
 
@@ -361,7 +360,7 @@ def test_the_first_wait_without_descriptors_raises_emfile_and_leaves_none(name):
 
 def out_of_descriptors(name):
     """Make the first wait of a loop with no descriptor left for it, then with one, with two, ..."""
-    lives.LIVES[name]().prepare()
+    kits.kit(name)  # imports all that the loop needs
     refused = []
 
     def scene(life, free):
@@ -427,7 +426,7 @@ def sockets(among):
     return [fd for fd in sorted(among) if stat.S_ISSOCK(os.fstat(fd).st_mode)]
 
 
-@every("foreign", *NONE)
+@every("poll", *NONE)
 def test_a_hub_whose_descriptor_somebody_closed_is_replaced(name):
     if backend() != "eventfd":
         pytest.skip("the test cannot tell the hub's socket from the loop's own")
@@ -465,7 +464,7 @@ def closed_under_us(name):
 
 
 # uvloop is left out: it needs eventfds of its own, and seccomp can refuse them only to all.
-@every("foreign", "uvloop", *NONE)
+@every("poll", "uvloop", *NONE)
 def test_a_hub_whose_connection_ends_is_replaced_and_the_loop_does_not_spin(name):
     run_child("test_life_loops", "dead_pair", name)
 

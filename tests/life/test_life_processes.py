@@ -19,7 +19,7 @@ from wakefd import IoEvent
 
 def works_anew(name, event):
     """Use the event on a new loop, in this process whose main thread may be running a loop."""
-    if name == "qt":  # Qt's loops nest, and only the main thread's is sure to exist
+    if name == "qt-glib":  # Qt's loops nest, and only the main thread's is sure to exist
         works(name, event)
     else:
         Thread(works, name, event).finish()
@@ -44,7 +44,6 @@ def forked_in_a_loop(name):
     event, up, new = IoEvent(), IoEvent(), IoEvent()
     up.notify()
     readable = up.fileno()
-    lives.Gevent.in_the_main_thread = True
 
     def scene(life):
         wait = life.wait(event)
@@ -62,7 +61,7 @@ def forked_in_a_loop(name):
         yield lambda: True
         assert not wait.over
         assert event._rises() == rises
-        assert waiting(event) == (name != "foreign")
+        assert waiting(event) == (name != "poll")
         assert up.is_set()
         assert up.clear() is True
         Thread(event.notify).finish()
@@ -72,7 +71,7 @@ def forked_in_a_loop(name):
         yield from lives.wakes_up(life, event)
 
     def child(life):
-        life.after_fork()
+        life.kit.after_fork()
         assert up.is_set()
         assert up.fileno() == readable
         assert up.clear() is True
@@ -86,19 +85,19 @@ def forked_in_a_loop(name):
         begun = life.begun(new)
         yield lambda: wait.over or begun()
         if wait.over:
-            assert life.in_a_forked_child in ("refuses", "either")
+            assert life.kit.in_a_forked_child in ("refuses", "either")
             assert isinstance(wait.outcome, RuntimeError)
             assert "fork" in str(wait.outcome)
             assert "new" in str(wait.outcome)
             assert waiting(new) == 0
         else:
-            assert life.in_a_forked_child in ("works", "either")
+            assert life.kit.in_a_forked_child in ("works", "either")
             Thread(new.notify).finish()
             yield wait
             assert wait.outcome is True
         works_anew(name, IoEvent())
 
-    lives.play(name, scene)
+    lives.play_here(name, scene)
     works(name, up)
 
 
@@ -111,7 +110,6 @@ def native(name):
     """Fork with fork(3), which runs the C library's fork handlers but not Python's."""
     event, other = IoEvent(), IoEvent()
     fd = event.fileno()
-    lives.Gevent.in_the_main_thread = name != "gevent"
     works(name, event)
     works(name, event)
 
@@ -150,7 +148,7 @@ def test_events_work_in_processes_of_multiprocessing(name):
 
 def processes(name):
     shared.fileno()
-    if name not in ("gevent", "qt"):  # gevent and Qt do not allow a fork after they have run
+    if name not in ("gevent", "qt-glib"):  # gevent and Qt do not allow a fork after they have run
         works(name, shared)
     for method in ("fork", "forkserver", "spawn"):
         context = multiprocessing.get_context(method)
@@ -160,7 +158,7 @@ def processes(name):
         process.start()
         process.join(2 * PATIENCE)
         assert process.exitcode == 0, (method, process.exitcode)
-    if name != "qt":
+    if name != "qt-glib":
         works(name, shared)
 
 
@@ -188,7 +186,7 @@ def executed(name):
         life.wait(event)
         yield life.begun(event)
         Thread(event.wait)
-        yield lambda: waiting(event) == 2 - (name == "foreign")
+        yield lambda: waiting(event) == 2 - (name == "poll")
         os.execve(sys.executable, [sys.executable, "-c", code], os.environ)
 
     lives.play(name, scene)
