@@ -145,7 +145,7 @@ ASYNCIO = [name for name in KITS if name.startswith(("asyncio", "uvloop"))]
 ALONE = ["gevent-patched", "qt", "qt-glib", "tk"]
 
 # Themselves they cannot do without an eventfd.
-NEED_EVENTFD = ["uvloop", "uvloop-debug", "qt"]
+NEED_EVENTFD = ["rloop", "uvloop", "uvloop-debug", "qt"]
 
 # Their library never ends the main thread's loop.
 ENDLESS_IN_MAIN_THREAD = ["gevent", "gevent-patched"]
