@@ -195,12 +195,15 @@ def python_path():
     return os.pathsep.join(filter(None, [*FOLDERS, os.environ.get("PYTHONPATH")]))
 
 
-def run_child(module, name, *args):
-    """Run a function of a test module in a fresh interpreter; it must end well."""
+def run_child(module, name, *args, strict=False, **environment):
+    """Run a function of a test module in a fresh interpreter, which must end well.
+
+    With `strict`, a warning is an error there, and the child must end silently.
+    """
     code = f"import helpers, {module}; helpers.child_main({module}.{name}, {args!r})"
     result = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": python_path()},
+        [sys.executable, *(STRICT if strict else ()), "-c", code],
+        env={**os.environ, "PYTHONPATH": python_path(), **environment},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -208,6 +211,7 @@ def run_child(module, name, *args):
     )
     report = f"exit status {result.returncode}\n{result.stdout}\n{result.stderr}"
     assert result.returncode == 0, report
+    assert not strict or result.stderr == "", report
     return result
 
 
