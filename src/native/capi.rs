@@ -8,9 +8,15 @@ use std::ffi::{c_int, c_void};
 
 /// What compiled code gets through the capsule `wakefd._C_API`: `struct wakefd_api` of the header.
 ///
-/// Append-only: a function keeps its place and its meaning for ever, and a new one raises `version` and `size`.
+/// Append-only: a function keeps its place and its meaning for ever, and a new one raises `version` and `size`. So only this
+/// crate makes one:
+///
+/// ```compile_fail,E0639
+/// let table = wakefd::capi::Api { version: 2, ..wakefd::capi::API };
+/// ```
 #[repr(C)]
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Api {
     /// How many times functions were added, from 1.
     pub version: u32,

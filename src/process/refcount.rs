@@ -1,17 +1,22 @@
-//! A counted reference, as `Arc` is one; but what it refers to decides what becomes of it when the last one goes.
+//! The counted reference: as `Arc`, but the value decides what happens when the last reference goes.
 //!
 //! An event that native code may know is never freed: a late caller must find its word. It is used again, as an event.
 
 use std::{
     mem::ManuallyDrop,
     ops::Deref,
+    process::abort,
     ptr::NonNull,
-    // As those of `Arc`, the counts are no steps to loom.
+    // The standard library's, as in `Arc`: the counts are no steps to loom.
     sync::atomic::{AtomicUsize, Ordering::Acquire, Ordering::Relaxed, Ordering::Release, fence},
 };
 
-/// The number of references to a value, within it.
+/// The number of references to a value, kept within the value.
 pub(crate) struct Count(pub(super) AtomicUsize);
+
+/// A count above this number aborts the process. As in `Arc`, that leaves room for as many threads as there can be between
+/// their count and their look at it; only references that are forgotten (`mem::forget`) get there.
+const MAX: usize = isize::MAX as usize;
 
 impl Count {
     /// One: that of `Counted::new`.
@@ -77,8 +82,10 @@ impl<T: Last> Deref for Counted<T> {
 impl<T: Last> Clone for Counted<T> {
     #[inline]
     fn clone(&self) -> Self {
-        // Relaxed: whoever has a reference knows the value already. No overflow: a reference takes more memory than one.
-        self.count().0.fetch_add(1, Relaxed);
+        // Relaxed: whoever has a reference knows the value already.
+        if self.count().0.fetch_add(1, Relaxed) > MAX {
+            abort();
+        }
         Self(self.0)
     }
 }
@@ -91,5 +98,54 @@ impl<T: Last> Drop for Counted<T> {
             // SAFETY: that was the last one.
             unsafe { T::last(self.0) };
         }
+    }
+}
+
+#[cfg(all(test, unix, not(any(loom, wakefd_steps))))]
+mod tests {
+    use super::{Count, Counted, Last, MAX};
+    use std::{mem, ptr::NonNull, sync::atomic::Ordering::Relaxed};
+
+    struct Value(Count);
+
+    impl Last for Value {
+        fn count(&self) -> &Count {
+            &self.0
+        }
+
+        unsafe fn last(this: NonNull<Self>) {
+            // SAFETY: so says the caller.
+            drop(unsafe { Box::from_raw(this.as_ptr()) });
+        }
+    }
+
+    /// The signal that ends a child in which `count` references are there and one more is made; none: 0.
+    fn one_more_than(count: usize) -> i32 {
+        // SAFETY: the child touches an atomic and leaves.
+        unsafe {
+            match libc::fork() {
+                0 => {
+                    let value = Counted::new(Value(Count::new()));
+                    value.count().0.store(count, Relaxed);
+                    mem::forget(value.clone());
+                    libc::_exit(0)
+                }
+                child => {
+                    let mut status = 0;
+                    assert_eq!(libc::waitpid(child, &raw mut status, 0), child);
+                    if libc::WIFSIGNALED(status) {
+                        libc::WTERMSIG(status)
+                    } else {
+                        0
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn more_references_than_can_be_counted_abort_and_free_nothing() {
+        assert_eq!(one_more_than(MAX), 0);
+        assert_eq!(one_more_than(MAX + 1), libc::SIGABRT);
     }
 }
