@@ -43,7 +43,7 @@ def push(q):
         yield push
 
 
-class pusher:  # noqa: N801 - used as a function that can be closed
+class pusher:  # noqa: N801 - the tests use the class as a function
     """A producer that pushes as native code does: without the GIL, through the C table."""
 
     def __init__(self, q):
@@ -96,7 +96,7 @@ def test_push_returns_one_zero_or_the_negative_errno(q, push):
 
 
 @pytest.mark.parametrize("length", [0, 1, 7, 8, 9, 16, 23])
-def test_a_full_queue_refuses_a_message_wherever_the_messages_stand_in_the_ring(length):
+def test_a_full_queue_takes_no_message_wherever_the_messages_stand_in_the_ring(length):
     """A message takes 8 bytes and its length, rounded up to a multiple of 8, at each offset."""
     takes = 8 + (length + 7) // 8 * 8
     q = ByteQueue(104, 24)

@@ -220,7 +220,7 @@ async def test_the_arguments_of_an_ended_call_are_not_kept(kit, no_gc, how):
     assert future is None or future.done()
 
 
-async def test_a_call_of_no_function_and_a_copy_of_the_portal_raise_at_once(kit):
+async def test_a_call_of_an_uncallable_object_and_a_copy_of_the_portal_raise_at_once(kit):
     portal = Portal()
     for method in (portal.call_soon, portal.submit):
         with pytest.raises(TypeError, match="3 is not callable"):
@@ -632,7 +632,7 @@ async def test_a_flood_of_calls_never_starves_the_loop(kit):
 async def test_a_call_that_raises_is_reported_and_the_portal_goes_on(kit, caplog):
     portal, seen = Portal(), []
     if kit.is_asyncio:
-        # rloop passes the context alone, asyncio the loop before it.
+        # rloop passes only the context; asyncio passes the loop before the context.
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda *arguments: seen.append(arguments[-1]))
 

@@ -25,9 +25,8 @@ class Nest:
     def run(self, main):
         import nest_asyncio
 
-        self.loop = type(
-            "Loop", (self.loop_class,), {}
-        )()  # a class for this test: nest_asyncio patches it
+        # nest_asyncio patches the class of the loop, so each test makes a class of its own.
+        self.loop = type("Loop", (self.loop_class,), {})()
         asyncio.set_event_loop(self.loop)
         nest_asyncio.apply(self.loop)
         try:

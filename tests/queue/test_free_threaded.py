@@ -1,4 +1,4 @@
-"""Queues do here what they do on a Python without the GIL, and give the same results."""
+"""Queues give the same results in their code for Pythons without a GIL, run here with one."""
 
 import asyncio
 import threading

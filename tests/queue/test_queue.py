@@ -386,7 +386,7 @@ def test_an_interrupt_in_a_comparison_of_an_async_for_is_not_swallowed(error):
     async def take():
         async for item in q:
             got.append(item.rank)
-            if len(got) == 3:  # the next items are taken without a wait
+            if len(got) == 3:  # the iterator knows by now that it need not wait
                 armed.append(error)
             if len(got) == 20:
                 break
@@ -677,7 +677,7 @@ async def test_awaitables_that_are_never_awaited_do_not_disturb_the_next_ones(ai
     order = expected if kind is not LifoQueue else expected[::-1]
     assert await anext(items) == order[0]
     new_turn()
-    assert await anext(items) == order[1]  # the iterator reuses its first awaitable
+    assert await anext(items) == order[1]  # the iterator reuses an earlier awaitable
     for _ in range(unawaited):
         items.__anext__()
         assert q.qsize() == 2, "the awaitable has taken an item before its first step"

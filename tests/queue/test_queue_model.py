@@ -28,7 +28,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.items = deque()
         self.unfinished = 0
         self.shut = False
-        self.getters = deque()  # (task, its `max`; 0: async_get), in their line's order
+        self.getters = deque()  # (task, its `max` or 0 for async_get), first in line first
         self.putters = deque()  # (task, its item)
         self.numbers = count()
         self.loop = asyncio.new_event_loop()

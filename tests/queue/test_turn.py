@@ -106,7 +106,8 @@ def test_a_task_that_pauses_is_not_overtaken(kind):
 
         async def flood():
             use_up_the_turn()
-            second = asyncio.ensure_future(put(2))  # steps before `flood` does
+            # The first step of this task comes before the next step of `flood`.
+            second = asyncio.ensure_future(put(2))
             await put(1)
             await second
 
@@ -146,7 +147,7 @@ def test_tasks_that_pause_put_into_a_bounded_queue_in_their_order():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_cancelled_pause_loses_no_item_and_does_not_prolong_the_turn(kind):
+def test_a_cancelled_pause_loses_no_item_and_lets_a_new_turn_begin(kind):
     async def main():
         q = kind(1)
         for operation in (lambda: q.async_put(1), q.async_get, q.async_peek):

@@ -1,4 +1,4 @@
-"""The views of a queue have the names of janus and culsans, and the exceptions of their side."""
+"""The views of a queue have the names of janus and culsans, and raise their side's exceptions."""
 
 import asyncio
 import queue
