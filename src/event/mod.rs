@@ -155,11 +155,17 @@ impl Event {
     fn listeners(&self) -> impl Iterator<Item = &Listener> {
         let mut at = &self.listeners;
         std::iter::from_fn(move || {
-            // SAFETY: null, or published by the Release in `link`, and freed with the event only.
-            let listener = unsafe { at.load(Acquire).as_ref() }?;
+            let listener = Self::listener_at(at)?;
             at = &listener.next;
             Some(listener)
         })
+    }
+
+    /// The listener that the head of an event's list, or a listener's `next`, points to.
+    #[inline]
+    fn listener_at(at: &AtomicPtr<Listener>) -> Option<&Listener> {
+        // SAFETY: null, or published by the Release in `link`, and freed with the event only.
+        unsafe { at.load(Acquire).as_ref() }
     }
 
     /// The number of listeners that a notify looks at: those of the loops and threads that wait, and of a few that did.

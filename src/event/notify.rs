@@ -5,7 +5,7 @@
 use super::{ARMED, CLOSED, Event, EventRef, Hub, Listener, QUEUED, lifetime::EXPOSED, self_pipe::Raised};
 use crate::{
     process::{Address, lock},
-    sync::fence,
+    sync::{AtomicPtr, fence},
 };
 use std::{
     io, ptr,
@@ -28,16 +28,23 @@ impl Event {
         // Another thread may have been here first, and made a new one since: look again, now that nobody can.
         self.pipe.clear().inspect_err(|_| self.pipe.retire())
     }
+}
 
-    /// Whether a notify will wake a blocked thread. A guess, for those who hold the GIL.
-    #[cfg(any(feature = "python", all(test, loom)))]
-    #[inline]
-    pub(crate) fn wakes_a_thread(&self) -> bool {
-        self.listeners().any(|listener| {
-            listener.state.load(Relaxed) == ARMED
-                // SAFETY: null or a hub, which is immortal.
-                && unsafe { listener.hub.load(Acquire).as_ref() }.is_some_and(|hub| hub.blocking.load(Relaxed) == 1)
-        })
+/// The rest of the listeners that a notify has to tell.
+#[cfg(any(feature = "python", all(test, loom)))]
+pub(crate) struct Rest<'a> {
+    event: &'a EventRef,
+    first: &'a AtomicPtr<Listener>,
+}
+
+#[cfg(any(feature = "python", all(test, loom)))]
+impl Rest<'_> {
+    /// Tells each listener of the rest.
+    ///
+    /// # Errors
+    /// A hub's token was refused, as in `notify`.
+    pub(crate) fn tell(self) -> io::Result<()> {
+        self.event.tell_each(self.first, |_| false).0
     }
 }
 
@@ -56,16 +63,46 @@ impl EventRef {
         }
     }
 
+    /// `notify` for a thread that holds a lock which a blocked thread takes once it is woken: the GIL.
+    ///
+    /// `let_go` is called before the first blocked thread is woken. It is to let go of the lock, tell the rest, and take the
+    /// lock again. An event for which no thread is blocked is notified with the lock held: a loop is usually woken for later.
+    ///
+    /// # Errors
+    /// As of `notify`.
+    #[cfg(any(feature = "python", all(test, loom)))]
+    #[inline]
+    pub(crate) fn notify_with_lock(&self, let_go: impl FnOnce(Rest<'_>) -> io::Result<()>) -> io::Result<bool> {
+        if self.pipe.is_coalescing() {
+            return Ok(false);
+        }
+        self.raise_and(|| {
+            if !self.has_listeners() {
+                return Ok(());
+            }
+            match self.tell_each(&self.listeners, Listener::wakes_a_thread) {
+                (told, Some(first)) => told.and(let_go(Rest { event: self, first })),
+                (told, None) => told,
+            }
+        })
+    }
+
     /// `notify` off its fast path.
     #[inline(always)] // with `notify`, `tell` and `clear_if`: a tenth of a notify and clear
-    pub(crate) fn raise_and_tell(&self) -> io::Result<bool> {
+    fn raise_and_tell(&self) -> io::Result<bool> {
+        self.raise_and(|| self.tell())
+    }
+
+    /// Raises the flag, and has `tell` tell the listeners.
+    #[inline(always)]
+    fn raise_and(&self, tell: impl FnOnce() -> io::Result<()>) -> io::Result<bool> {
         let (rose, sent) = match self.pipe.notify() {
             Raised::Closed => return Ok(false),
             Raised::Coalesced => (false, Ok(())), // but a hub's token was refused, somewhere
             Raised::Retried(sent) => (false, sent),
             Raised::Rose(sent) => (true, sent),
         };
-        let told = self.tell();
+        let told = tell();
         sent.and(told)?;
         Ok(rose)
     }
@@ -73,16 +110,32 @@ impl EventRef {
     /// Queues each armed listener at its hub and wakes the hub; wakes hubs again whose token was refused.
     #[inline(always)]
     fn tell(&self) -> io::Result<()> {
-        fence(SeqCst); // the flag first, then the look at the listeners: `arm` does it the other way round
-        if self.listeners.load(Relaxed).is_null() {
-            return Ok(());
+        if self.has_listeners() {
+            self.tell_each(&self.listeners, |_| false).0
+        } else {
+            Ok(())
         }
-        self.tell_each()
     }
 
-    fn tell_each(&self) -> io::Result<()> {
+    /// Whether a notify that has raised the flag has listeners to tell.
+    #[inline(always)]
+    fn has_listeners(&self) -> bool {
+        fence(SeqCst); // the flag first, then the look at the listeners: `arm` does it the other way round
+        !self.listeners.load(Relaxed).is_null()
+    }
+
+    /// Tells the listeners from `at` on, up to one that `stops` it, whose place is the second value.
+    fn tell_each<'a>(
+        &'a self,
+        mut at: &'a AtomicPtr<Listener>,
+        stops: impl Fn(&Listener) -> bool,
+    ) -> (io::Result<()>, Option<&'a AtomicPtr<Listener>>) {
         let mut result = Ok(());
-        for listener in self.listeners() {
+        while let Some(listener) = Event::listener_at(at) {
+            if stops(listener) {
+                return (result, Some(at));
+            }
+            at = &listener.next;
             let told = match listener.state.load(Relaxed) {
                 ARMED if listener.state.compare_exchange(ARMED, QUEUED, AcqRel, Relaxed).is_ok() => listener.push(self),
                 QUEUED => listener.retry(),
@@ -90,7 +143,7 @@ impl EventRef {
             };
             result = result.and(told);
         }
-        result
+        (result, None)
     }
 
     /// Closes for ever and releases everybody who waits.
@@ -111,6 +164,15 @@ impl EventRef {
 }
 
 impl Listener {
+    /// Whether a notify that comes to this listener wakes a blocked thread. A guess: the thread may just be waking up.
+    #[cfg(any(feature = "python", all(test, loom)))]
+    #[inline]
+    pub(crate) fn wakes_a_thread(&self) -> bool {
+        self.state.load(Relaxed) == ARMED
+            // SAFETY: null or a hub, which is immortal.
+            && unsafe { self.hub.load(Acquire).as_ref() }.is_some_and(|hub| hub.blocking.load(Relaxed) == 1)
+    }
+
     /// Has the next `dispatch` look at it, as if a notify had told us: it has been armed. The hub's thread only.
     ///
     /// # Errors

@@ -53,7 +53,7 @@ impl IoEvent {
     /// Raise OSError if the system refused to make a descriptor readable. The flag is up all the same, whoever could be
     /// woken was, and the next notify() tries again.
     fn notify(&self, py: Python<'_>) -> PyResult<bool> {
-        self.raise(py).map_err(os_error)
+        self.notify_attached(py).map_err(os_error)
     }
 
     /// Lower the flag. Return True if it was up. Clear first and look at your data afterwards.
@@ -158,18 +158,10 @@ impl IoEvent {
 }
 
 impl IoEvent {
+    /// Notifies from an attached thread, which detaches if a blocked thread is woken: that one wants the GIL at once.
     #[inline]
-    pub(super) fn raise(&self, py: Python<'_>) -> io::Result<bool> {
-        let event = &self.inner.event;
-        if event.pipe.is_coalescing() {
-            return Ok(false);
-        }
-        // A thread that is woken wants the GIL at once; a loop is usually woken for later.
-        if event.wakes_a_thread() {
-            py.detach(|| event.raise_and_tell())
-        } else {
-            event.raise_and_tell()
-        }
+    pub(super) fn notify_attached(&self, py: Python<'_>) -> io::Result<bool> {
+        self.inner.event.notify_with_lock(|rest| py.detach(|| rest.tell()))
     }
 
     pub(super) fn fresh(py: Python<'_>) -> PyResult<Py<Self>> {

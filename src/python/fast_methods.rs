@@ -191,7 +191,7 @@ macro_rules! fast {
 
 fast!(Notify, IoEvent, "notify", 0, |this: &IoEvent, py, _| Some(flag(
     py,
-    this.raise(py)
+    this.notify_attached(py)
 )));
 fast!(Clear, IoEvent, "clear", 0, |this: &IoEvent, py, _| Some(flag(
     py,

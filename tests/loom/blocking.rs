@@ -62,6 +62,18 @@ fn a_thread_waits_for_the_first_of_two_events() {
     });
 }
 
+/// A notifier that holds a lock lets go of it before it wakes a blocked thread, and tells the thread then.
+#[test]
+fn a_notifier_lets_go_of_its_lock_for_blocked_threads() {
+    model(2, || {
+        let events = [Event::new(enter())];
+        together!(|| assert!(events[0].notify_with_lock(|rest| rest.tell()).unwrap()), || {
+            assert_eq!(wait(&events, None), Some(Outcome::Rose));
+            thread_ends();
+        });
+    });
+}
+
 /// Both rise in either order, and the first one is lowered before the thread looks: it has risen all the same.
 #[test]
 fn a_third_party_clears_one_of_two_events() {

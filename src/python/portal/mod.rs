@@ -107,11 +107,8 @@ impl Inbox {
 
     /// Have the receiver look.
     fn notify(&self, py: Python<'_>) {
-        let event = &self.event.get().inner.event;
-        if !event.pipe.is_coalescing() {
-            if let Err(error) = event.raise_and_tell() {
-                self.report(py, error);
-            }
+        if let Err(error) = self.event.get().notify_attached(py) {
+            self.report(py, error);
         }
     }
 

@@ -486,7 +486,7 @@ impl Queue {
 
     fn wake_one(&self, py: Python<'_>, event: Py<IoEvent>) {
         // As in IoEvent.notify: a thread that is woken wants the GIL at once.
-        if let Err(error) = event.get().raise(py) {
+        if let Err(error) = event.get().notify_attached(py) {
             let without_memory = self.state.with(py, |state| {
                 state.error = Some(error);
                 if state.refused.try_reserve(1).is_err() {
