@@ -16,6 +16,10 @@ from collections.abc import Iterable, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
+# The one circle that is allowed: a queue has views, and a view names its queue's type. Only type
+# checkers see that arrow; nothing is imported for it at run time.
+TYPES_ONLY = (Path("python/wakefd/_views.py"), Path("python/wakefd/_queue.py"))
+
 _TEST_ONLY = re.compile(
     r"#\[cfg\((?:all\()?test\b[^\]]*\]\s*(?:#\[[^\]]*\]\s*)*(?:pub\S* )?mod \w+ \{"
 )
@@ -173,6 +177,13 @@ def rust_arrows(path: Path, root: Path) -> Iterator[Path]:
 def python_arrows(path: Path, root: Path) -> Iterator[Path]:
     """Yield the files that this Python file imports, or names in a string."""
     tree = ast.parse((root / path).read_text())
+    for_types = {
+        child
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for statement in node.body
+        for child in ast.walk(statement)
+    }
     for node in ast.walk(tree):
         names: list[str] = []
         if isinstance(node, ast.Import):
@@ -191,7 +202,9 @@ def python_arrows(path: Path, root: Path) -> Iterator[Path]:
                 target = next((each for each in candidates if (root / each).exists()), None)
                 if target is not None:
                     break
-            if target is not None and target != path:
+            if target is None or target == path:
+                continue
+            if (path, target) != TYPES_ONLY or node not in for_types:
                 yield target
 
 

@@ -102,6 +102,14 @@ def test_a_module_that_is_named_in_a_string_is_an_arrow(tmp_path):
     assert only.startswith("a circle: ")
 
 
+@pytest.mark.parametrize(("condition", "circles"), [("TYPE_CHECKING", 0), ("True", 1)])
+def test_a_view_may_name_its_queue_for_type_checkers_only(tmp_path, condition, circles):
+    views = f"if {condition}:\n    from wakefd._queue import Queue\n"
+    queue = "from wakefd._views import SyncQueue\n"
+    found = faults(tmp_path, **{"python/wakefd/_views.py": views, "python/wakefd/_queue.py": queue})
+    assert len(found) == circles, found
+
+
 def test_a_circle_inside_a_room_is_a_fault(tmp_path):
     changes = {
         "src/lower/mod.rs": "mod a;\nmod tools;\npub use tools::Lower;\n",
