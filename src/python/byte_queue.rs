@@ -5,7 +5,7 @@ use super::{
     event::{self, IoEvent},
     fairness,
     queue::deadline,
-    queue::place::{empty, fill, new_list, no_memory, report, shut},
+    queue::state::{empty, fill, new_list, no_memory, report, shut},
 };
 use crate::{
     ByteQueueError,

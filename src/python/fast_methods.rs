@@ -10,8 +10,9 @@ use super::{
     event::IoEvent,
     queue::Queue,
     queue::async_iter::{Items, Ready, Sent},
+    queue::state::QueueState,
 };
-use crate::queue::Refusal;
+use crate::queue::{Bells, attempt::QueueCell};
 use pyo3::{
     Borrowed, PyClass,
     exceptions::{PyBaseException, PyStopIteration},
@@ -223,21 +224,13 @@ fn put(queue: &Queue, py: Python<'_>, item: *mut PyObject) -> Option<*mut PyObje
     }
     // SAFETY: an argument.
     let item = unsafe { Borrowed::from_ptr(py, item) }.to_owned().unbind();
-    let put = queue.state.with(py, |state| {
-        if state.shows() {
-            Err((Refusal::NotNow, item))
-        } else {
-            state.queue.put(item)
-        }
-    });
-    match put {
-        Ok(getter) => {
-            if getter.is_some() {
-                attached(py, |py| queue.wake(py, getter));
-            }
+    match queue.attached(py).with(|state| state.put_at_once(item)) {
+        Ok(Bells::None) => Some(py.None().into_ptr()),
+        Ok(bells) => {
+            attached(py, |py| queue.attached(py).ring(bells));
             Some(py.None().into_ptr())
         }
-        Err((_, item)) => {
+        Err(item) => {
             drop(item.into_bound(py)); // `Py` would have it dropped later: PyO3 does not know that this thread is attached
             None
         }
@@ -255,11 +248,9 @@ pub(super) fn take(queue: &Queue, py: Python<'_>) -> Option<Py<PyAny>> {
     if queue.heap {
         return None;
     }
-    let (item, putter) = queue
-        .state
-        .with(py, |state| if state.shows() { None } else { state.queue.get().ok() })?;
-    if putter.is_some() {
-        attached(py, |py| queue.wake(py, putter));
+    let (item, bells) = queue.attached(py).with(QueueState::get_at_once)?;
+    if !matches!(bells, Bells::None) {
+        attached(py, |py| queue.attached(py).ring(bells));
     }
     Some(item)
 }

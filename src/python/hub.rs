@@ -4,11 +4,11 @@
 
 use super::{
     attached_cell::AttachedCell,
-    call::call,
-    errors::{closed, os_error},
-    event::{IoEvent, number},
-    fairness,
-    queue::async_iter::{Awaited, Place, Places, all_leave},
+    call::{call, call_method},
+    closed, context,
+    event::IoEvent,
+    fairness, os_error,
+    queue::place::{Awaited, Place, Places, all_leave},
 };
 use crate::{
     event::wait_table::{Begun, Outcome, WaitTable},

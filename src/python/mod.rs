@@ -76,7 +76,8 @@ mod _wakefd {
         native::{NativeHandle, c_api},
         portal::{Inbox, Portal, Receiver},
         queue::Queue,
-        queue::async_iter::{Items, Place, Ready},
+        queue::async_iter::{Items, Ready},
+        queue::place::Place,
         set_up,
     };
     use pyo3::prelude::*;

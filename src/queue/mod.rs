@@ -1,79 +1,102 @@
-//! Items, and who waits for them. No Python in it, and no lock: whoever owns a queue lets one at a time touch it.
+//! A queue's items, and the two lines of those that wait for them. No Python in this room, and no lock: whoever owns a queue
+//! lets one thread at a time touch it.
 //!
 //! # The waiting rule
 //!
-//! Who finds nothing takes a *place* in the getters' line, each with an event of his own, and who finds no room one in the
-//! putters'. An item that arrives wakes the first getter in line, and nobody if nobody waits: then `put` is a push and a
-//! look. To be woken is no gift of an item: whoever comes first takes it. A woken getter
+//! A getter that finds the queue empty takes a *place* in the getters' line and waits on an event of its own; a putter that
+//! finds it full takes a place in the putters' line. An item that arrives wakes the first getter in line, and nobody if the
+//! line is empty: then `put` is a push and a look at the line. A wake-up is no gift of an item: an item belongs to the first
+//! that comes for it. A woken getter
 //! - takes an item, or
-//! - finds none, as somebody who did not wait was quicker, and takes his old place: before all who came after him, or
-//! - leaves without (cancelled, out of time), and then passes the baton: if there are items, the next one is woken.
+//! - finds the queue empty, because a getter that did not wait was quicker, and takes its old place in line: before all that
+//!   came after it, or
+//! - leaves without an item (cancelled, out of time), and then passes the *baton*: if there are items, the next getter in line
+//!   is woken.
 //!
-//! So while a getter is in line, as many have been woken as there are items: nobody sleeps beside an item that nobody is
-//! about to take. To wake one too many is always right: he finds nothing, and goes back to his place.
+//! So while a getter is in line, as many getters have been woken as there are items: none sleeps beside an item that nobody is
+//! about to take. One wake-up too many is harmless: its getter finds the queue empty, and goes back to its place.
 //!
-//! The methods return the event of the one to be woken, or how many are: then `baton` has one after the other. Notify them when
-//! the queue is free again: a late notify finds its event in use by somebody else at worst, and wakes one too many.
+//! Each method that makes an item or room available returns the [`Bells`] of the waiters to be woken. They are rung when the
+//! queue is free again: at worst a late bell belongs to somebody else by then, and wakes one waiter too many. `attempt` has
+//! what surrounds such a method: the place in line, and the ringing.
 //!
-//! Room for an item, or for a place in line, is reserved before anything changes; without memory nothing does.
+//! Memory for an item, or for a place in line, is reserved before anything changes; without memory nothing does.
+
+pub(crate) mod attempt;
 
 use crate::{capacity, process::epoch::epoch};
 use std::{collections::VecDeque, mem};
 
-pub(crate) struct Queue<T, E> {
+/// The items, and the lines. `B` is the bell of one waiter.
+pub(crate) struct Queue<T, B> {
     items: VecDeque<T>,
-    /// The last one in is the first one out.
+    /// Whether the last item in is the first one out.
     stack: bool,
-    /// At most so many; 0 and less: any number.
+    /// The most items that there may be; 0 and less: any number.
     maxsize: i64,
     shut: bool,
-    /// Shut down, and what was in there thrown away: so is what comes back.
+    /// Whether the queue was shut down and its items thrown away: an item that is given back is thrown away, too.
     closed: bool,
-    /// Put, and not yet `done`.
+    /// The number of items that were put and are not `done`.
     unfinished: usize,
-    /// Counts whatever happens to the items, for those who look, think, and then act.
+    /// A count of all that happens to the items, for a caller that looks, thinks, and then acts.
     changes: u64,
-    getters: Line<E>,
-    putters: Line<E>,
-    /// Events that nobody uses. Who waits again in the same loop gets the one that the loop knows.
-    spare: Vec<E>,
+    getters: Line<B>,
+    putters: Line<B>,
 }
 
-/// So many events are kept for the next who wait.
-const SPARE: usize = 8;
-
-/// Why not.
+/// Why an attempt has done nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// Nothing is there, or no room: wait.
+pub(crate) enum Obstacle {
+    /// The queue is empty, or full: wait.
     NotNow,
-    /// It is shut down: no use to wait.
+    /// The queue is shut down: there is nothing to wait for.
     Shut,
-    /// It is not any more what the caller has looked at.
+    /// The queue is not any more what the caller has looked at.
     Changed,
-    /// There is no memory for it.
+    /// There is no memory for an item, or for a place in line.
     NoMemory,
 }
 
+/// Which of the two lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
     Get,
     Put,
 }
 
-/// The number of a place in line: who comes later has a greater one.
+/// The bells of the waiters that are to be woken once the queue's cell is left. A list without memory of its own: of many
+/// bells it says only where they are.
+#[derive(Debug)]
+#[must_use = "a bell that is not rung leaves its waiter asleep beside an item"]
+pub(crate) enum Bells<B> {
+    None,
+    One(B),
+    /// The bells of that line, one after the other (`baton`), but at most this number. A getter that comes meanwhile and takes
+    /// an item that they were to have leaves the others in line.
+    Many(Side, usize),
+    /// The bells of both lines: the queue is shut down.
+    All,
+}
+
+impl<B> From<Option<B>> for Bells<B> {
+    #[inline]
+    fn from(bell: Option<B>) -> Self {
+        bell.map_or(Self::None, Self::One)
+    }
+}
+
+/// The number of a place in line: a waiter that comes later has a greater one.
 pub(crate) type Number = u64;
 
-pub(crate) type Places<E> = VecDeque<(Number, E)>;
-
-/// Those who wait on one side, in the order in which they came.
-struct Line<E> {
-    places: Places<E>,
+/// The waiters of one side, in the order in which they came.
+struct Line<B> {
+    places: VecDeque<(Number, B)>,
     next: Number,
     epoch: u32,
 }
 
-impl<E> Line<E> {
+impl<B> Line<B> {
     fn new() -> Self {
         Self {
             places: VecDeque::new(),
@@ -82,7 +105,7 @@ impl<E> Line<E> {
         }
     }
 
-    /// In the child of a fork: those in line were the parent's.
+    /// Empties the line in the child of a fork: the waiters were the parent's.
     fn forget_the_parents(&mut self) {
         if self.epoch != epoch() {
             self.epoch = epoch();
@@ -91,27 +114,27 @@ impl<E> Line<E> {
     }
 
     #[inline]
-    fn first(&mut self) -> Option<E> {
+    fn first(&mut self) -> Option<B> {
         if self.places.is_empty() {
             return None;
         }
         self.forget_the_parents();
-        let first = self.places.pop_front().map(|(_, event)| event);
+        let first = self.places.pop_front().map(|(_, bell)| bell);
         capacity::shed(&mut self.places);
         first
     }
 
-    fn enlist(&mut self, number: Number, event: E) -> Result<(), E> {
+    /// # Errors
+    /// No memory: the place is not in line.
+    fn enlist(&mut self, number: Number, bell: B) -> Result<(), Obstacle> {
         self.forget_the_parents();
-        if self.places.try_reserve(1).is_err() {
-            return Err(event);
-        }
+        self.places.try_reserve(1).map_err(|_| Obstacle::NoMemory)?;
         let at = self.places.partition_point(|(other, _)| *other < number);
-        self.places.insert(at, (number, event));
+        self.places.insert(at, (number, bell));
         Ok(())
     }
 
-    /// False: he is not in line, because he has been woken, or never was.
+    /// False if no such place is in line: its waiter has been woken, or was never there.
     fn remove(&mut self, number: Number) -> bool {
         match self.places.binary_search_by_key(&number, |(other, _)| *other) {
             Ok(at) => {
@@ -122,14 +145,9 @@ impl<E> Line<E> {
             Err(_) => false,
         }
     }
-
-    fn all(&mut self) -> Places<E> {
-        self.forget_the_parents();
-        mem::take(&mut self.places)
-    }
 }
 
-impl<T, E> Queue<T, E> {
+impl<T, B> Queue<T, B> {
     pub(crate) fn new(maxsize: i64, stack: bool) -> Self {
         Self {
             items: VecDeque::new(),
@@ -141,32 +159,47 @@ impl<T, E> Queue<T, E> {
             changes: 0,
             getters: Line::new(),
             putters: Line::new(),
-            spare: Vec::new(),
         }
     }
 
     // -----------------------------------------------------------------------------------------------------------------
     // Items
 
-    /// The answer is the getter to wake.
-    ///
     /// # Errors
-    /// Full or shut, or no memory; the item comes back.
+    /// The queue is full or shut down, or there is no memory; the item comes back.
     #[inline]
-    pub(crate) fn put(&mut self, item: T) -> Result<Option<E>, (Refusal, T)> {
+    pub(crate) fn put(&mut self, item: T) -> Result<Bells<B>, (Obstacle, T)> {
         if self.shut {
-            return Err((Refusal::Shut, item));
+            return Err((Obstacle::Shut, item));
         }
         if self.room() == 0 {
-            return Err((Refusal::NotNow, item));
+            return Err((Obstacle::NotNow, item));
         }
         if self.items.len() == self.items.capacity() && !self.grow() {
-            return Err((Refusal::NoMemory, item));
+            return Err((Obstacle::NoMemory, item));
         }
         self.items.push_back(item);
         self.unfinished += 1;
         self.changes = self.changes.wrapping_add(1);
-        Ok(self.getters.first())
+        Ok(self.getters.first().into())
+    }
+
+    /// The same with the item of a caller that may have to try again: it is taken if it is in.
+    ///
+    /// # Errors
+    /// Those of `put`; the item stays where it is.
+    #[inline]
+    pub(crate) fn put_from(&mut self, item: &mut Option<T>) -> Result<((), Bells<B>), Obstacle> {
+        let Some(it) = item.take() else {
+            return Ok(((), Bells::None));
+        };
+        match self.put(it) {
+            Ok(bells) => Ok(((), bells)),
+            Err((obstacle, it)) => {
+                *item = Some(it);
+                Err(obstacle)
+            }
+        }
     }
 
     #[cold]
@@ -174,30 +207,28 @@ impl<T, E> Queue<T, E> {
         self.items.try_reserve(1).is_ok()
     }
 
-    /// As many as there is room for, from the front of `items`; how many, and so many getters are to be woken.
+    /// Puts as many as there is room for, from the front of `items`.
     ///
     /// # Errors
-    /// Full or shut, or no memory: none.
-    pub(crate) fn put_many(&mut self, items: &mut VecDeque<T>) -> Result<usize, Refusal> {
+    /// The queue is full or shut down, or there is no memory: no item is in.
+    pub(crate) fn put_many(&mut self, items: &mut VecDeque<T>) -> Result<((), Bells<B>), Obstacle> {
         if self.shut {
-            return Err(Refusal::Shut);
+            return Err(Obstacle::Shut);
         }
         let count = items.len().min(self.room());
         if count == 0 && !items.is_empty() {
-            return Err(Refusal::NotNow);
+            return Err(Obstacle::NotNow);
         }
-        self.items.try_reserve(count).map_err(|_| Refusal::NoMemory)?;
+        self.items.try_reserve(count).map_err(|_| Obstacle::NoMemory)?;
         self.items_mut().extend(items.drain(..count));
         self.unfinished += count;
-        Ok(count)
+        Ok(((), Bells::Many(Side::Get, count)))
     }
 
-    /// An item, and the putter to wake.
-    ///
     /// # Errors
-    /// Empty, or shut and empty.
+    /// The queue is empty, or shut down and empty.
     #[inline]
-    pub(crate) fn get(&mut self) -> Result<(T, Option<E>), Refusal> {
+    pub(crate) fn get(&mut self) -> Result<(T, Bells<B>), Obstacle> {
         match if self.stack {
             self.items.pop_back()
         } else {
@@ -206,15 +237,23 @@ impl<T, E> Queue<T, E> {
             Some(item) => {
                 self.changes = self.changes.wrapping_add(1);
                 capacity::shed(&mut self.items);
-                Ok((item, self.baton(Side::Put)))
+                Ok((item, self.baton(Side::Put).into()))
             }
             None => Err(self.nothing()),
         }
     }
 
-    /// Up to `most` items, one after the other to `each`; how many, and so many putters are to be woken.
-    pub(crate) fn get_many(&mut self, most: usize, each: impl FnMut(T)) -> usize {
-        let count = most.min(self.items.len());
+    /// Takes `count` items, as many as a caller has made room for, and hands one after the other to `each`.
+    ///
+    /// # Errors
+    /// The queue is empty, or shut down and empty; or it has changed since the caller counted: there are fewer items now, or
+    /// some where there were none.
+    pub(crate) fn get_many(&mut self, count: usize, each: impl FnMut(T)) -> Result<((), Bells<B>), Obstacle> {
+        match self.items.len() {
+            0 => return Err(self.nothing()),
+            len if count == 0 || len < count => return Err(Obstacle::Changed),
+            _ => {}
+        }
         self.changes = self.changes.wrapping_add(1);
         if self.stack {
             let rest = self.items.len() - count;
@@ -223,22 +262,22 @@ impl<T, E> Queue<T, E> {
             self.items.drain(..count).for_each(each);
         }
         capacity::shed(&mut self.items);
-        count
+        Ok(((), Bells::Many(Side::Put, count)))
     }
 
-    /// An item that was taken and never arrived goes back where it was; the getter to wake.
+    /// Puts an item that was taken and never arrived back where it was.
     ///
     /// # Errors
-    /// What was in there has been thrown away meanwhile, or there is no memory: so is this item, and counts as done.
-    pub(crate) fn give_back(&mut self, item: T) -> Result<Option<E>, (Refusal, T)> {
-        let refusal = if self.closed {
-            Some(Refusal::Shut)
+    /// The items have been thrown away meanwhile, or there is no memory: the item comes back to be dropped, and counts as done.
+    pub(crate) fn give_back(&mut self, item: T) -> Result<Bells<B>, (Obstacle, T)> {
+        let obstacle = if self.closed {
+            Some(Obstacle::Shut)
         } else {
-            self.items.try_reserve(1).err().map(|_| Refusal::NoMemory)
+            self.items.try_reserve(1).err().map(|_| Obstacle::NoMemory)
         };
-        if let Some(refusal) = refusal {
+        if let Some(obstacle) = obstacle {
             self.unfinished = self.unfinished.saturating_sub(1);
-            return Err((refusal, item));
+            return Err((obstacle, item));
         }
         self.changes = self.changes.wrapping_add(1);
         if self.stack {
@@ -246,15 +285,15 @@ impl<T, E> Queue<T, E> {
         } else {
             self.items.push_front(item);
         }
-        Ok(self.getters.first())
+        Ok(self.getters.first().into())
     }
 
-    /// Why there is nothing to get.
-    pub(crate) fn nothing(&self) -> Refusal {
-        if self.shut { Refusal::Shut } else { Refusal::NotNow }
+    /// Why an empty queue has nothing to get.
+    pub(crate) fn nothing(&self) -> Obstacle {
+        if self.shut { Obstacle::Shut } else { Obstacle::NotNow }
     }
 
-    /// For how many more items.
+    /// The number of items that there is room for.
     #[inline]
     pub(crate) fn room(&self) -> usize {
         match usize::try_from(self.maxsize) {
@@ -263,23 +302,27 @@ impl<T, E> Queue<T, E> {
         }
     }
 
-    /// The one that `get` would take.
-    pub(crate) fn next(&self) -> Option<&T> {
-        if self.stack {
+    /// The item that `get` would take.
+    ///
+    /// # Errors
+    /// Those of `get`.
+    pub(crate) fn next(&self) -> Result<&T, Obstacle> {
+        let next = if self.stack {
             self.items.back()
         } else {
             self.items.front()
-        }
+        };
+        next.ok_or_else(|| self.nothing())
     }
 
-    /// What is in there goes, and counts as done: how many putters are to be woken, and the items that went.
-    pub(crate) fn clear(&mut self) -> (usize, VecDeque<T>) {
+    /// Takes all items out, and counts them as done.
+    pub(crate) fn clear(&mut self) -> (VecDeque<T>, Bells<B>) {
         let gone = mem::take(self.items_mut());
         self.unfinished = self.unfinished.saturating_sub(gone.len());
-        (self.room(), gone)
+        (gone, Bells::Many(Side::Put, self.room()))
     }
 
-    /// In a stack, the next one to be taken is the last.
+    /// The items in the order in which they came: of a stack, the next one to be taken is the last.
     pub(crate) fn items(&self) -> &VecDeque<T> {
         &self.items
     }
@@ -293,10 +336,10 @@ impl<T, E> Queue<T, E> {
         self.changes
     }
 
-    /// An item is done with; true if it was the last.
+    /// Counts an item as done; true if it was the last.
     ///
     /// # Errors
-    /// More than were put.
+    /// No item is unfinished.
     pub(crate) fn done(&mut self) -> Result<bool, ()> {
         self.unfinished = self.unfinished.checked_sub(1).ok_or(())?;
         Ok(self.unfinished == 0)
@@ -306,7 +349,6 @@ impl<T, E> Queue<T, E> {
         self.unfinished
     }
 
-    #[cfg(feature = "python")]
     pub(crate) fn is_stack(&self) -> bool {
         self.stack
     }
@@ -315,17 +357,16 @@ impl<T, E> Queue<T, E> {
         self.maxsize
     }
 
-    /// How many putters are to be woken.
-    pub(crate) fn set_maxsize(&mut self, maxsize: i64) -> usize {
+    pub(crate) fn set_maxsize(&mut self, maxsize: i64) -> Bells<B> {
         self.maxsize = maxsize;
-        self.room()
+        Bells::Many(Side::Put, self.room())
     }
 
     // -----------------------------------------------------------------------------------------------------------------
-    // The end
+    // Shutting down
 
-    /// No more puts. `now`: what is in there goes, too. Those to wake, and the items that went.
-    pub(crate) fn shut(&mut self, now: bool) -> ([Places<E>; 2], VecDeque<T>) {
+    /// Refuses puts from now on. `now`: the items are taken out, too, and count as done.
+    pub(crate) fn shut(&mut self, now: bool) -> (VecDeque<T>, Bells<B>) {
         self.shut = true;
         self.closed |= now;
         let gone = if now {
@@ -334,7 +375,7 @@ impl<T, E> Queue<T, E> {
             VecDeque::new()
         };
         self.unfinished = self.unfinished.saturating_sub(gone.len());
-        ([self.getters.all(), self.putters.all()], gone)
+        (gone, Bells::All)
     }
 
     pub(crate) fn is_shut(&self) -> bool {
@@ -344,18 +385,14 @@ impl<T, E> Queue<T, E> {
     // -----------------------------------------------------------------------------------------------------------------
     // Places in line
 
-    /// Is there something to get, or room for something to put?
+    /// Whether a waiter of that side has something to come back for: an item, room, or the news of the shutdown.
     #[inline]
     pub(crate) fn can(&self, side: Side) -> bool {
-        match side {
+        let can = match side {
             Side::Get => !self.items.is_empty(),
             Side::Put => self.room() > 0,
-        }
-    }
-
-    /// An event that was used before, if there is one.
-    pub(crate) fn spare(&mut self) -> Option<E> {
-        self.spare.pop()
+        };
+        can || self.shut
     }
 
     pub(crate) fn number(&mut self, side: Side) -> Number {
@@ -364,36 +401,28 @@ impl<T, E> Queue<T, E> {
         line.next
     }
 
-    /// He waits, with an event that is down. Only if there is nothing for him.
+    /// Has a waiter stand in line. Only if there is nothing for it.
     ///
     /// # Errors
-    /// No memory: he is not in line.
-    pub(crate) fn enlist(&mut self, side: Side, number: Number, event: E) -> Result<(), E> {
+    /// No memory: it is not in line.
+    fn enlist(&mut self, side: Side, number: Number, bell: B) -> Result<(), Obstacle> {
         debug_assert!(!self.can(side));
-        self.line(side).enlist(number, event)
+        self.line(side).enlist(number, bell)
     }
 
-    /// He has come to look again. Woken or not: if he finds nothing, he enlists again, with the same number.
-    pub(crate) fn is_back(&mut self, side: Side, number: Number) -> bool {
+    /// Takes a place out of the line, as its waiter makes an attempt or leaves. True if the waiter was woken: its place was not
+    /// in line any more.
+    fn vacate(&mut self, side: Side, number: Number) -> bool {
         !self.line(side).remove(number)
     }
 
-    /// He leaves for good, `woken` and not served: whom to wake instead.
-    pub(crate) fn baton(&mut self, side: Side) -> Option<E> {
+    /// The bell of the next in line, if there is something for it: a waiter of that side was woken, and leaves without.
+    #[inline]
+    fn baton(&mut self, side: Side) -> Option<B> {
         if self.can(side) { self.line(side).first() } else { None }
     }
 
-    /// Nobody uses it any more.
-    pub(crate) fn spared(&mut self, event: E) -> Option<E> {
-        if self.spare.len() < SPARE && self.spare.try_reserve(1).is_ok() {
-            self.spare.push(event);
-            None
-        } else {
-            Some(event)
-        }
-    }
-
-    /// How many are in line.
+    /// The number of waiters in line.
     pub(crate) fn waiting(&self, side: Side) -> usize {
         match side {
             Side::Get => self.getters.places.len(),
@@ -401,7 +430,7 @@ impl<T, E> Queue<T, E> {
         }
     }
 
-    fn line(&mut self, side: Side) -> &mut Line<E> {
+    fn line(&mut self, side: Side) -> &mut Line<B> {
         match side {
             Side::Get => &mut self.getters,
             Side::Put => &mut self.putters,

@@ -1,213 +1,232 @@
-//! A queue's waiting rule: nobody sleeps beside what he waits for.
+//! A queue's waiting rule: no waiter sleeps beside an item that it waits for.
 //!
-//! `src/queue.rs` is the shipped one; the mutex stands for the GIL. `Spot` and `Desk` do here what `src/python/steps.rs`
-//! does with it, in the same order; a bell is the least that an event must be. Who sleeps for ever is a deadlock to loom.
+//! The protocol is the shipped one, `src/queue` whole: the items, the lines, the attempts, the ringing, and what is done about
+//! a bell that the system refuses. Here are only what it is used with: a mutex of loom's for the GIL, and the least that an
+//! event must be. A waiter that sleeps for ever is a deadlock to loom.
 
 use super::{model, together};
-use crate::queue::{Number, Queue, Refusal, Side};
+use crate::queue::{
+    self, Obstacle, Side,
+    attempt::{self, QueueCell, QueueEvent},
+};
 use loom::sync::{Condvar, Mutex};
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{
+        Arc, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
 
-/// An event: a flag to sleep beside.
-#[derive(Default)]
-struct Bell {
-    up: Mutex<bool>,
-    rung: Condvar,
-}
+/// A flag to sleep beside.
+#[derive(Clone, Debug, Default)]
+struct Flag(Arc<(Mutex<bool>, Condvar)>);
 
-impl Bell {
-    fn ring(&self) {
-        *self.up.lock().unwrap() = true;
-        self.rung.notify_all();
+impl Flag {
+    fn set(&self, up: bool) {
+        *self.0.0.lock().unwrap() = up;
+        self.0.1.notify_all();
     }
 
-    fn clear(&self) {
-        *self.up.lock().unwrap() = false;
+    fn is_up(&self) -> bool {
+        *self.0.0.lock().unwrap()
     }
 
     fn sleep(&self) {
-        let mut up = self.up.lock().unwrap();
+        let mut up = self.0.0.lock().unwrap();
         while !*up {
-            up = self.rung.wait(up).unwrap();
+            up = self.0.1.wait(up).unwrap();
         }
     }
 }
 
-type Core = Queue<u32, Arc<Bell>>;
+impl QueueEvent for Flag {
+    type Bell = Self;
 
-struct Spot {
-    side: Side,
-    number: Number,
-    bell: Arc<Bell>,
-    enlisted: bool,
-    woken: bool,
-}
+    fn bell(&self) -> Self {
+        self.clone()
+    }
 
-impl Spot {
-    fn is_back(&mut self, queue: &mut Core) {
-        if std::mem::take(&mut self.enlisted) {
-            self.bell.clear();
-            self.woken |= queue.is_back(self.side, self.number);
-        }
+    fn lower(&self) {
+        self.set(false);
+    }
+
+    fn show(&self, up: bool) -> io::Result<()> {
+        self.set(up);
+        Ok(())
     }
 }
 
-struct Desk(Mutex<Core>);
+type Queue = queue::Queue<u32, Flag>;
+type QueueState = attempt::QueueState<u32, Flag>;
+type Place = attempt::PlaceInLine<Flag>;
 
-impl Desk {
-    fn new(maxsize: i64, items: &[u32]) -> Self {
-        let mut queue = Core::new(maxsize, false);
-        for &item in items {
-            assert!(queue.put(item).is_ok());
-        }
-        Self(Mutex::new(queue))
-    }
+/// The cell of the models.
+struct Guarded {
+    state: Mutex<QueueState>,
+    /// The thread that is in the cell. No step to loom.
+    inside: std::sync::Mutex<Option<loom::thread::ThreadId>>,
+    /// The number of bells that the system is going to refuse.
+    refuses: AtomicUsize,
+    reports: AtomicUsize,
+}
 
-    fn with<R>(&self, act: impl FnOnce(&mut Core) -> R) -> R {
-        act(&mut self.0.lock().unwrap())
-    }
+impl QueueCell for Guarded {
+    type Item = u32;
+    type Event = Flag;
 
-    /// `None`: enlisted, if there is a place.
-    fn step<R>(
-        &self,
-        mut spot: Option<&mut Spot>,
-        attempt: impl FnOnce(&mut Core) -> Result<(R, Option<Arc<Bell>>), Refusal>,
-    ) -> Result<Option<R>, Refusal> {
-        let result = self.with(|queue| {
-            if let Some(spot) = spot.as_deref_mut() {
-                spot.is_back(queue);
-            }
-            let result = attempt(queue);
-            match (&result, spot) {
-                (Ok(_), Some(spot)) => spot.woken = false,
-                (Err(Refusal::NotNow), Some(spot)) => {
-                    spot.enlisted = true;
-                    spot.woken = false;
-                    assert!(queue.enlist(spot.side, spot.number, spot.bell.clone()).is_ok());
-                }
-                _ => {}
-            }
-            result
-        });
-        match result {
-            Ok((done, woken)) => {
-                woken.into_iter().for_each(|bell| bell.ring()); // others may come in between
-                Ok(Some(done))
-            }
-            Err(Refusal::NotNow) => Ok(None),
-            Err(refusal) => Err(refusal),
-        }
-    }
-
-    fn put_step(&self, spot: Option<&mut Spot>, item: u32) -> Result<Option<()>, Refusal> {
-        self.step(spot, |queue| {
-            queue.put(item).map(|woken| ((), woken)).map_err(|(refusal, back)| {
-                assert_eq!(back, item);
-                refusal
-            })
-        })
-    }
-
-    fn get_step(&self, spot: Option<&mut Spot>) -> Result<Option<u32>, Refusal> {
-        self.step(spot, Core::get)
-    }
-
-    fn get_many_step(&self, spot: Option<&mut Spot>, most: usize) -> Result<Option<Vec<u32>>, Refusal> {
-        let done = self.step(spot, |queue| {
-            if queue.items().is_empty() {
-                return Err(queue.nothing());
-            }
-            let mut items = Vec::new();
-            let count = queue.get_many(most, |item| items.push(item));
-            Ok(((items, count), None))
-        })?;
-        Ok(done.map(|(items, count)| {
-            self.wake_many(Side::Put, count);
-            items
-        }))
-    }
-
-    fn wake_many(&self, side: Side, most: usize) {
-        for _ in 0..most {
-            let Some(bell) = self.with(|queue| queue.baton(side)) else {
-                return;
-            };
-            bell.ring();
-        }
-    }
-
-    fn enter(&self, side: Side) -> Spot {
-        Spot {
-            side,
-            number: self.with(|queue| queue.number(side)),
-            bell: Arc::default(),
-            enlisted: false,
-            woken: false,
-        }
-    }
-
-    /// A getter who has looked, found nothing, and is in line.
-    fn getter(&self) -> Spot {
-        let mut spot = self.enter(Side::Get);
-        assert_eq!(self.get_step(Some(&mut spot)), Ok(None));
-        spot
-    }
-
-    /// A putter likewise.
-    fn putter(&self, item: u32) -> Spot {
-        let mut spot = self.enter(Side::Put);
-        assert_eq!(self.put_step(Some(&mut spot), item), Ok(None));
-        spot
-    }
-
-    fn leave(&self, mut spot: Spot) {
-        let baton = self.with(|queue| {
-            spot.is_back(queue);
-            if spot.woken { queue.baton(spot.side) } else { None }
-        });
-        if let Some(bell) = baton {
-            bell.ring();
-        }
-    }
-
-    /// Sleeps first if he is in line.
-    fn block<R>(
-        &self,
-        mut spot: Spot,
-        mut attempt: impl FnMut(&mut Spot) -> Result<Option<R>, Refusal>,
-    ) -> Result<R, Refusal> {
-        let result = loop {
-            if spot.enlisted {
-                spot.bell.sleep();
-            }
-            match attempt(&mut spot) {
-                Ok(None) => {}
-                Ok(Some(done)) => break Ok(done),
-                Err(refusal) => break Err(refusal),
-            }
-        };
-        self.leave(spot);
+    fn with<R>(&self, act: impl FnOnce(&mut QueueState) -> R) -> R {
+        let mut state = self.state.lock().unwrap();
+        let inside = |thread| *self.inside.lock().unwrap_or_else(PoisonError::into_inner) = thread;
+        inside(Some(loom::thread::current().id()));
+        let result = act(&mut state);
+        inside(None);
         result
     }
 
-    fn get(&self, spot: Spot) -> Result<u32, Refusal> {
-        self.block(spot, |spot| self.get_step(Some(spot)))
+    fn notify(&self, bell: &Flag) -> io::Result<()> {
+        let inside = *self.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        assert_ne!(inside, Some(loom::thread::current().id()), "RUNG IN THE CELL");
+        let refused = self.refuses.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1));
+        if refused.is_ok() {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        bell.set(true);
+        Ok(())
     }
 
-    fn put(&self, spot: Spot, item: u32) -> Result<(), Refusal> {
-        self.block(spot, |spot| self.put_step(Some(spot), item))
+    fn report(&self, _: io::Error) {
+        self.reports.fetch_add(1, Relaxed);
+    }
+}
+
+/// What the methods of Python's queue do with the protocol, without exceptions.
+impl Guarded {
+    fn new(maxsize: i64, items: &[u32]) -> Self {
+        let mut state = QueueState::new(maxsize, false);
+        for &item in items {
+            assert!(state.queue.put(item).is_ok());
+        }
+        Self {
+            state: Mutex::new(state),
+            inside: std::sync::Mutex::new(None),
+            refuses: AtomicUsize::new(0),
+            reports: AtomicUsize::new(0),
+        }
     }
 
+    /// `None`: in line, if there is a place.
+    fn try_put(&self, place: Option<&mut Place>, item: u32) -> Result<Option<()>, Obstacle> {
+        let mut item = Some(item);
+        let put = or_wait(self.attempt(place, |queue| queue.put_from(&mut item)));
+        assert_eq!(item.is_some(), put != Ok(Some(())), "LOST ITEM");
+        put
+    }
+
+    fn try_get(&self, place: Option<&mut Place>) -> Result<Option<u32>, Obstacle> {
+        or_wait(self.attempt(place, Queue::get))
+    }
+
+    fn try_get_many(&self, mut place: Option<&mut Place>, most: usize) -> Result<Option<Vec<u32>>, Obstacle> {
+        loop {
+            let count = self.with(|state| state.queue.items().len()).min(most);
+            let mut items = Vec::new();
+            let got = self.attempt(place.as_deref_mut(), |queue| {
+                queue.get_many(count, |item| items.push(item))
+            });
+            if got != Err(Obstacle::Changed) {
+                return Ok(or_wait(got)?.map(|()| items));
+            }
+        }
+    }
+
+    fn place(&self, side: Side) -> Place {
+        self.enter(side, || Ok::<_, Obstacle>(Flag::default())).unwrap()
+    }
+
+    /// A getter that has looked, found nothing, and is in line.
+    fn getter(&self) -> Place {
+        let mut place = self.place(Side::Get);
+        assert_eq!(self.try_get(Some(&mut place)), Ok(None));
+        place
+    }
+
+    /// A putter likewise.
+    fn putter(&self, item: u32) -> Place {
+        let mut place = self.place(Side::Put);
+        assert_eq!(self.try_put(Some(&mut place), item), Ok(None));
+        place
+    }
+
+    fn served<R>(
+        &self,
+        place: Place,
+        attempt: impl FnMut(Option<&mut Place>) -> Result<Option<R>, Obstacle>,
+    ) -> Result<R, Obstacle> {
+        let done = self.block(place, attempt, |event| {
+            event.sleep();
+            Ok(true)
+        });
+        done.map(Option::unwrap)
+    }
+
+    /// A getter that is in line: it sleeps first.
+    fn get(&self, place: Place) -> Result<u32, Obstacle> {
+        place.event().sleep();
+        self.served(place, |place| self.try_get(place))
+    }
+
+    fn put(&self, place: Place, item: u32) -> Result<(), Obstacle> {
+        place.event().sleep();
+        self.served(place, |place| self.try_put(place, item))
+    }
+
+    /// A getter that has yet to look.
+    fn come_and_get(&self) -> Result<u32, Obstacle> {
+        self.served(self.place(Side::Get), |place| self.try_get(place))
+    }
+
+    fn come_and_put(&self, item: u32) -> Result<(), Obstacle> {
+        self.served(self.place(Side::Put), |place| self.try_put(place, item))
+    }
+
+    /// As the fast methods do.
     fn put_now(&self, item: u32) {
-        assert_eq!(self.put_step(None, item), Ok(Some(())));
+        match self.with(|state| state.put_at_once(item)) {
+            Ok(bells) => self.ring(bells),
+            Err(item) => assert_eq!(self.try_put(None, item), Ok(Some(()))),
+        }
     }
 
-    /// Nobody is at work any more: what is left, and that nobody is in line.
+    fn get_now(&self) -> Option<u32> {
+        match self.with(QueueState::get_at_once) {
+            Some((item, bells)) => {
+                self.ring(bells);
+                Some(item)
+            }
+            None => self.try_get(None).unwrap(),
+        }
+    }
+
+    fn shut(&self) {
+        assert!(self.change(|queue| queue.shut(false)).is_empty());
+    }
+
+    /// No thread is at work any more: the items that are left, and no place is in line.
     fn rest(self, left: &[u32]) {
-        self.with(|queue| {
+        self.with(|state| {
+            let queue = &state.queue;
             assert_eq!(*queue.items(), left, "LOST ITEM, or one too many");
             assert_eq!([queue.waiting(Side::Get), queue.waiting(Side::Put)], [0, 0], "GHOST");
         });
+    }
+}
+
+fn or_wait<R>(attempted: Result<R, Obstacle>) -> Result<Option<R>, Obstacle> {
+    match attempted {
+        Err(Obstacle::NotNow) => Ok(None),
+        done_or_failed => done_or_failed.map(Some),
     }
 }
 
@@ -222,51 +241,49 @@ fn sorted<const N: usize>(mut items: [u32; N]) -> [u32; N] {
 #[test]
 fn two_getters_and_two_putters() {
     model(2, || {
-        let desk = Desk::new(0, &[]);
+        let queue = Guarded::new(0, &[]);
         let mut got = [0; 2];
         let [first, second] = &mut got;
         together!(
-            || *first = desk.get(desk.enter(Side::Get)).unwrap(),
-            || *second = desk.get(desk.enter(Side::Get)).unwrap(),
-            || desk.put_now(1),
-            || desk.put_now(2),
+            || *first = queue.come_and_get().unwrap(),
+            || *second = queue.come_and_get().unwrap(),
+            || queue.put_now(1),
+            || queue.put_now(2),
         );
         assert_eq!(sorted(got), [1, 2], "LOST ITEM");
-        desk.rest(&[]);
+        queue.rest(&[]);
     });
 }
 
 #[test]
 fn a_batch_wakes_as_many_getters_as_it_has_items() {
     model(3, || {
-        let desk = Desk::new(0, &[]);
-        let spots = [desk.getter(), desk.getter()];
-        let [first, second] = spots;
+        let queue = Guarded::new(0, &[]);
+        let (first, second) = (queue.getter(), queue.getter());
         let mut got = [0; 2];
         let [one, two] = &mut got;
         together!(
-            || *one = desk.get(first).unwrap(),
-            || *two = desk.get(second).unwrap(),
+            || *one = queue.get(first).unwrap(),
+            || *two = queue.get(second).unwrap(),
             || {
                 let mut items = VecDeque::from([1, 2]);
-                let put = desk.step(None, |queue| queue.put_many(&mut items).map(|count| (count, None)));
-                desk.wake_many(Side::Get, put.unwrap().unwrap());
+                assert_eq!(queue.attempt(None, |queue| queue.put_many(&mut items)), Ok(()));
             },
         );
         assert_eq!(sorted(got), [1, 2], "LOST ITEM");
-        desk.rest(&[]);
+        queue.rest(&[]);
     });
 }
 
 /// The first in line leaves, woken or not.
 #[test]
 fn a_getter_is_cancelled_when_it_is_woken() {
-    model(None, || {
-        let desk = Desk::new(0, &[]);
-        let (first, second) = (desk.getter(), desk.getter());
-        together!(|| desk.leave(first), || assert_eq!(desk.get(second), Ok(1)), || desk
+    model(3, || {
+        let queue = Guarded::new(0, &[]);
+        let (first, second) = (queue.getter(), queue.getter());
+        together!(|| queue.leave(first), || assert_eq!(queue.get(second), Ok(1)), || queue
             .put_now(1));
-        desk.rest(&[]);
+        queue.rest(&[]);
     });
 }
 
@@ -274,19 +291,17 @@ fn a_getter_is_cancelled_when_it_is_woken() {
 #[test]
 fn an_item_is_given_back() {
     model(2, || {
-        let desk = Desk::new(0, &[]);
-        let (first, second) = (desk.getter(), desk.getter());
+        let queue = Guarded::new(0, &[]);
+        let (first, second) = (queue.getter(), queue.getter());
         together!(
-            || desk.leave(first),
-            || assert_eq!(desk.get(second), Ok(1)),
-            || desk.put_now(1),
-            || if let Ok(Some(item)) = desk.get_step(None) {
-                if let Ok(Some(bell)) = desk.with(|queue| queue.give_back(item)) {
-                    bell.ring();
-                }
+            || queue.leave(first),
+            || assert_eq!(queue.get(second), Ok(1)),
+            || queue.put_now(1),
+            || if let Some(item) = queue.get_now() {
+                queue.change(|queue| ((), queue.give_back(item).unwrap()));
             },
         );
-        desk.rest(&[]);
+        queue.rest(&[]);
     });
 }
 
@@ -294,30 +309,30 @@ fn an_item_is_given_back() {
 #[test]
 fn a_woken_getter_that_lost_takes_its_old_place() {
     model(None, || {
-        let desk = Desk::new(0, &[]);
-        let (first, second) = (desk.getter(), desk.getter());
+        let queue = Guarded::new(0, &[]);
+        let (first, second) = (queue.getter(), queue.getter());
         let mut got = 0;
-        together!(|| got = desk.get(first).unwrap(), || {
-            desk.put_now(1);
-            if desk.get_step(None) == Ok(Some(1)) {
-                desk.put_now(2);
+        together!(|| got = queue.get(first).unwrap(), || {
+            queue.put_now(1);
+            if queue.get_now() == Some(1) {
+                queue.put_now(2);
             }
         });
         assert!([1, 2].contains(&got));
-        desk.leave(second);
-        desk.rest(&[]);
+        queue.leave(second);
+        queue.rest(&[]);
     });
 }
 
 #[test]
 fn getters_are_woken_in_order() {
     model(None, || {
-        let desk = Desk::new(0, &[]);
-        let (first, second) = (desk.getter(), desk.getter());
-        together!(|| assert_eq!(desk.get(first), Ok(1)), || desk.put_now(1));
-        assert!(!*second.bell.up.lock().unwrap(), "out of order");
-        desk.leave(second);
-        desk.rest(&[]);
+        let queue = Guarded::new(0, &[]);
+        let (first, second) = (queue.getter(), queue.getter());
+        together!(|| assert_eq!(queue.get(first), Ok(1)), || queue.put_now(1));
+        assert!(!second.event().is_up(), "out of order");
+        queue.leave(second);
+        queue.rest(&[]);
     });
 }
 
@@ -325,19 +340,22 @@ fn getters_are_woken_in_order() {
 #[test]
 fn a_getter_takes_many() {
     model(2, || {
-        let desk = Desk::new(0, &[]);
-        let (many, one) = (desk.getter(), desk.getter());
+        let queue = Guarded::new(0, &[]);
+        let (many, one) = (queue.getter(), queue.getter());
         let mut got = Vec::new();
         together!(
-            || got = desk.block(many, |spot| desk.get_many_step(Some(spot), 2)).unwrap(),
-            || assert!(desk.get(one).is_ok()),
             || {
-                desk.put_now(1);
-                desk.put_now(2);
+                many.event().sleep();
+                got = queue.served(many, |place| queue.try_get_many(place, 2)).unwrap();
             },
-            || desk.put_now(3),
+            || assert!(queue.get(one).is_ok()),
+            || {
+                queue.put_now(1);
+                queue.put_now(2);
+            },
+            || queue.put_now(3),
         );
-        let left = desk.with(|queue| queue.items().len());
+        let left = queue.with(|state| state.queue.items().len());
         assert_eq!(got.len() + 1 + left, 3, "LOST ITEM");
     });
 }
@@ -348,73 +366,76 @@ fn a_getter_takes_many() {
 #[test]
 fn two_putters_and_two_getters_with_room_for_one() {
     model(2, || {
-        let desk = Desk::new(1, &[]);
+        let queue = Guarded::new(1, &[]);
         let mut got = [0; 2];
         let [first, second] = &mut got;
         together!(
-            || desk.put(desk.enter(Side::Put), 1).unwrap(),
-            || desk.put(desk.enter(Side::Put), 2).unwrap(),
-            || *first = desk.get(desk.enter(Side::Get)).unwrap(),
-            || *second = desk.get(desk.enter(Side::Get)).unwrap(),
+            || queue.come_and_put(1).unwrap(),
+            || queue.come_and_put(2).unwrap(),
+            || *first = queue.come_and_get().unwrap(),
+            || *second = queue.come_and_get().unwrap(),
         );
         assert_eq!(sorted(got), [1, 2], "LOST ITEM");
-        desk.rest(&[]);
+        queue.rest(&[]);
     });
 }
 
 #[test]
 fn a_putter_is_cancelled_when_it_is_woken() {
-    model(None, || {
-        let desk = Desk::new(1, &[0]);
-        let (first, second) = (desk.putter(1), desk.putter(2));
-        together!(|| desk.leave(first), || desk.put(second, 2).unwrap(), || assert_eq!(
-            desk.get_step(None),
-            Ok(Some(0))
+    model(3, || {
+        let queue = Guarded::new(1, &[0]);
+        let (first, second) = (queue.putter(1), queue.putter(2));
+        together!(|| queue.leave(first), || queue.put(second, 2).unwrap(), || assert_eq!(
+            queue.get_now(),
+            Some(0)
         ));
-        desk.rest(&[2]);
+        queue.rest(&[2]);
     });
 }
 
 #[test]
 fn a_woken_putter_that_lost_takes_its_old_place() {
     model(None, || {
-        let desk = Desk::new(1, &[0]);
-        let (first, second) = (desk.putter(1), desk.putter(2));
-        together!(|| desk.put(first, 1).unwrap(), || {
-            assert_eq!(desk.get_step(None), Ok(Some(0)));
-            if desk.put_step(None, 3) == Ok(Some(())) {
-                assert_eq!(desk.get_step(None), Ok(Some(3)));
+        let queue = Guarded::new(1, &[0]);
+        let (first, second) = (queue.putter(1), queue.putter(2));
+        together!(|| queue.put(first, 1).unwrap(), || {
+            assert_eq!(queue.get_now(), Some(0));
+            if queue.try_put(None, 3) == Ok(Some(())) {
+                assert_eq!(queue.get_now(), Some(3));
             }
         });
-        desk.leave(second);
-        desk.rest(&[1]);
+        queue.leave(second);
+        queue.rest(&[1]);
     });
 }
 
 #[test]
 fn a_batch_makes_room_for_as_many_putters() {
     model(3, || {
-        let desk = Desk::new(2, &[1, 2]);
-        let (first, second) = (desk.putter(3), desk.putter(4));
+        let queue = Guarded::new(2, &[1, 2]);
+        let (first, second) = (queue.putter(3), queue.putter(4));
         together!(
-            || desk.put(first, 3).unwrap(),
-            || desk.put(second, 4).unwrap(),
-            || assert_eq!(desk.get_many_step(None, 2).map(|items| items.unwrap().len()), Ok(2)),
+            || queue.put(first, 3).unwrap(),
+            || queue.put(second, 4).unwrap(),
+            || assert_eq!(queue.try_get_many(None, 2).map(|items| items.unwrap().len()), Ok(2)),
         );
-        desk.with(|queue| assert_eq!(queue.items().len(), 2, "LOST ITEM"));
+        queue.with(|state| assert_eq!(state.queue.items().len(), 2, "LOST ITEM"));
     });
 }
 
 #[test]
 fn more_room_lets_putters_in() {
     model(3, || {
-        let desk = Desk::new(1, &[0]);
-        let (first, second) = (desk.putter(1), desk.putter(2));
-        together!(|| desk.put(first, 1).unwrap(), || desk.put(second, 2).unwrap(), || {
-            let room = desk.with(|queue| queue.set_maxsize(3));
-            desk.wake_many(Side::Put, room);
-        });
-        desk.with(|queue| assert_eq!(queue.items().len(), 3, "LOST ITEM"));
+        let queue = Guarded::new(1, &[0]);
+        let (first, second) = (queue.putter(1), queue.putter(2));
+        together!(
+            || queue.put(first, 1).unwrap(),
+            || queue.put(second, 2).unwrap(),
+            || {
+                queue.change(|queue| ((), queue.set_maxsize(3)));
+            }
+        );
+        queue.with(|state| assert_eq!(state.queue.items().len(), 3, "LOST ITEM"));
     });
 }
 
@@ -424,28 +445,28 @@ fn more_room_lets_putters_in() {
 #[test]
 fn shutdown_releases_getters() {
     model(3, || {
-        let desk = Desk::new(0, &[]);
-        let first = desk.getter();
+        let queue = Guarded::new(0, &[]);
+        let first = queue.getter();
         together!(
-            || assert_eq!(desk.get(first), Err(Refusal::Shut)),
-            || assert_eq!(desk.get(desk.enter(Side::Get)), Err(Refusal::Shut)),
-            || shut(&desk),
+            || assert_eq!(queue.get(first), Err(Obstacle::Shut)),
+            || assert_eq!(queue.come_and_get(), Err(Obstacle::Shut)),
+            || queue.shut(),
         );
-        desk.rest(&[]);
+        queue.rest(&[]);
     });
 }
 
 #[test]
 fn shutdown_releases_putters() {
     model(3, || {
-        let desk = Desk::new(1, &[0]);
-        let first = desk.putter(1);
+        let queue = Guarded::new(1, &[0]);
+        let first = queue.putter(1);
         together!(
-            || assert_eq!(desk.put(first, 1), Err(Refusal::Shut)),
-            || assert_eq!(desk.put(desk.enter(Side::Put), 2), Err(Refusal::Shut)),
-            || shut(&desk),
+            || assert_eq!(queue.put(first, 1), Err(Obstacle::Shut)),
+            || assert_eq!(queue.come_and_put(2), Err(Obstacle::Shut)),
+            || queue.shut(),
         );
-        desk.rest(&[0]);
+        queue.rest(&[0]);
     });
 }
 
@@ -453,14 +474,14 @@ fn shutdown_releases_putters() {
 #[test]
 fn shutdown_releases_all_in_line() {
     model(3, || {
-        let desk = Desk::new(0, &[]);
-        let (first, second) = (desk.getter(), desk.getter());
+        let queue = Guarded::new(0, &[]);
+        let (first, second) = (queue.getter(), queue.getter());
         together!(
-            || assert_eq!(desk.get(first), Err(Refusal::Shut)),
-            || assert_eq!(desk.get(second), Err(Refusal::Shut)),
-            || shut(&desk),
+            || assert_eq!(queue.get(first), Err(Obstacle::Shut)),
+            || assert_eq!(queue.get(second), Err(Obstacle::Shut)),
+            || queue.shut(),
         );
-        desk.rest(&[]);
+        queue.rest(&[]);
     });
 }
 
@@ -468,22 +489,229 @@ fn shutdown_releases_all_in_line() {
 #[test]
 fn a_put_races_with_the_shutdown() {
     model(3, || {
-        let desk = Desk::new(0, &[]);
-        let first = desk.getter();
-        let (mut got, mut put) = (Err(Refusal::NotNow), Err(Refusal::NotNow));
-        together!(|| got = desk.get(first), || put = desk.put_step(None, 1), || shut(
-            &desk
-        ));
+        let queue = Guarded::new(0, &[]);
+        let first = queue.getter();
+        let (mut got, mut put) = (Err(Obstacle::NotNow), Err(Obstacle::NotNow));
+        together!(|| got = queue.get(first), || put = queue.try_put(None, 1), || queue
+            .shut());
         match put {
             Ok(_) => assert_eq!(got, Ok(1), "LOST ITEM"),
-            Err(refusal) => assert_eq!([got, Err(refusal)], [Err(Refusal::Shut); 2]),
+            Err(refusal) => assert_eq!([got, Err(refusal)], [Err(Obstacle::Shut); 2]),
         }
-        desk.rest(&[]);
+        queue.rest(&[]);
     });
 }
 
-fn shut(desk: &Desk) {
-    let (woken, gone) = desk.with(|queue| queue.shut(false));
-    woken.into_iter().flatten().for_each(|(_, bell)| bell.ring());
-    assert!(gone.is_empty());
+// ---------------------------------------------------------------------------------------------------------------------
+// Refused wake-ups
+
+/// The system refuses to wake the getter; the next operation of anybody does it.
+#[test]
+fn a_refused_bell_is_rung_by_the_next_operation() {
+    model(3, || {
+        let queue = Guarded::new(0, &[]);
+        let getter = queue.getter();
+        queue.refuses.store(1, Relaxed);
+        together!(|| assert_eq!(queue.get(getter), Ok(1)), || {
+            queue.put_now(1);
+            queue.change(|queue| ((), queue.set_maxsize(0)));
+        });
+        assert_eq!(queue.reports.load(Relaxed), 1, "REPORT");
+        queue.rest(&[]);
+    });
+}
+
+/// The same where each operation takes the short way, as long as nothing is in trouble.
+#[test]
+fn a_refused_put_is_made_good_by_a_put() {
+    model(3, || {
+        let queue = Guarded::new(0, &[]);
+        let getter = queue.getter();
+        queue.refuses.store(1, Relaxed);
+        together!(|| assert!(queue.get(getter).is_ok()), || {
+            queue.put_now(1);
+            queue.put_now(2);
+        });
+        assert_eq!(queue.with(|state| state.queue.items().len()), 1, "LOST ITEM");
+    });
+}
+
+/// A thread puts twice, and the system refuses wake-ups; its next operation makes both good.
+#[test]
+fn two_refused_bells_are_rung_and_reported_once() {
+    model(2, || {
+        let queue = Guarded::new(0, &[]);
+        let (first, second) = (queue.getter(), queue.getter());
+        queue.refuses.store(2, Relaxed);
+        let mut got = [0; 2];
+        let [one, two] = &mut got;
+        together!(
+            || *one = queue.get(first).unwrap(),
+            || *two = queue.get(second).unwrap(),
+            || {
+                queue.put_now(1);
+                queue.put_now(2);
+                queue.change(|queue| ((), queue.set_maxsize(0)));
+            },
+        );
+        assert_eq!(sorted(got), [1, 2], "LOST ITEM");
+        assert_eq!(queue.reports.load(Relaxed), 1, "REPORT");
+        queue.rest(&[]);
+    });
+}
+
+/// The one that leaves passes the baton, and the system refuses it.
+#[test]
+fn a_refused_baton_is_rung_by_the_next_operation() {
+    model(3, || {
+        let queue = Guarded::new(0, &[]);
+        let (first, second) = (queue.getter(), queue.getter());
+        queue.put_now(1); // wakes the first
+        queue.refuses.store(1, Relaxed);
+        together!(|| assert_eq!(queue.get(second), Ok(1)), || {
+            queue.leave(first);
+            queue.change(|queue| ((), queue.set_maxsize(0)));
+        });
+        queue.rest(&[]);
+    });
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Those who look, those who line up, and the events that show something of the queue
+
+/// A woken getter that only looks is not served: it passes the baton as it leaves.
+#[test]
+fn a_getter_that_only_looks_passes_the_baton() {
+    model(3, || {
+        let queue = Guarded::new(0, &[]);
+        let (looks, takes) = (queue.getter(), queue.getter());
+        let look = |place: Option<&mut Place>| or_wait(queue.peek(place, |queue| queue.next().copied()));
+        together!(
+            || {
+                looks.event().sleep();
+                assert_eq!(queue.served(looks, look), Ok(1));
+            },
+            || assert_eq!(queue.get(takes), Ok(1)),
+            || queue.put_now(1),
+        );
+    });
+}
+
+/// A task lines up without an attempt, as one does whose turn is over.
+#[test]
+fn a_getter_lines_up_before_its_first_attempt() {
+    model(None, || {
+        let queue = Guarded::new(0, &[]);
+        together!(
+            || {
+                let mut place = queue.place(Side::Get);
+                if queue.line_up(&mut place).unwrap() {
+                    place.event().sleep();
+                }
+                assert_eq!(queue.served(place, |place| queue.try_get(place)), Ok(1));
+            },
+            || queue.put_now(1),
+        );
+        queue.rest(&[]);
+    });
+}
+
+/// Two items have woken two getters. One that is served has used its wake-up: as it leaves, the third in line sleeps on.
+#[test]
+fn a_served_getter_wakes_nobody() {
+    model(3, || {
+        let queue = Guarded::new(0, &[]);
+        let (first, second, third) = (queue.getter(), queue.getter(), queue.getter());
+        queue.put_now(1);
+        queue.put_now(2);
+        together!(|| assert!(queue.get(first).is_ok()), || assert!(
+            queue.get(second).is_ok()
+        ));
+        assert!(!third.event().is_up(), "WOKEN FOR NOTHING");
+        queue.leave(third);
+        queue.rest(&[]);
+    });
+}
+
+/// The time is up after the item has come: the getter looks once more, and takes it.
+#[test]
+fn the_last_moment_counts() {
+    model(None, || {
+        let queue = Guarded::new(0, &[]);
+        let late = queue.place(Side::Get);
+        let mut got = None;
+        together!(|| {
+            let sleep = |_: &Flag| {
+                queue.put_now(1);
+                Ok(false)
+            };
+            got = queue.block(late, |place| queue.try_get(place), sleep).unwrap();
+        });
+        assert_eq!(got, Some(1), "LAST MOMENT");
+        queue.rest(&[]);
+    });
+}
+
+/// The time is up in the moment in which the item comes: either the getter takes it, or it stays for the next.
+#[test]
+fn a_getters_time_is_up_when_it_is_woken() {
+    model(3, || {
+        let queue = Guarded::new(0, &[]);
+        let (late, next) = (queue.getter(), queue.getter());
+        let mut got = [None; 2];
+        let [one, two] = &mut got;
+        together!(
+            || *one = queue
+                .block(late, |place| queue.try_get(place), |_| Ok(false))
+                .ok()
+                .flatten(),
+            || *two = queue.get(next).ok(),
+            || {
+                queue.put_now(1);
+                queue.shut();
+            },
+        );
+        assert_eq!(got.iter().flatten().count(), 1, "LOST ITEM");
+        queue.rest(&[]);
+    });
+}
+
+/// A late bell rings the next owner of an event for nothing: it finds the queue empty, and goes back to its place.
+#[test]
+fn an_event_is_used_again_while_its_bell_is_on_its_way() {
+    model(3, || {
+        let queue = Guarded::new(0, &[]);
+        let first = queue.getter();
+        let mut got = Err(Obstacle::NotNow);
+        together!(
+            || {
+                queue.leave(first);
+                got = queue.come_and_get(); // with the same event
+            },
+            || queue.put_now(1),
+        );
+        assert_eq!(got, Ok(1), "LOST ITEM");
+        queue.rest(&[]);
+    });
+}
+
+/// The event of the descriptor is up while there is something to get, whoever is at it.
+#[test]
+fn what_is_shown_is_the_last_word() {
+    model(None, || {
+        let queue = Guarded::new(0, &[]);
+        let shown = |which| {
+            queue
+                .shown(which, || Ok::<_, Obstacle>(Flag::default()), Flag::clone)
+                .unwrap()
+        };
+        let readable = shown(|state| &mut state.readable);
+        let finished = shown(|state| &mut state.finished);
+        let mut got = None;
+        together!(|| got = queue.get_now(), || queue.put_now(1));
+        assert_eq!(readable.is_up(), got.is_none(), "SHOWN: readable <=> something to get");
+        assert!(!finished.is_up(), "SHOWN: finished <=> nothing is unfinished");
+        assert_eq!(queue.change(|queue| (queue.done(), queue::Bells::None)), Ok(true));
+        assert!(finished.is_up(), "SHOWN: finished <=> nothing is unfinished");
+    });
 }

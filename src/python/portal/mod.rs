@@ -13,8 +13,8 @@ use crate::python::{
     errors::{ClosedResourceError, LoopClosedError},
     event,
     fairness::Clock,
-    hub::Hub,
-    queue::place::no_memory,
+    hub::{Hub, Raise},
+    queue::state::no_memory,
 };
 use crate::{capacity, process::epoch::epoch};
 use pyo3::{

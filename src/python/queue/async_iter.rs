@@ -1,131 +1,23 @@
-//! What coroutines hold of a queue: a place in line, and the items of an `async for`.
+//! The items of an `async for` over a queue or a byte queue.
 
 use crate::python::{
-    arguments::{Count, most},
     asyncio::Waiter,
     attached_cell::{self, AttachedCell, attached},
     byte_queue::ByteQueue,
-    call,
-    event::IoEvent,
-    fairness, fast_methods,
+    call, fairness, fast_methods,
     queue::Queue,
-    queue::place::{Spot, or_again},
+    queue::state::or_again,
 };
-use crate::queue::Side;
 use pyo3::{
     Borrowed, PyTraverseError, PyVisit,
     exceptions::{PyRuntimeError, PyStopIteration},
     ffi, intern,
     prelude::*,
 };
-use slotmap::{DefaultKey, SlotMap};
 use std::{
     mem, ptr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
-
-/// A task's place in line.
-#[pyclass(module = "wakefd._wakefd")]
-pub(crate) struct Place {
-    queue: Py<Queue>,
-    side: Side,
-    spot: Option<Spot>,
-    /// Among the places of the hub on which it waits.
-    entry: Option<Entry>,
-}
-
-/// The places of those who wait on one hub. If the hub is closed they never come back: it leaves for them.
-pub(in crate::python) type Places = AttachedCell<SlotMap<DefaultKey, Py<Place>>>;
-
-struct Entry {
-    places: Arc<Places>,
-    key: DefaultKey,
-}
-
-/// What a coroutine waits for: an event, or what its place in line brings.
-pub(in crate::python) enum Awaited {
-    Event(Py<IoEvent>),
-    Place(Py<Place>),
-}
-
-// By hand: what is derived makes an exception for each place, as it is no event, and throws it away.
-impl FromPyObject<'_, '_> for Awaited {
-    type Error = PyErr;
-
-    #[cfg(feature = "stubs")]
-    const INPUT_TYPE: pyo3::inspect::PyStaticExpr = pyo3::inspect::PyStaticExpr::BinOp {
-        left: &<Py<IoEvent> as FromPyObject<'_, '_>>::INPUT_TYPE,
-        op: pyo3::inspect::PyStaticOperator::BitOr,
-        right: &<Py<Place> as FromPyObject<'_, '_>>::INPUT_TYPE,
-    };
-
-    fn extract(it: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
-        match it.cast::<Place>() {
-            Ok(place) => Ok(Self::Place(place.to_owned().unbind())),
-            Err(_) => Ok(Self::Event(it.cast::<IoEvent>()?.to_owned().unbind())),
-        }
-    }
-}
-
-#[pymethods]
-impl Place {
-    /// Return True if an attempt is to be made, after one that came to nothing.
-    fn is_set(&self) -> PyResult<bool> {
-        let spot = self.spot.as_ref().ok_or_else(left)?;
-        Ok(spot.event.get().inner.is_set())
-    }
-
-    /// Stand in line, if there is nothing to do but to wait. Return False if an attempt is to be made instead.
-    fn line_up(&mut self, py: Python<'_>) -> PyResult<bool> {
-        let spot = self.spot.as_mut().ok_or_else(left)?;
-        self.queue.get().line_up(py, spot)
-    }
-
-    /// Put the item. Return False if there is no room.
-    fn put(&mut self, py: Python<'_>, item: Py<PyAny>) -> PyResult<bool> {
-        let spot = self.spot.as_mut().ok_or_else(left)?;
-        self.queue.get().put_step(py, Some(spot), &mut Some(item))
-    }
-
-    /// Take an item. Return `default` if there is none.
-    fn get(&mut self, py: Python<'_>, default: Py<PyAny>) -> PyResult<Py<PyAny>> {
-        let spot = self.spot.as_mut().ok_or_else(left)?;
-        Ok(self.queue.get().get_step(py, Some(spot))?.unwrap_or(default))
-    }
-
-    /// Return the next item, which stays; `default` if there is none.
-    fn peek(&mut self, py: Python<'_>, default: Py<PyAny>) -> PyResult<Py<PyAny>> {
-        let spot = self.spot.as_mut().ok_or_else(left)?;
-        Ok(self.queue.get().peek_step(py, Some(spot))?.unwrap_or(default))
-    }
-
-    /// Take up to `max` items. Return None if there are none.
-    fn get_many<'py>(&mut self, py: Python<'py>, max: Option<Count<'_, '_>>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let spot = self.spot.as_mut().ok_or_else(left)?;
-        self.queue
-            .get()
-            .get_many_step(py, Some(spot), most(max, "async_get_many()")?)
-    }
-
-    /// Served or not. To be called in any case.
-    pub(in crate::python) fn leave(&mut self, py: Python<'_>) {
-        if let Some(Entry { places, key }) = self.entry.take() {
-            let this = places.with(py, |places| places.remove(key));
-            drop(this);
-        }
-        if let Some(spot) = self.spot.take() {
-            self.queue.get().leave(py, spot);
-        }
-    }
-
-    #[allow(clippy::needless_pass_by_value)] // PyO3's signature
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.queue)
-    }
-}
 
 /// The queue that an `async for` takes from.
 #[derive(FromPyObject)]
@@ -187,92 +79,6 @@ impl Items {
     }
 }
 
-impl Place {
-    pub(in crate::python) fn new(queue: Py<Queue>, spot: Spot) -> Self {
-        Self {
-            queue,
-            side: spot.side,
-            spot: Some(spot),
-            entry: None,
-        }
-    }
-
-    /// From now on it waits on the hub with these places.
-    fn enter(slf: &Bound<'_, Self>, places: &Arc<Places>) -> PyResult<Py<IoEvent>> {
-        let mut this = slf.borrow_mut();
-        if this.entry.is_none() {
-            let place = slf.clone().unbind();
-            this.entry = Some(Entry {
-                places: places.clone(),
-                key: places.with(slf.py(), |places| places.insert(place)),
-            });
-        }
-        let spot = this.spot.as_ref().ok_or_else(left)?;
-        Ok(spot.event.clone_ref(slf.py()))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if self.spot.is_some() {
-            Python::try_attach(|py| self.leave(py));
-        }
-    }
-}
-
-impl Awaited {
-    pub(in crate::python) fn clone_ref(&self, py: Python<'_>) -> Self {
-        match self {
-            Self::Event(event) => Self::Event(event.clone_ref(py)),
-            Self::Place(place) => Self::Place(place.clone_ref(py)),
-        }
-    }
-
-    pub(in crate::python) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        match self {
-            Self::Event(event) => visit.call(event),
-            Self::Place(place) => visit.call(place),
-        }
-    }
-
-    /// For those who ask what a task waits for.
-    pub(in crate::python) fn words(&self, py: Python<'_>) -> PyResult<String> {
-        match self {
-            Self::Event(event) => Ok(event.bind(py).repr()?.to_string()),
-            Self::Place(place) => {
-                let (queue, side) = {
-                    let place = place.bind(py).try_borrow()?;
-                    (place.queue.clone_ref(py), place.side)
-                };
-                let what = match side {
-                    Side::Get => "an item of",
-                    Side::Put => "room in",
-                };
-                Ok(format!("{what} {}", queue.bind(py).repr()?))
-            }
-        }
-    }
-
-    /// The event that rises. The places of the hub get to know who waits.
-    pub(in crate::python) fn event(&self, py: Python<'_>, places: &Arc<Places>) -> PyResult<Py<IoEvent>> {
-        match self {
-            Self::Event(event) => Ok(event.clone_ref(py)),
-            Self::Place(place) => Place::enter(place.bind(py), places),
-        }
-    }
-}
-
-/// The hub is closed: who waited there never comes back, and passes on what he was woken for.
-pub(in crate::python) fn all_leave(py: Python<'_>, places: &Places) {
-    let all: Vec<_> = places.with(py, |places| places.drain().map(|(_, place)| place).collect());
-    for place in all {
-        // Borrowed: its step runs now, and it leaves by itself.
-        if let Ok(mut place) = place.bind(py).try_borrow_mut() {
-            place.leave(py);
-        }
-    }
-}
-
 impl Items {
     /// The awaitable of an earlier turn, if nobody else has it: the only reference to it is the one that was kept. That proves
     /// nothing where there may be no GIL, so none is kept there.
@@ -295,7 +101,7 @@ impl Items {
         }
         let item = match &self.source {
             Source::Queue(queue) => match fast_methods::take(queue.get(), py) {
-                None => attached(py, |py| or_again(py, queue.get().get_step(py, None)))?,
+                None => attached(py, |py| or_again(py, queue.get().try_get(py, None)))?,
                 item => item,
             },
             Source::ByteQueue(queue) => attached(py, |py| {
@@ -522,8 +328,4 @@ fn is_pending(yielded: &Bound<'_, PyAny>, value: Borrowed<'_, '_, PyAny>) -> PyR
         }
         _ => Ok(false),
     }
-}
-
-fn left() -> PyErr {
-    PyRuntimeError::new_err("this place in line was left")
 }

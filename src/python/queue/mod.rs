@@ -1,8 +1,9 @@
-//! The queue's Python classes: what they offer. How it is done is in `steps`.
+//! The queue's Python classes: their methods, and the arguments of these. `state` has the attempts that the methods make.
 
 pub(super) mod async_iter;
 pub(super) mod place;
 pub(super) mod priority;
+pub(super) mod state;
 
 use crate::python::{
     arguments::{Count, Seconds, integer, iterator, made_by_new, most, parameters, seconds, truth},
@@ -10,11 +11,11 @@ use crate::python::{
     call::next,
     event::{self, IoEvent},
     fairness,
-    queue::async_iter::Place,
-    queue::place::{Core, State, empty, full, new_list, no_memory},
+    queue::place::Place,
     queue::priority::Peace,
+    queue::state::{Core, QueueState, empty, full, new_list, no_memory},
 };
-use crate::queue::Side;
+use crate::queue::{Bells, Side, attempt::QueueCell};
 use pyo3::{
     PyTraverseError, PyVisit,
     exceptions::{PyMemoryError, PyTypeError, PyValueError},
@@ -31,7 +32,7 @@ pub(super) use crate::python::errors::{Empty, QueueFull, QueueShutDown};
 /// The base class of `wakefd.Queue`, which adds what needs an event loop.
 #[pyclass(module = "wakefd._wakefd", frozen, subclass, weakref)]
 pub(crate) struct Queue {
-    pub(super) state: AttachedCell<State>,
+    pub(super) state: AttachedCell<QueueState>,
     /// Items come out in their order.
     pub(super) heap: bool,
     pub(super) peace: Peace,
@@ -52,13 +53,13 @@ impl Queue {
             () => (true, true),
         };
         let new = Self {
-            state: AttachedCell::new(State::new(0, stack)),
+            state: AttachedCell::new(QueueState::new(0, stack)),
             heap,
             peace: Peace::new(),
         };
         if (!args.is_empty() || kwargs.is_some()) && made_by_new::<Self>(cls) {
             let maxsize = new.limit(args, kwargs)?;
-            new.state.with(py, |state| state.queue.set_maxsize(maxsize));
+            new.set_limit(cls.py(), maxsize);
         }
         Ok(new)
     }
@@ -99,14 +100,14 @@ impl Queue {
         let timeout = seconds(timeout, "put()")?;
         let deadline = if block { deadline(timeout)? } else { None };
         let mut item = Some(item);
-        if self.put_step(py, None, &mut item)? {
+        if self.try_put(py, None, &mut item)? {
             return Ok(());
         }
         if !block {
             return Err(full(py));
         }
-        self.block(py, Side::Put, deadline, |spot| {
-            Ok(self.put_step(py, spot, &mut item)?.then_some(()))
+        self.block(py, Side::Put, deadline, |place| {
+            Ok(self.try_put(py, place, &mut item)?.then_some(()))
         })?
         .ok_or_else(|| full(py))
     }
@@ -115,7 +116,7 @@ impl Queue {
     ///
     /// Raise QueueFull (a queue.Full) if there is no room, QueueShutDown if the queue is shut down.
     fn put_nowait(&self, py: Python<'_>, item: Py<PyAny>) -> PyResult<()> {
-        if self.put_step(py, None, &mut Some(item))? {
+        if self.try_put(py, None, &mut Some(item))? {
             Ok(())
         } else {
             Err(full(py))
@@ -135,7 +136,9 @@ impl Queue {
         let all = items.len();
         let deadline = deadline(timeout)?;
         let result = self
-            .block(py, Side::Put, deadline, |spot| self.put_many_step(py, spot, &mut items))
+            .block(py, Side::Put, deadline, |place| {
+                self.try_put_many(py, place, &mut items)
+            })
             .and_then(|done| done.ok_or_else(|| full(py)));
         result.inspect_err(|error| {
             if error.is_instance_of::<QueueFull>(py)
@@ -163,13 +166,13 @@ impl Queue {
     ) -> PyResult<Py<PyAny>> {
         let timeout = seconds(timeout, "get()")?;
         let deadline = if block { deadline(timeout)? } else { None };
-        if let Some(item) = self.get_step(py, None)? {
+        if let Some(item) = self.try_get(py, None)? {
             return Ok(item);
         }
         if !block {
             return Err(empty());
         }
-        self.block(py, Side::Get, deadline, |spot| self.get_step(py, spot))?
+        self.block(py, Side::Get, deadline, |place| self.try_get(py, place))?
             .ok_or_else(empty)
     }
 
@@ -177,7 +180,7 @@ impl Queue {
     ///
     /// Raise queue.Empty if there is none, QueueShutDown if there will be none.
     fn get_nowait(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        self.get_step(py, None)?.ok_or_else(empty)
+        self.try_get(py, None)?.ok_or_else(empty)
     }
 
     /// Wait for an item as get() does; then return a list of it and what else is there, at most `max` items; all
@@ -193,7 +196,7 @@ impl Queue {
     ) -> PyResult<Bound<'py, PyAny>> {
         let max = most(max, "get_many()")?;
         let deadline = deadline(seconds(timeout, "get_many()")?)?;
-        self.block(py, Side::Get, deadline, |spot| self.get_many_step(py, spot, max))?
+        self.block(py, Side::Get, deadline, |place| self.try_get_many(py, place, max))?
             .ok_or_else(empty)
     }
 
@@ -203,7 +206,7 @@ impl Queue {
     /// Raise QueueShutDown if the queue is shut down and empty, unless `max` is 0; ValueError if `max` is negative.
     #[pyo3(signature = (max=None))]
     fn get_many_nowait<'py>(&self, py: Python<'py>, max: Option<Count<'_, '_>>) -> PyResult<Bound<'py, PyAny>> {
-        match self.get_many_step(py, None, most(max, "get_many_nowait()")?)? {
+        match self.try_get_many(py, None, most(max, "get_many_nowait()")?)? {
             Some(items) => Ok(items),
             None => Ok(new_list(py, 0)?.into_any()),
         }
@@ -224,7 +227,7 @@ impl Queue {
             return self.peek_nowait(py);
         }
         let deadline = deadline(seconds(timeout, "peek()")?)?;
-        self.block(py, Side::Get, deadline, |spot| self.peek_step(py, spot))?
+        self.block(py, Side::Get, deadline, |place| self.try_peek(py, place))?
             .ok_or_else(empty)
     }
 
@@ -232,13 +235,12 @@ impl Queue {
     ///
     /// Raise what get_nowait() raises.
     fn peek_nowait(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        self.peek_step(py, None)?.ok_or_else(empty)
+        self.try_peek(py, None)?.ok_or_else(empty)
     }
 
     /// Throw away what is in there; it counts as done. Callable from any thread.
     fn clear(&self, py: Python<'_>) {
-        let (room, gone) = self.change(py, Core::clear);
-        self.wake_many(py, Side::Put, room);
+        let gone = self.attached(py).change(Core::clear);
         drop(gone); // may run Python code
     }
 
@@ -297,7 +299,8 @@ impl Queue {
     ///
     /// Raise ValueError if it is said more often than items were put.
     fn task_done(&self, py: Python<'_>) -> PyResult<()> {
-        self.change(py, Core::done)
+        self.attached(py)
+            .change(|queue| (queue.done(), Bells::None))
             .map(drop)
             .map_err(|()| PyValueError::new_err("task_done() called too many times"))
     }
@@ -318,9 +321,7 @@ impl Queue {
     /// `immediate`: what is in there is thrown away, and counts as done. Callable from any thread; again does no harm.
     #[pyo3(signature = (immediate: "bool" = false))]
     fn shutdown(&self, py: Python<'_>, #[pyo3(from_py_with = truth)] immediate: bool) {
-        let (woken, gone) = self.change(py, |queue| queue.shut(immediate));
-        let woken = woken.into_iter().flatten();
-        self.wake(py, woken.map(|(_, event)| event));
+        let gone = self.attached(py).change(|queue| queue.shut(immediate));
         drop(gone); // may run Python code
     }
 
@@ -342,30 +343,30 @@ impl Queue {
     /// The event that is up while there is something to get, or the queue is shut down. Only the queue may clear it.
     #[pyo3(name = "_readable")]
     fn readable(&self, py: Python<'_>) -> PyResult<Py<IoEvent>> {
-        self.lazily(py, |state| &mut state.readable)
+        self.shown(py, |state| &mut state.readable)
     }
 
     /// The event that is up while nothing is unfinished. Only the queue may clear it.
     #[pyo3(name = "_finished")]
     fn finished(&self, py: Python<'_>) -> PyResult<Py<IoEvent>> {
-        self.lazily(py, |state| &mut state.finished)
+        self.shown(py, |state| &mut state.finished)
     }
 
     /// A place in the getters' line, or in the putters'.
     fn _place(slf: &Bound<'_, Self>, putter: bool) -> PyResult<Place> {
-        let spot = slf.get().enter(slf.py(), if putter { Side::Put } else { Side::Get })?;
-        Ok(Place::new(slf.clone().unbind(), spot))
+        let place = slf.get().enter(slf.py(), if putter { Side::Put } else { Side::Get })?;
+        Ok(Place::new(slf.clone().unbind(), place))
     }
 
     /// Put the item if there is room and this turn's time is not used up. Return True if it is in.
     fn _give(&self, py: Python<'_>, item: Py<PyAny>) -> PyResult<bool> {
-        Ok(fairness::within(py, false)? && self.put_step(py, None, &mut Some(item))?)
+        Ok(fairness::within(py, false)? && self.try_put(py, None, &mut Some(item))?)
     }
 
     /// Take an item if there is one and this turn's time is not used up, else return `default`.
     fn _take(&self, py: Python<'_>, default: Py<PyAny>) -> PyResult<Py<PyAny>> {
         if fairness::within(py, false)? {
-            Ok(self.get_step(py, None)?.unwrap_or(default))
+            Ok(self.try_get(py, None)?.unwrap_or(default))
         } else {
             Ok(default)
         }
@@ -374,7 +375,7 @@ impl Queue {
     /// The same, but the item stays in.
     fn _peek(&self, py: Python<'_>, default: Py<PyAny>) -> PyResult<Py<PyAny>> {
         if fairness::within(py, false)? {
-            Ok(self.peek_step(py, None)?.unwrap_or(default))
+            Ok(self.try_peek(py, None)?.unwrap_or(default))
         } else {
             Ok(default)
         }
@@ -389,7 +390,7 @@ impl Queue {
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let max = most(max, "async_get_many()")?;
         if at_once && fairness::within(py, true)? {
-            self.get_many_step(py, None, max)
+            self.try_get_many(py, None, max)
         } else {
             Ok(None)
         }
@@ -434,8 +435,7 @@ impl Queue {
 
 impl Queue {
     fn set_limit(&self, py: Python<'_>, maxsize: i64) {
-        let room = self.change(py, |queue| queue.set_maxsize(maxsize));
-        self.wake_many(py, Side::Put, room);
+        self.attached(py).change(|queue| ((), queue.set_maxsize(maxsize)));
     }
 
     /// The constructor's `maxsize`.

@@ -3,8 +3,8 @@
 //! A comparison may run Python code, which may do anything with the queue, and lets other threads run. So the way of an item
 //! is planned first, with nothing held, and applied if nothing has changed meanwhile; else it is planned again.
 
-use crate::python::{call::is_less, queue::Queue, queue::place::Core};
-use crate::queue::Refusal;
+use crate::python::{call::is_less, queue::Queue, queue::state::Core};
+use crate::queue::Obstacle;
 use pyo3::prelude::*;
 use std::{
     cell::Cell,
@@ -108,11 +108,11 @@ impl Plan {
 
     /// # Errors
     /// The queue has changed.
-    pub(in crate::python) fn check(&self, queue: &Core) -> Result<(), Refusal> {
+    pub(in crate::python) fn check(&self, queue: &Core) -> Result<(), Obstacle> {
         if self.changes == queue.changes() {
             Ok(())
         } else {
-            Err(Refusal::Changed)
+            Err(Obstacle::Changed)
         }
     }
 
@@ -130,7 +130,7 @@ impl Plan {
     ///
     /// # Errors
     /// The queue has changed.
-    pub(in crate::python) fn apply(&self, queue: &mut Core) -> Result<(), Refusal> {
+    pub(in crate::python) fn apply(&self, queue: &mut Core) -> Result<(), Obstacle> {
         self.check(queue)?;
         self.pushed(queue);
         Ok(())

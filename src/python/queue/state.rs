@@ -1,0 +1,469 @@
+//! A queue's state as Python's threads share it: its cell, its attempts, and how a thread waits.
+//!
+//! The protocol is `crate::queue::attempt`; this file says how threads of Python come into the cell and out, and makes
+//! exceptions of an `Obstacle`. In the cell nothing of Python runs: no comparison, no destructor, no allocation of what the
+//! garbage collector tracks.
+
+use crate::event::EventRef;
+use crate::python::{
+    attached_cell,
+    event::{self, IoEvent},
+    queue::priority::Plan,
+    queue::{Empty, Queue, QueueFull, QueueShutDown},
+};
+use crate::queue::{
+    self, Bells, Obstacle, Side,
+    attempt::{self, QueueCell, QueueEvent},
+};
+use pyo3::{PyTypeInfo, call::PyCallArgs, exceptions::PyException, ffi, intern, prelude::*, types::PyList};
+use std::{collections::VecDeque, io, time::Instant};
+
+/// The items and the lines of a queue of Python's.
+pub(in crate::python) type Core = queue::Queue<Py<PyAny>, EventRef>;
+/// What is in the cell of one.
+pub(in crate::python) type QueueState = attempt::QueueState<Py<PyAny>, Py<IoEvent>>;
+/// A place in one of its lines.
+pub(in crate::python) type PlaceInLine = attempt::PlaceInLine<Py<IoEvent>>;
+
+impl QueueEvent for Py<IoEvent> {
+    type Bell = EventRef;
+
+    #[inline]
+    fn bell(&self) -> EventRef {
+        self.get().inner.event.clone()
+    }
+
+    fn lower(&self) {
+        let _ = self.get().inner.clear(); // no descriptor, nothing to fail
+    }
+
+    fn show(&self, up: bool) -> io::Result<()> {
+        let event = &self.get().inner;
+        if up {
+            event.notify().map(drop)
+        } else {
+            let _ = event.clear().or_else(|_| event.clear()); // a dead descriptor is given up by the first
+            Ok(())
+        }
+    }
+}
+
+/// A queue, and the proof that this thread may come into its cell.
+#[derive(Clone, Copy)]
+pub(in crate::python) struct AttachedQueue<'a> {
+    queue: &'a Queue,
+    py: Python<'a>,
+}
+
+impl QueueCell for AttachedQueue<'_> {
+    type Item = Py<PyAny>;
+    type Event = Py<IoEvent>;
+
+    #[inline]
+    fn with<R>(&self, act: impl FnOnce(&mut QueueState) -> R) -> R {
+        self.queue.state.with(self.py, act)
+    }
+
+    #[inline]
+    fn notify(&self, bell: &EventRef) -> io::Result<()> {
+        event::raise(self.py, bell).map(drop)
+    }
+
+    #[cold]
+    fn report(&self, error: io::Error) {
+        report(self.py, error);
+    }
+}
+
+impl Queue {
+    #[inline]
+    pub(in crate::python) fn attached<'a>(&'a self, py: Python<'a>) -> AttachedQueue<'a> {
+        AttachedQueue { queue: self, py }
+    }
+
+    /// True: the item is in. False: the queue is full, and the place, if there is one, is in line.
+    #[inline]
+    pub(in crate::python) fn try_put(
+        &self,
+        py: Python<'_>,
+        place: Option<&mut PlaceInLine>,
+        item: &mut Option<Py<PyAny>>,
+    ) -> PyResult<bool> {
+        if self.heap {
+            return self.try_put_sorted(py, place, item);
+        }
+        let put = self.attached(py).attempt(place, |queue| queue.put_from(item));
+        Ok(done_or_wait(py, Side::Put, put)?.is_some())
+    }
+
+    fn try_put_sorted(
+        &self,
+        py: Python<'_>,
+        mut place: Option<&mut PlaceInLine>,
+        item: &mut Option<Py<PyAny>>,
+    ) -> PyResult<bool> {
+        let mut attempts = self.peace.attempts();
+        while let Some(it) = item {
+            attempts.next(py);
+            let Some(plan) = Plan::push(self, py, it)? else {
+                continue;
+            };
+            let put = self.attached(py).attempt(place.as_deref_mut(), |queue| {
+                plan.check(queue)?;
+                let done = queue.put_from(item)?;
+                plan.pushed(queue);
+                Ok(done)
+            });
+            if put == Err(Obstacle::NotNow) {
+                return Ok(false);
+            }
+            done_or_wait(py, Side::Put, put)?;
+        }
+        Ok(true)
+    }
+
+    /// Some: all items are in.
+    pub(in crate::python) fn try_put_many(
+        &self,
+        py: Python<'_>,
+        mut place: Option<&mut PlaceInLine>,
+        items: &mut VecDeque<Py<PyAny>>,
+    ) -> PyResult<Option<()>> {
+        if self.heap {
+            while let Some(item) = items.pop_front() {
+                let mut item = Some(item);
+                let put = self.try_put(py, place.as_deref_mut(), &mut item);
+                if let Some(item) = item {
+                    items.push_front(item);
+                }
+                if !put? {
+                    return Ok(None);
+                }
+            }
+            return Ok(Some(()));
+        }
+        loop {
+            // The items that go in wake getters even if more are to come: an attempt of their own.
+            let put = self
+                .attached(py)
+                .attempt(place.as_deref_mut(), |queue| queue.put_many(items));
+            if done_or_wait(py, Side::Put, put)?.is_none() {
+                return Ok(None);
+            }
+            if items.is_empty() {
+                return Ok(Some(()));
+            }
+        }
+    }
+
+    /// None: the queue is empty, and the place, if there is one, is in line.
+    #[inline]
+    pub(in crate::python) fn try_get(
+        &self,
+        py: Python<'_>,
+        mut place: Option<&mut PlaceInLine>,
+    ) -> PyResult<Option<Py<PyAny>>> {
+        if !self.heap {
+            let got = self.attached(py).attempt(place, Core::get);
+            return done_or_wait(py, Side::Get, got);
+        }
+        let mut attempts = self.peace.attempts();
+        loop {
+            attempts.next(py);
+            let Some(plan) = Plan::pop(self, py)? else {
+                continue;
+            };
+            let got = self.attached(py).attempt(place.as_deref_mut(), |queue| {
+                plan.apply(queue)?;
+                queue.get()
+            });
+            if !matches!(got, Err(Obstacle::Changed)) {
+                return done_or_wait(py, Side::Get, got);
+            }
+        }
+    }
+
+    /// The next item, which stays in; None as of `try_get`.
+    pub(in crate::python) fn try_peek(
+        &self,
+        py: Python<'_>,
+        place: Option<&mut PlaceInLine>,
+    ) -> PyResult<Option<Py<PyAny>>> {
+        let seen = self.attached(py).peek(place, |queue| {
+            let next = if self.heap {
+                queue.items().front().ok_or_else(|| queue.nothing())
+            } else {
+                queue.next()
+            };
+            next.map(|item| item.clone_ref(py))
+        });
+        done_or_wait(py, Side::Get, seen)
+    }
+
+    /// A list of at most `most` items; None as of `try_get`.
+    pub(in crate::python) fn try_get_many<'py>(
+        &self,
+        py: Python<'py>,
+        mut place: Option<&mut PlaceInLine>,
+        most: usize,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        if most == 0 {
+            return Ok(Some(new_list(py, 0)?.into_any()));
+        }
+        if self.heap {
+            return self.try_get_sorted(py, place, most);
+        }
+        loop {
+            // The list and the room for the items are made first: nothing can fail once items are out. Meanwhile other threads
+            // may take some.
+            let count = self.look(py, |queue| queue.items().len()).min(most);
+            let list = new_list(py, count)?;
+            let mut items = Vec::new();
+            let with_gil = !attached_cell::is_free_threaded();
+            if !with_gil {
+                items.try_reserve_exact(count).map_err(|_| no_memory(py))?;
+            }
+            let mut at = 0;
+            let got = self.attached(py).attempt(place.as_deref_mut(), |queue| {
+                queue.get_many(count, |item| {
+                    if with_gil {
+                        set(&list, at, item); // at once: a quarter faster
+                        at += 1;
+                    } else {
+                        items.push(item);
+                    }
+                })
+            });
+            if got != Err(Obstacle::Changed) {
+                fill(&list, items);
+                return Ok(done_or_wait(py, Side::Get, got)?.map(|()| list.into_any()));
+            }
+        }
+    }
+
+    /// The same of a heap, one by one. An exception from a comparison leaves in what was not taken yet, and is raised again at
+    /// the next attempt.
+    ///
+    /// An exception that is not raised again (see `or_again`) is raised now, and what was taken goes back. To return the items
+    /// and raise the interrupt later would lose them: it would be raised as soon as this call has ended, before the caller has
+    /// assigned them.
+    fn try_get_sorted<'py>(
+        &self,
+        py: Python<'py>,
+        place: Option<&mut PlaceInLine>,
+        most: usize,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let list = new_list(py, 0)?;
+        let mut next = self.try_get(py, place)?;
+        let mut failed = None;
+        while let Some(item) = next.take() {
+            if let Err(error) = list.append(&item) {
+                let given = self.give_back(py, item); // no memory
+                failed = given.err().or_else(|| list.is_empty().then_some(error));
+            } else if list.len() < most {
+                match or_again(py, self.try_get(py, None)) {
+                    Ok(item) => next = item,
+                    Err(error) => failed = Some(error),
+                }
+            }
+        }
+        let Some(mut failed) = failed else {
+            return Ok((!list.is_empty()).then(|| list.into_any()));
+        };
+        for item in &list {
+            if let Err(error) = self.give_back(py, item.unbind()) {
+                failed = error;
+            }
+        }
+        Err(failed)
+    }
+
+    /// Makes attempts, and blocks this thread in between, until one has done something or the time is up (`None`).
+    pub(in crate::python) fn block<T>(
+        &self,
+        py: Python<'_>,
+        side: Side,
+        deadline: Option<Instant>,
+        mut attempt: impl FnMut(Option<&mut PlaceInLine>) -> PyResult<Option<T>>,
+    ) -> PyResult<Option<T>> {
+        if let Some(done) = attempt(None)? {
+            return Ok(Some(done));
+        }
+        let place = self.enter(py, side)?;
+        self.attached(py).block(place, attempt, |event| {
+            event::wait_in_line(py, event.get().inner.event.clone(), deadline)
+        })
+    }
+
+    pub(in crate::python) fn enter(&self, py: Python<'_>, side: Side) -> PyResult<PlaceInLine> {
+        self.attached(py).enter(side, || IoEvent::fresh(py))
+    }
+
+    pub(in crate::python) fn line_up(&self, py: Python<'_>, place: &mut PlaceInLine) -> PyResult<bool> {
+        self.attached(py).line_up(place).map_err(|_| no_memory(py))
+    }
+
+    pub(in crate::python) fn leave(&self, py: Python<'_>, place: PlaceInLine) {
+        self.attached(py).leave(place);
+    }
+
+    pub(in crate::python) fn shown(
+        &self,
+        py: Python<'_>,
+        which: fn(&mut QueueState) -> &mut Option<Py<IoEvent>>,
+    ) -> PyResult<Py<IoEvent>> {
+        self.attached(py)
+            .shown(which, || IoEvent::fresh(py), |event| event.clone_ref(py))
+    }
+
+    #[inline]
+    pub(in crate::python) fn look<R>(&self, py: Python<'_>, look: impl FnOnce(&Core) -> R) -> R {
+        self.attached(py).with(|state| look(&state.queue))
+    }
+
+    /// # Errors
+    /// A comparison's exception that is not raised again: the item is in nevertheless. MemoryError: it is not.
+    fn give_back(&self, py: Python<'_>, item: Py<PyAny>) -> PyResult<()> {
+        let mut item = Some(item);
+        let mut interrupted = Ok(());
+        let mut attempts = self.peace.attempts();
+        while let Some(it) = item.take() {
+            let plan = if self.heap {
+                attempts.next(py);
+                match Plan::push(self, py, &it) {
+                    Ok(Some(plan)) => Some(plan),
+                    Ok(None) => {
+                        item = Some(it);
+                        continue;
+                    }
+                    Err(error) if interrupted.is_ok() && !comes_again(py, &error) => {
+                        interrupted = Err(error); // the comparison itself may be all right
+                        item = Some(it);
+                        continue;
+                    }
+                    Err(_) => None, // at the end: out of order, but not lost
+                }
+            } else {
+                None
+            };
+            let given = self.attached(py).change(|queue| {
+                if plan.as_ref().is_some_and(|plan| plan.check(queue).is_err()) {
+                    return (Err((Obstacle::Changed, it)), Bells::None);
+                }
+                match queue.give_back(it) {
+                    Ok(bells) => {
+                        if let Some(plan) = plan {
+                            plan.pushed(queue);
+                        }
+                        (Ok(()), bells)
+                    }
+                    Err(refused) => (Err(refused), Bells::None),
+                }
+            });
+            match given {
+                Ok(()) => {}
+                Err((Obstacle::Changed, again)) => item = Some(again),
+                Err((obstacle, gone)) => {
+                    drop(gone); // may run Python code
+                    if obstacle == Obstacle::NoMemory {
+                        return Err(no_memory(py));
+                    }
+                }
+            }
+        }
+        interrupted
+    }
+}
+
+/// What an attempt has done; `None`: nothing yet, and its caller waits or makes another one.
+///
+/// # Errors
+/// QueueShutDown or MemoryError.
+#[inline]
+fn done_or_wait<T>(py: Python<'_>, side: Side, attempted: Result<T, Obstacle>) -> PyResult<Option<T>> {
+    match attempted {
+        Ok(done) => Ok(Some(done)),
+        Err(Obstacle::NotNow | Obstacle::Changed) => Ok(None),
+        Err(Obstacle::Shut) => Err(shut(py, side)),
+        Err(Obstacle::NoMemory) => Err(no_memory(py)),
+    }
+}
+
+/// An exception from a comparison comes again at the next attempt: here it is as if there were nothing.
+///
+/// # Errors
+/// What does not come again: KeyboardInterrupt, SystemExit and the like, which a signal handler may have raised while a
+/// comparison ran. Who drops it has swallowed it.
+pub(in crate::python) fn or_again<T>(py: Python<'_>, result: PyResult<Option<T>>) -> PyResult<Option<T>> {
+    result.or_else(|error| if comes_again(py, &error) { Ok(None) } else { Err(error) })
+}
+
+fn comes_again(py: Python<'_>, error: &PyErr) -> bool {
+    error.is_instance_of::<PyException>(py)
+}
+
+pub(in crate::python) fn new_list(py: Python<'_>, count: usize) -> PyResult<Bound<'_, PyList>> {
+    let count = isize::try_from(count).unwrap_or(isize::MAX);
+    // SAFETY: a new list, or an exception. Nobody sees it before its items are set.
+    let list = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyList_New(count)) }?;
+    Ok(list.cast_into::<PyList>()?)
+}
+
+/// Puts them at the beginning of a new list, which has room for them.
+pub(in crate::python) fn fill<T>(list: &Bound<'_, PyList>, items: Vec<Py<T>>) {
+    for (at, item) in (0..).zip(items) {
+        set(list, at, item);
+    }
+}
+
+/// The item at `at` of a new list. Not under `AttachedCell` where there may be no GIL: CPython locks the list then, and whoever
+/// waits for a lock lets others run.
+fn set<T>(list: &Bound<'_, PyList>, at: isize, item: Py<T>) {
+    // SAFETY: if `at` is not less than the length it is an error, else nothing was there; it takes the reference over.
+    unsafe { ffi::PyList_SetItem(list.as_ptr(), at, item.into_ptr()) };
+}
+
+pub(in crate::python) fn shut(py: Python<'_>, side: Side) -> PyErr {
+    let why = match side {
+        Side::Get => "the queue is shut down, and empty",
+        Side::Put => "the queue is shut down",
+    };
+    refusal::<QueueShutDown>(py, (why,))
+}
+
+/// MemoryError, without asking for memory.
+#[cold]
+pub(in crate::python) fn no_memory(py: Python<'_>) -> PyErr {
+    // SAFETY: this thread is attached. It sets the exception, and returns null.
+    unsafe { ffi::PyErr_NoMemory() };
+    PyErr::fetch(py)
+}
+
+pub(in crate::python) fn full(py: Python<'_>) -> PyErr {
+    refusal::<QueueFull>(py, ())
+}
+
+/// An exception with the attribute `accepted`, which the standard library's QueueShutDown does not have by itself.
+///
+/// The exception is made at once: PyO3 makes a lazy one by an attach of its own, which panics while the interpreter ends.
+fn refusal<'py, E: PyTypeInfo>(py: Python<'py>, args: impl PyCallArgs<'py>) -> PyErr {
+    let error = py.get_type::<E>().call1(args).and_then(|error| {
+        error.setattr(intern!(py, "accepted"), 0)?;
+        Ok(PyErr::from_value(error))
+    });
+    error.unwrap_or_else(|failed| failed)
+}
+
+/// Of a wake-up that was refused.
+#[cold]
+pub(in crate::python) fn report(py: Python<'_>, error: io::Error) {
+    let error = crate::python::os_error(error);
+    let report = || py.import("wakefd._queue")?.call_method1("report", (error.value(py),));
+    if let Err(error) = report() {
+        error.write_unraisable(py, None);
+    }
+}
+
+pub(in crate::python) fn empty() -> PyErr {
+    Empty::new_err(())
+}
