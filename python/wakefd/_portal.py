@@ -5,7 +5,7 @@ from concurrent.futures import Future, InvalidStateError
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar, TypeVarTuple, cast, overload
 
-from wakefd import _log, _loops, _wakefd
+from wakefd import _loops, _wakefd
 from wakefd._closing import Closing
 from wakefd._loops.runner import Call, Runner
 
@@ -195,8 +195,3 @@ def _result(future: "Future[_T]") -> _T:
         raise
     finally:
         del future  # it has the traceback, which has this frame
-
-
-def report(error: OSError) -> None:
-    """Report a wake-up that the system refused. The compiled half calls it once for each portal."""
-    _log.refused("a portal", "its calls stay in, and the next one tries again", error)

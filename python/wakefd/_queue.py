@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from operator import index
 from typing import TYPE_CHECKING, Any, Generic, Self, SupportsFloat, SupportsIndex, TypeVar
 
-from wakefd import _log, _loops, _wakefd
+from wakefd import _loops, _wakefd
 from wakefd._closing import Closing
 from wakefd._errors import QueueShutDown
 from wakefd._views import AsyncQueue, SyncQueue
@@ -218,8 +218,3 @@ async def _wait(place: _wakefd.Place) -> None:
     wait = _loops.begin(place)
     if wait is not None:
         await wait
-
-
-def report(error: OSError) -> None:
-    """Report a wake-up that the system refused. The compiled half calls it once for each queue."""
-    _log.refused("a queue", "its items stay in, and the next operation tries again", error)

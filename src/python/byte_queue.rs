@@ -417,7 +417,8 @@ impl ByteQueue {
     #[cold]
     fn report(&self, py: Python<'_>, error: std::io::Error) {
         if !self.reported.swap(true, Relaxed) {
-            report(py, error);
+            let consequence = "its messages stay in, and the next operation tries again";
+            report(py, "a byte queue", consequence, error);
         }
     }
 }

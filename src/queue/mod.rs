@@ -23,6 +23,7 @@
 //! Memory for an item, or for a place in line, is reserved before anything changes; without memory nothing does.
 
 pub(crate) mod attempt;
+pub(crate) mod inbox;
 
 use crate::{capacity, process::epoch::epoch};
 use std::{collections::VecDeque, mem};

@@ -27,6 +27,8 @@ mod looper;
 #[cfg(loom)]
 mod pipe;
 #[cfg(loom)]
+mod portal;
+#[cfg(loom)]
 mod queue;
 #[cfg(loom)]
 mod refused;

@@ -71,7 +71,12 @@ impl QueueCell for AttachedQueue<'_> {
 
     #[cold]
     fn report(&self, error: io::Error) {
-        report(self.py, error);
+        report(
+            self.py,
+            "a queue",
+            "its items stay in, and the next operation tries again",
+            error,
+        );
     }
 }
 
@@ -454,11 +459,14 @@ fn refusal<'py, E: PyTypeInfo>(py: Python<'py>, args: impl PyCallArgs<'py>) -> P
     error.unwrap_or_else(|failed| failed)
 }
 
-/// Of a wake-up that was refused.
+/// Logs a refused wake-up of `whose`, and what follows from it.
 #[cold]
-pub(in crate::python) fn report(py: Python<'_>, error: io::Error) {
+pub(in crate::python) fn report(py: Python<'_>, whose: &str, consequence: &str, error: io::Error) {
     let error = crate::python::os_error(error);
-    let report = || py.import("wakefd._queue")?.call_method1("report", (error.value(py),));
+    let report = || {
+        py.import("wakefd._log")?
+            .call_method1("refused", (whose, consequence, error.value(py)))
+    };
     if let Err(error) = report() {
         error.write_unraisable(py, None);
     }
