@@ -14,6 +14,7 @@ use std::{
     array,
     convert::Infallible,
     ffi::{c_int, c_void},
+    marker::PhantomData,
 };
 
 /// The iterator of what is to be one.
@@ -29,25 +30,30 @@ pub(super) fn truth(it: &Bound<'_, PyAny>) -> PyResult<bool> {
     it.is_truthy()
 }
 
-/// A number of seconds.
+/// An argument that is converted by the method that gets it. The stubs say that it is a `T`.
 #[derive(Clone, Copy)]
-pub(super) struct Seconds<'a, 'py>(Borrowed<'a, 'py, PyAny>);
+pub(super) struct Unconverted<'a, 'py, T>(Borrowed<'a, 'py, PyAny>, PhantomData<T>);
 
-impl<'a, 'py> FromPyObject<'a, 'py> for Seconds<'a, 'py> {
+/// A number of seconds.
+pub(super) type Seconds<'a, 'py> = Unconverted<'a, 'py, f64>;
+/// A number of items.
+pub(super) type Count<'a, 'py> = Unconverted<'a, 'py, i64>;
+
+impl<'a, 'py, T: FromPyObject<'a, 'py>> FromPyObject<'a, 'py> for Unconverted<'a, 'py, T> {
     type Error = Infallible;
 
     #[cfg(feature = "stubs")]
-    const INPUT_TYPE: pyo3::inspect::PyStaticExpr = <f64 as FromPyObject<'_, '_>>::INPUT_TYPE;
+    const INPUT_TYPE: pyo3::inspect::PyStaticExpr = T::INPUT_TYPE;
 
     fn extract(it: Borrowed<'a, 'py, PyAny>) -> Result<Self, Infallible> {
-        Ok(Self(it))
+        Ok(Self(it, PhantomData))
     }
 }
 
 /// `function` is how the message calls the method.
 #[inline]
 pub(super) fn seconds(timeout: Option<Seconds<'_, '_>>, function: &str) -> PyResult<Option<f64>> {
-    let Some(Seconds(it)) = timeout else {
+    let Some(Unconverted(it, _)) = timeout else {
         return Ok(None);
     };
     it.extract().map(Some).map_err(|error| {
@@ -56,25 +62,10 @@ pub(super) fn seconds(timeout: Option<Seconds<'_, '_>>, function: &str) -> PyRes
     })
 }
 
-/// A number of items.
-#[derive(Clone, Copy)]
-pub(super) struct Count<'a, 'py>(Borrowed<'a, 'py, PyAny>);
-
-impl<'a, 'py> FromPyObject<'a, 'py> for Count<'a, 'py> {
-    type Error = Infallible;
-
-    #[cfg(feature = "stubs")]
-    const INPUT_TYPE: pyo3::inspect::PyStaticExpr = <i64 as FromPyObject<'_, '_>>::INPUT_TYPE;
-
-    fn extract(it: Borrowed<'a, 'py, PyAny>) -> Result<Self, Infallible> {
-        Ok(Self(it))
-    }
-}
-
 /// The most items to take; `None`: all.
 #[inline]
 pub(super) fn most(max: Option<Count<'_, '_>>, function: &str) -> PyResult<usize> {
-    let Some(Count(it)) = max else {
+    let Some(Unconverted(it, _)) = max else {
         return Ok(usize::MAX);
     };
     let max = integer(&it, function, "max")?;

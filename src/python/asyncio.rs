@@ -16,7 +16,8 @@
 
 use super::{
     call::{call, call_with},
-    closed, context,
+    context,
+    errors::closed,
     hub::Hub,
     queue::place::Awaited,
 };

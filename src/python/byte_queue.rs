@@ -1,11 +1,11 @@
 //! The byte queue's Python class: its consumers, as those of the queue.
 
 use super::{
-    arguments::{Count, Seconds, initialised_before, integer, made_by_new, most, parameters, required, seconds, truth},
-    event::{self, IoEvent},
+    arguments::{Count, Seconds, initialised_before, integer, made_by_new, most, parameters, required, truth},
+    errors::{empty, no_memory, report, shut},
+    event::{self, IoEvent, deadline_of},
     fairness,
-    queue::deadline,
-    queue::state::{empty, fill, new_list, no_memory, report, shut},
+    list::{fill, new_list},
 };
 use crate::{
     ByteQueueError,
@@ -85,8 +85,7 @@ impl ByteQueue {
         #[pyo3(from_py_with = truth)] block: bool,
         timeout: Option<Seconds<'_, '_>>,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let timeout = seconds(timeout, "get()")?;
-        let deadline = if block { deadline(timeout)? } else { None };
+        let deadline = deadline_of(block, timeout, "get()")?;
         self.block(py, block, deadline, || self.get_step(py))
     }
 
@@ -109,7 +108,7 @@ impl ByteQueue {
         timeout: Option<Seconds<'_, '_>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let max = most(max, "get_many()")?;
-        let deadline = deadline(seconds(timeout, "get_many()")?)?;
+        let deadline = deadline_of(true, timeout, "get_many()")?;
         self.block(py, true, deadline, || self.get_many_step(py, max))
     }
 
@@ -141,7 +140,7 @@ impl ByteQueue {
         timeout: Option<Seconds<'_, '_>>,
     ) -> PyResult<usize> {
         let block = block || timeout.is_some();
-        let deadline = deadline(seconds(timeout, "get_into()")?)?;
+        let deadline = deadline_of(true, timeout, "get_into()")?;
         let buffer = Writable::new(buffer)?;
         self.block(py, block, deadline, || self.get_into_step(py, &buffer))
     }

@@ -1,36 +1,40 @@
-//! The errors that Python gets: the exceptions of the package, and what becomes of an error of the core.
+//! The exceptions of the compiled half: their classes, the messages that several files raise, and what is logged because no
+//! caller can be told.
 
+use crate::queue::Side;
 use pyo3::{
-    exceptions::{PyConnectionResetError, PyImportError, PyOSError},
-    ffi,
+    PyTypeInfo,
+    call::PyCallArgs,
+    exceptions::{PyConnectionResetError, PyException, PyOSError},
+    ffi, intern,
     prelude::*,
     types::PyType,
 };
 use std::{
     io,
-    sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-// These are Python classes, which is how the generated stubs know them.
-pyo3::import_exception!(queue, Empty);
+// A Python class, so that the generated stubs know it.
 pyo3::import_exception!(wakefd._errors, ClosedResourceError);
 pyo3::import_exception!(wakefd._errors, LoopClosedError);
 pyo3::import_exception!(wakefd._errors, QueueFull);
 pyo3::import_exception!(wakefd._errors, QueueShutDown);
+pyo3::import_exception!(queue, Empty);
 
-/// Whether the import has found the exceptions.
-static FOUND: AtomicBool = AtomicBool::new(false);
-
-/// Finds the exceptions that other modules define, at the import.
+/// Finds what is raised of other modules' classes, at the import.
 ///
-/// PyO3 would look for each when it is first raised. While the interpreter ends nothing can be imported, and PyO3 would panic.
+/// PyO3 would look for each when it is first raised. While the interpreter ends nothing can be imported: it would panic on
+/// the way out to CPython, which aborts the process.
 pub(super) fn find_exceptions(py: Python<'_>) {
     drop(own_exceptions(py)); // PyO3 keeps them
     drop(py.get_type::<Empty>());
     FOUND.store(true, Relaxed);
 }
 
-fn own_exceptions(py: Python<'_>) -> Vec<(&'static str, Bound<'_, PyType>)> {
+pub(super) static FOUND: AtomicBool = AtomicBool::new(false);
+
+pub(super) fn own_exceptions(py: Python<'_>) -> Vec<(&'static str, Bound<'_, PyType>)> {
     vec![
         ("ClosedResourceError", py.get_type::<ClosedResourceError>()),
         ("LoopClosedError", py.get_type::<LoopClosedError>()),
@@ -39,34 +43,7 @@ fn own_exceptions(py: Python<'_>) -> Vec<(&'static str, Bound<'_, PyType>)> {
     ]
 }
 
-/// Return the classes of the exceptions that are raised, by name; none at the first import of the process.
-///
-/// A second import, after somebody has taken the modules out of `sys.modules`, has to offer the same classes. Raise
-/// ImportError if another interpreter of this process has imported wakefd.
-#[pyfunction]
-pub(super) fn exceptions(py: Python<'_>) -> PyResult<Vec<(&'static str, Bound<'_, PyType>)>> {
-    refuse_a_second_interpreter()?;
-    let found = FOUND.load(Relaxed);
-    Ok(if found { own_exceptions(py) } else { vec![] })
-}
-
-/// # Errors
-/// ImportError if another interpreter of this process has imported wakefd. CPython itself refuses isolated interpreters, but
-/// not those that share the GIL: they would share the classes, too, and the Python objects in the statics of this library.
-fn refuse_a_second_interpreter() -> PyResult<()> {
-    static FIRST: AtomicI64 = AtomicI64::new(-1);
-    // SAFETY: this thread is attached to an interpreter.
-    let here = unsafe { ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get()) };
-    match FIRST.compare_exchange(-1, here, Relaxed, Relaxed) {
-        Err(first) if first != here => Err(PyImportError::new_err(
-            "wakefd works in one interpreter of a process, and another one has imported it: use threads or processes instead \
-             of subinterpreters, or import wakefd in one of them alone",
-        )),
-        _ => Ok(()),
-    }
-}
-
-/// An error of the system, with its errno, by which OSError picks its subclass.
+/// OSError with the errno of an error of the system; the class itself picks the subclass for it.
 pub(super) fn os_error(error: io::Error) -> PyErr {
     match error.raw_os_error() {
         Some(errno) => {
@@ -87,4 +64,65 @@ pub(super) fn closed() -> PyErr {
 
 pub(super) fn closed_handle() -> PyErr {
     ClosedResourceError::new_err("this handle is closed: native code cannot be given its argument any more")
+}
+
+pub(super) fn shut(py: Python<'_>, side: Side) -> PyErr {
+    let why = match side {
+        Side::Get => "the queue is shut down, and empty",
+        Side::Put => "the queue is shut down",
+    };
+    refusal::<QueueShutDown>(py, (why,))
+}
+
+/// MemoryError, without asking for memory.
+#[cold]
+pub(super) fn no_memory(py: Python<'_>) -> PyErr {
+    // SAFETY: this thread is attached. It sets the exception, and returns null.
+    unsafe { ffi::PyErr_NoMemory() };
+    PyErr::fetch(py)
+}
+
+pub(super) fn full(py: Python<'_>) -> PyErr {
+    refusal::<QueueFull>(py, ())
+}
+
+/// An exception with the attribute `accepted`, which the standard library's QueueShutDown does not have by itself.
+///
+/// The exception is made at once: PyO3 makes a lazy one by an attach of its own, which panics while the interpreter ends.
+fn refusal<'py, E: PyTypeInfo>(py: Python<'py>, args: impl PyCallArgs<'py>) -> PyErr {
+    let error = py.get_type::<E>().call1(args).and_then(|error| {
+        error.setattr(intern!(py, "accepted"), 0)?;
+        Ok(PyErr::from_value(error))
+    });
+    error.unwrap_or_else(|failed| failed)
+}
+
+/// Logs a refused wake-up of `whose`, and what follows from it.
+#[cold]
+pub(super) fn report(py: Python<'_>, whose: &str, consequence: &str, error: io::Error) {
+    let error = os_error(error);
+    let report = || {
+        py.import("wakefd._log")?
+            .call_method1("refused", (whose, consequence, error.value(py)))
+    };
+    if let Err(error) = report() {
+        error.write_unraisable(py, None);
+    }
+}
+
+pub(super) fn empty() -> PyErr {
+    Empty::new_err(())
+}
+
+/// An exception from a comparison comes again at the next attempt: here it is as if there were nothing.
+///
+/// # Errors
+/// What does not come again: KeyboardInterrupt, SystemExit and the like, which a signal handler may have raised while a
+/// comparison ran. Who drops it has swallowed it.
+pub(super) fn or_again<T>(py: Python<'_>, result: PyResult<Option<T>>) -> PyResult<Option<T>> {
+    result.or_else(|error| if comes_again(py, &error) { Ok(None) } else { Err(error) })
+}
+
+pub(super) fn comes_again(py: Python<'_>, error: &PyErr) -> bool {
+    error.is_instance_of::<PyException>(py)
 }

@@ -254,3 +254,17 @@ pub(super) fn deadline(timeout: Option<f64>) -> PyResult<Option<Instant>> {
         .map(Some)
         .ok_or_else(|| PyOverflowError::new_err("timeout is too large; use None to wait for ever"))
 }
+
+/// The deadline of a method of a queue that is called `function`; none if it does not `block`.
+///
+/// # Errors
+/// TypeError, or ValueError if the timeout is negative.
+#[inline]
+pub(super) fn deadline_of(block: bool, timeout: Option<Seconds<'_, '_>>, function: &str) -> PyResult<Option<Instant>> {
+    let timeout = arguments::seconds(timeout, function)?;
+    match timeout {
+        Some(_) if !block => Ok(None),
+        Some(seconds) if seconds < 0.0 => Err(PyValueError::new_err("'timeout' must be a non-negative number")),
+        timeout => deadline(timeout),
+    }
+}

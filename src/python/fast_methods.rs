@@ -5,14 +5,12 @@
 //! `--cfg wakefd_no_fast_methods` has PyO3's methods alone, and the same behaviour (see `mod.rs`).
 
 use super::{
-    attached_cell::attached,
+    attached,
     errors::os_error,
     event::IoEvent,
-    queue::Queue,
-    queue::async_iter::{Items, Ready, Sent},
-    queue::state::QueueState,
+    queue::async_iter::{Items, READY, Ready, Sent},
+    queue::state::Queue,
 };
-use crate::queue::{Bells, attempt::QueueCell};
 use pyo3::{
     Borrowed, PyClass,
     exceptions::{PyBaseException, PyStopIteration},
@@ -219,17 +217,10 @@ fn flag(py: Python<'_>, result: std::io::Result<bool>) -> *mut PyObject {
 /// The common case of putting: the queue has room, and no event to show the item to but the first getter's.
 #[inline]
 fn put(queue: &Queue, py: Python<'_>, item: *mut PyObject) -> Option<*mut PyObject> {
-    if queue.heap {
-        return None;
-    }
     // SAFETY: an argument.
     let item = unsafe { Borrowed::from_ptr(py, item) }.to_owned().unbind();
-    match queue.attached(py).with(|state| state.put_at_once(item)) {
-        Ok(Bells::None) => Some(py.None().into_ptr()),
-        Ok(bells) => {
-            attached(py, |py| queue.attached(py).ring(bells));
-            Some(py.None().into_ptr())
-        }
+    match queue.put_at_once(py, item) {
+        Ok(()) => Some(py.None().into_ptr()),
         Err(item) => {
             drop(item.into_bound(py)); // `Py` would have it dropped later: PyO3 does not know that this thread is attached
             None
@@ -239,20 +230,7 @@ fn put(queue: &Queue, py: Python<'_>, item: *mut PyObject) -> Option<*mut PyObje
 
 #[inline]
 fn get(queue: &Queue, py: Python<'_>, _: *mut PyObject) -> Option<*mut PyObject> {
-    take(queue, py).map(Py::into_ptr)
-}
-
-/// The common case of taking: the queue has an item, and no event to show the room to but the first putter's.
-#[inline]
-pub(super) fn take(queue: &Queue, py: Python<'_>) -> Option<Py<PyAny>> {
-    if queue.heap {
-        return None;
-    }
-    let (item, bells) = queue.attached(py).with(QueueState::get_at_once)?;
-    if !matches!(bells, Bells::None) {
-        attached(py, |py| queue.attached(py).ring(bells));
-    }
-    Some(item)
+    queue.get_at_once(py).map(Py::into_ptr)
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -260,7 +238,6 @@ pub(super) fn take(queue: &Queue, py: Python<'_>) -> Option<Py<PyAny>> {
 // CPython 3.11 `__next__`. These are slots of subclasses, and the subclasses are what is used.
 
 static ITEMS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-static READY: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 
 /// Begin an `async for` over a queue or a byte queue; `wait` makes the coroutine that waits for an item.
 #[pyfunction]
@@ -270,6 +247,7 @@ pub(super) fn items<'py>(
     wait: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, Items>> {
     let class = ITEMS.get_or_try_init(py, || {
+        install_ready(py)?;
         let anext: unsafe extern "C" fn(*mut PyObject) -> *mut PyObject = anext;
         subclass::<Items>(
             py,
@@ -280,20 +258,22 @@ pub(super) fn items<'py>(
     Ok(class.bind(py).call1((queue, wait))?.cast_into::<Items>()?)
 }
 
-/// A new `Ready`.
-pub(super) fn ready(py: Python<'_>) -> PyResult<Bound<'_, Ready>> {
-    let class = READY.get_or_try_init(py, || {
-        let itself: unsafe extern "C" fn(*mut PyObject) -> *mut PyObject = itself;
-        let send: unsafe extern "C" fn(*mut PyObject, *mut PyObject, *mut *mut PyObject) -> ffi::PySendResult = send;
-        let next: unsafe extern "C" fn(*mut PyObject) -> *mut PyObject = next;
-        let slots = [
-            (ffi::Py_am_await, itself as *mut c_void),
-            (ffi::Py_tp_iternext, next as *mut c_void),
-            (ffi::Py_am_send, send as *mut c_void),
-        ];
-        subclass::<Ready>(py, c"wakefd._wakefd.FastReady", slots)
-    })?;
-    Ok(class.bind(py).call0()?.cast_into::<Ready>()?)
+/// Has `Items` make its awaitables of a faster subclass of `Ready`.
+fn install_ready(py: Python<'_>) -> PyResult<()> {
+    READY
+        .get_or_try_init(py, || {
+            let itself: unsafe extern "C" fn(*mut PyObject) -> *mut PyObject = itself;
+            let send: unsafe extern "C" fn(*mut PyObject, *mut PyObject, *mut *mut PyObject) -> ffi::PySendResult =
+                send;
+            let next: unsafe extern "C" fn(*mut PyObject) -> *mut PyObject = next;
+            let slots = [
+                (ffi::Py_am_await, itself as *mut c_void),
+                (ffi::Py_tp_iternext, next as *mut c_void),
+                (ffi::Py_am_send, send as *mut c_void),
+            ];
+            subclass::<Ready>(py, c"wakefd._wakefd.FastReady", slots)
+        })
+        .map(drop)
 }
 
 /// A subclass with these slots. Each function must be of the type that its slot wants.

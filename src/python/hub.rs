@@ -5,9 +5,10 @@
 use super::{
     attached_cell::AttachedCell,
     call::{call, call_method},
-    closed, context,
+    context,
+    errors::{closed, os_error},
     event::IoEvent,
-    fairness, os_error,
+    fairness,
     queue::place::{Awaited, Place, Places, all_leave},
 };
 use crate::{

@@ -3,11 +3,10 @@
 //! What is accepted, and in which order it comes out, is `crate::queue::inbox`. In the cell nothing of Python runs.
 
 use crate::python::{
-    ClosedResourceError, LoopClosedError,
     attached_cell::AttachedCell,
     context,
+    errors::{ClosedResourceError, LoopClosedError, no_memory, report},
     event::IoEvent,
-    queue::state::{no_memory, report},
 };
 use crate::{
     fork,

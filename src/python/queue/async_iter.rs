@@ -4,20 +4,26 @@ use crate::python::{
     asyncio::Waiter,
     attached_cell::{self, AttachedCell, attached},
     byte_queue::ByteQueue,
-    call, fairness, fast_methods,
-    queue::Queue,
-    queue::state::or_again,
+    call,
+    errors::or_again,
+    fairness,
+    queue::state::Queue,
 };
 use pyo3::{
     Borrowed, PyTraverseError, PyVisit,
     exceptions::{PyRuntimeError, PyStopIteration},
     ffi, intern,
     prelude::*,
+    sync::PyOnceLock,
+    types::PyType,
 };
 use std::{
     mem, ptr,
     sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
+
+/// The subclass of `Ready` that the fast methods make, if this build has them.
+pub(in crate::python) static READY: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 
 /// The queue that an `async for` takes from.
 #[derive(FromPyObject)]
@@ -100,7 +106,7 @@ impl Items {
             return Ok(None);
         }
         let item = match &self.source {
-            Source::Queue(queue) => match fast_methods::take(queue.get(), py) {
+            Source::Queue(queue) => match queue.get().get_at_once(py) {
                 None => attached(py, |py| or_again(py, queue.get().try_get(py, None)))?,
                 item => item,
             },
@@ -118,7 +124,11 @@ impl Items {
 
     #[cold]
     pub(in crate::python) fn new_ready(slf: Borrowed<'_, '_, Self>) -> PyResult<Py<Ready>> {
-        let ready = fast_methods::ready(slf.py())?;
+        let py = slf.py();
+        let class = READY
+            .get(py)
+            .map_or_else(|| py.get_type::<Ready>(), |class| class.bind(py).clone());
+        let ready = class.call0()?.cast_into::<Ready>()?;
         ready.get().begin(slf);
         Ok(ready.unbind())
     }

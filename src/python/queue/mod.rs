@@ -5,15 +5,19 @@ pub(super) mod place;
 pub(super) mod priority;
 pub(super) mod state;
 
+pub(crate) use state::Queue;
+
 use crate::python::{
-    arguments::{Count, Seconds, integer, iterator, made_by_new, most, parameters, seconds, truth},
+    arguments::{Count, Seconds, integer, iterator, made_by_new, most, parameters, truth},
     attached_cell::AttachedCell,
     call::next,
-    event::{self, IoEvent},
+    errors::{QueueFull, QueueShutDown, empty, full, no_memory},
+    event::{self, IoEvent, deadline_of},
     fairness,
+    list::new_list,
     queue::place::Place,
     queue::priority::Peace,
-    queue::state::{Core, QueueState, empty, full, new_list, no_memory},
+    queue::state::{Core, QueueState},
 };
 use crate::queue::{Bells, Side, attempt::QueueCell};
 use pyo3::{
@@ -23,20 +27,7 @@ use pyo3::{
     prelude::*,
     types::{PyDict, PyInt, PyTuple, PyType},
 };
-use std::{collections::VecDeque, mem, time::Instant};
-
-pub(super) use crate::python::errors::{Empty, QueueFull, QueueShutDown};
-
-/// What moves items between threads and tasks.
-///
-/// The base class of `wakefd.Queue`, which adds what needs an event loop.
-#[pyclass(module = "wakefd._wakefd", frozen, subclass, weakref)]
-pub(crate) struct Queue {
-    pub(super) state: AttachedCell<QueueState>,
-    /// Items come out in their order.
-    pub(super) heap: bool,
-    pub(super) peace: Peace,
-}
+use std::{collections::VecDeque, mem};
 
 #[pymethods]
 #[allow(clippy::unused_self)] // the data model's signatures
@@ -97,8 +88,7 @@ impl Queue {
         #[pyo3(from_py_with = truth)] block: bool,
         timeout: Option<Seconds<'_, '_>>,
     ) -> PyResult<()> {
-        let timeout = seconds(timeout, "put()")?;
-        let deadline = if block { deadline(timeout)? } else { None };
+        let deadline = deadline_of(block, timeout, "put()")?;
         let mut item = Some(item);
         if self.try_put(py, None, &mut item)? {
             return Ok(());
@@ -130,11 +120,10 @@ impl Queue {
     /// went in: the first of those given.
     #[pyo3(signature = (items, timeout=None))]
     fn put_many(&self, py: Python<'_>, items: &Bound<'_, PyAny>, timeout: Option<Seconds<'_, '_>>) -> PyResult<()> {
-        let timeout = seconds(timeout, "put_many()")?;
-        deadline(timeout)?; // what does not suit is said before the items are read
+        deadline_of(true, timeout, "put_many()")?; // what does not suit is said before the items are read
         let mut items = all_of(items, "put_many()")?;
         let all = items.len();
-        let deadline = deadline(timeout)?;
+        let deadline = deadline_of(true, timeout, "put_many()")?;
         let result = self
             .block(py, Side::Put, deadline, |place| {
                 self.try_put_many(py, place, &mut items)
@@ -164,8 +153,7 @@ impl Queue {
         #[pyo3(from_py_with = truth)] block: bool,
         timeout: Option<Seconds<'_, '_>>,
     ) -> PyResult<Py<PyAny>> {
-        let timeout = seconds(timeout, "get()")?;
-        let deadline = if block { deadline(timeout)? } else { None };
+        let deadline = deadline_of(block, timeout, "get()")?;
         if let Some(item) = self.try_get(py, None)? {
             return Ok(item);
         }
@@ -195,7 +183,7 @@ impl Queue {
         timeout: Option<Seconds<'_, '_>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let max = most(max, "get_many()")?;
-        let deadline = deadline(seconds(timeout, "get_many()")?)?;
+        let deadline = deadline_of(true, timeout, "get_many()")?;
         self.block(py, Side::Get, deadline, |place| self.try_get_many(py, place, max))?
             .ok_or_else(empty)
     }
@@ -226,7 +214,7 @@ impl Queue {
         if !block {
             return self.peek_nowait(py);
         }
-        let deadline = deadline(seconds(timeout, "peek()")?)?;
+        let deadline = deadline_of(true, timeout, "peek()")?;
         self.block(py, Side::Get, deadline, |place| self.try_peek(py, place))?
             .ok_or_else(empty)
     }
@@ -464,17 +452,6 @@ fn all_of(items: &Bound<'_, PyAny>, function: &str) -> PyResult<VecDeque<Py<PyAn
         all.push_back(item.unbind());
     }
     Ok(all)
-}
-
-#[inline]
-pub(super) fn deadline(timeout: Option<f64>) -> PyResult<Option<Instant>> {
-    if timeout.is_none() {
-        return Ok(None);
-    }
-    if timeout.is_some_and(|seconds| seconds < 0.0) {
-        return Err(PyValueError::new_err("'timeout' must be a non-negative number"));
-    }
-    event::deadline(timeout)
 }
 
 fn not_copyable() -> PyErr {

@@ -4,8 +4,7 @@ use crate::python::{
     arguments::{Count, most},
     attached_cell::AttachedCell,
     event::IoEvent,
-    queue::Queue,
-    queue::state::PlaceInLine,
+    queue::state::{PlaceInLine, Queue},
 };
 use crate::queue::Side;
 use pyo3::{Borrowed, PyTraverseError, PyVisit, exceptions::PyRuntimeError, prelude::*};

@@ -3,14 +3,19 @@
 //! A comparison may run Python code, which may do anything with the queue, and lets other threads run. So the way of an item
 //! is planned first, with nothing held, and applied if nothing has changed meanwhile; else it is planned again.
 
-use crate::python::{call::is_less, queue::Queue, queue::state::Core};
-use crate::queue::Obstacle;
+use crate::python::call::is_less;
+use crate::queue::{Obstacle, Queue, attempt::QueueCell};
 use pyo3::prelude::*;
 use std::{
     cell::Cell,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
     time::{Duration, Instant},
 };
+
+/// The cell of a queue whose items are a heap.
+pub(in crate::python) trait HeapCell: QueueCell<Item = Py<PyAny>> + Copy {}
+
+impl<C: QueueCell<Item = Py<PyAny>> + Copy> HeapCell for C {}
 
 /// The way of one item through the heap.
 pub(in crate::python) struct Plan {
@@ -46,13 +51,13 @@ impl Plan {
     ///
     /// # Errors
     /// A comparison's.
-    pub(in crate::python) fn push(queue: &Queue, py: Python<'_>, item: &Py<PyAny>) -> PyResult<Option<Self>> {
-        let (changes, mut at) = queue.look(py, |queue| (queue.changes(), queue.items().len()));
+    pub(in crate::python) fn push(py: Python<'_>, queue: impl HeapCell, item: &Py<PyAny>) -> PyResult<Option<Self>> {
+        let (changes, mut at) = queue.with(|state| (state.queue.changes(), state.queue.items().len()));
         let mut way = Way::EMPTY;
         way.push(at);
         while at > 0 {
             let parent = (at - 1) / 2;
-            let Some(other) = get(queue, py, changes, parent) else {
+            let Some(other) = get(py, queue, changes, parent) else {
                 return Ok(None);
             };
             if !is_less(item.bind(py), other.bind(py))? {
@@ -69,8 +74,8 @@ impl Plan {
     ///
     /// # Errors
     /// A comparison's.
-    pub(in crate::python) fn pop(queue: &Queue, py: Python<'_>) -> PyResult<Option<Self>> {
-        let (changes, len) = queue.look(py, |queue| (queue.changes(), queue.items().len()));
+    pub(in crate::python) fn pop(py: Python<'_>, queue: impl HeapCell) -> PyResult<Option<Self>> {
+        let (changes, len) = queue.with(|state| (state.queue.changes(), state.queue.items().len()));
         let Some(last) = len.checked_sub(1) else {
             let way = Way::EMPTY;
             return Ok(Some(Self { changes, way }));
@@ -82,7 +87,7 @@ impl Plan {
         while 2 * at + 1 < last {
             at = 2 * at + 1;
             if at + 1 < last {
-                let (Some(left), Some(right)) = (get(queue, py, changes, at), get(queue, py, changes, at + 1)) else {
+                let (Some(left), Some(right)) = (get(py, queue, changes, at), get(py, queue, changes, at + 1)) else {
                     return Ok(None);
                 };
                 if !is_less(left.bind(py), right.bind(py))? {
@@ -91,11 +96,11 @@ impl Plan {
             }
             way.push(at);
         }
-        let Some(it) = get(queue, py, changes, last) else {
+        let Some(it) = get(py, queue, changes, last) else {
             return Ok(None);
         };
         while way.length > 2 {
-            let Some(other) = get(queue, py, changes, way.steps[way.length - 1]) else {
+            let Some(other) = get(py, queue, changes, way.steps[way.length - 1]) else {
                 return Ok(None);
             };
             if !is_less(it.bind(py), other.bind(py))? {
@@ -108,7 +113,7 @@ impl Plan {
 
     /// # Errors
     /// The queue has changed.
-    pub(in crate::python) fn check(&self, queue: &Core) -> Result<(), Obstacle> {
+    pub(in crate::python) fn check<B>(&self, queue: &Queue<Py<PyAny>, B>) -> Result<(), Obstacle> {
         if self.changes == queue.changes() {
             Ok(())
         } else {
@@ -117,7 +122,7 @@ impl Plan {
     }
 
     /// The item stands at the end: to its place.
-    pub(in crate::python) fn pushed(&self, queue: &mut Core) {
+    pub(in crate::python) fn pushed<B>(&self, queue: &mut Queue<Py<PyAny>, B>) {
         if self.way.length > 1 {
             let items = queue.items_mut();
             for pair in self.way.steps().windows(2) {
@@ -130,7 +135,7 @@ impl Plan {
     ///
     /// # Errors
     /// The queue has changed.
-    pub(in crate::python) fn apply(&self, queue: &mut Core) -> Result<(), Obstacle> {
+    pub(in crate::python) fn apply<B>(&self, queue: &mut Queue<Py<PyAny>, B>) -> Result<(), Obstacle> {
         self.check(queue)?;
         self.pushed(queue);
         Ok(())
@@ -217,8 +222,9 @@ fn me() -> usize {
 }
 
 /// `None`: the queue has changed.
-fn get(queue: &Queue, py: Python<'_>, changes: u64, at: usize) -> Option<Py<PyAny>> {
-    queue.look(py, |queue| {
+fn get(py: Python<'_>, queue: impl HeapCell, changes: u64, at: usize) -> Option<Py<PyAny>> {
+    queue.with(|state| {
+        let queue = &state.queue;
         let item = queue.items().get(at).filter(|_| queue.changes() == changes);
         item.map(|item| item.clone_ref(py))
     })

@@ -6,16 +6,18 @@
 
 use crate::event::EventRef;
 use crate::python::{
-    attached_cell,
+    attached,
+    attached_cell::{self, AttachedCell},
+    errors::{comes_again, no_memory, or_again, report, shut},
     event::{self, IoEvent},
-    queue::priority::Plan,
-    queue::{Empty, Queue, QueueFull, QueueShutDown},
+    list::{fill, new_list, set},
+    queue::priority::{Peace, Plan},
 };
 use crate::queue::{
     self, Bells, Obstacle, Side,
     attempt::{self, QueueCell, QueueEvent},
 };
-use pyo3::{PyTypeInfo, call::PyCallArgs, exceptions::PyException, ffi, intern, prelude::*, types::PyList};
+use pyo3::prelude::*;
 use std::{collections::VecDeque, io, time::Instant};
 
 /// The items and the lines of a queue of Python's.
@@ -46,6 +48,17 @@ impl QueueEvent for Py<IoEvent> {
             Ok(())
         }
     }
+}
+
+/// What moves items between threads and tasks.
+///
+/// The base class of `wakefd.Queue`, which adds what needs an event loop.
+#[pyclass(module = "wakefd._wakefd", frozen, subclass, weakref)]
+pub(crate) struct Queue {
+    pub(super) state: AttachedCell<QueueState>,
+    /// Whether items come out in their order.
+    pub(super) heap: bool,
+    pub(super) peace: Peace,
 }
 
 /// A queue, and the proof that this thread may come into its cell.
@@ -110,7 +123,7 @@ impl Queue {
         let mut attempts = self.peace.attempts();
         while let Some(it) = item {
             attempts.next(py);
-            let Some(plan) = Plan::push(self, py, it)? else {
+            let Some(plan) = Plan::push(py, self.attached(py), it)? else {
                 continue;
             };
             let put = self.attached(py).attempt(place.as_deref_mut(), |queue| {
@@ -175,7 +188,7 @@ impl Queue {
         let mut attempts = self.peace.attempts();
         loop {
             attempts.next(py);
-            let Some(plan) = Plan::pop(self, py)? else {
+            let Some(plan) = Plan::pop(py, self.attached(py))? else {
                 continue;
             };
             let got = self.attached(py).attempt(place.as_deref_mut(), |queue| {
@@ -186,6 +199,32 @@ impl Queue {
                 return done_or_wait(py, Side::Get, got);
             }
         }
+    }
+
+    /// The short way of a get, for a thread of which PyO3 does not know that it is attached. None: call `try_get`.
+    #[inline]
+    pub(in crate::python) fn get_at_once(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        if self.heap {
+            return None;
+        }
+        let (item, bells) = self.attached(py).with(QueueState::get_at_once)?;
+        if !matches!(bells, Bells::None) {
+            attached(py, |py| self.attached(py).ring(bells));
+        }
+        Some(item)
+    }
+
+    /// The short way of a put. The item comes back: call `try_put`.
+    #[inline]
+    pub(in crate::python) fn put_at_once(&self, py: Python<'_>, item: Py<PyAny>) -> Result<(), Py<PyAny>> {
+        if self.heap {
+            return Err(item);
+        }
+        let bells = self.attached(py).with(|state| state.put_at_once(item))?;
+        if !matches!(bells, Bells::None) {
+            attached(py, |py| self.attached(py).ring(bells));
+        }
+        Ok(())
     }
 
     /// The next item, which stays in; None as of `try_get`.
@@ -335,7 +374,7 @@ impl Queue {
         while let Some(it) = item.take() {
             let plan = if self.heap {
                 attempts.next(py);
-                match Plan::push(self, py, &it) {
+                match Plan::push(py, self.attached(py), &it) {
                     Ok(Some(plan)) => Some(plan),
                     Ok(None) => {
                         item = Some(it);
@@ -392,86 +431,4 @@ fn done_or_wait<T>(py: Python<'_>, side: Side, attempted: Result<T, Obstacle>) -
         Err(Obstacle::Shut) => Err(shut(py, side)),
         Err(Obstacle::NoMemory) => Err(no_memory(py)),
     }
-}
-
-/// An exception from a comparison comes again at the next attempt: here it is as if there were nothing.
-///
-/// # Errors
-/// What does not come again: KeyboardInterrupt, SystemExit and the like, which a signal handler may have raised while a
-/// comparison ran. Who drops it has swallowed it.
-pub(in crate::python) fn or_again<T>(py: Python<'_>, result: PyResult<Option<T>>) -> PyResult<Option<T>> {
-    result.or_else(|error| if comes_again(py, &error) { Ok(None) } else { Err(error) })
-}
-
-fn comes_again(py: Python<'_>, error: &PyErr) -> bool {
-    error.is_instance_of::<PyException>(py)
-}
-
-pub(in crate::python) fn new_list(py: Python<'_>, count: usize) -> PyResult<Bound<'_, PyList>> {
-    let count = isize::try_from(count).unwrap_or(isize::MAX);
-    // SAFETY: a new list, or an exception. Nobody sees it before its items are set.
-    let list = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyList_New(count)) }?;
-    Ok(list.cast_into::<PyList>()?)
-}
-
-/// Puts them at the beginning of a new list, which has room for them.
-pub(in crate::python) fn fill<T>(list: &Bound<'_, PyList>, items: Vec<Py<T>>) {
-    for (at, item) in (0..).zip(items) {
-        set(list, at, item);
-    }
-}
-
-/// The item at `at` of a new list. Not under `AttachedCell` where there may be no GIL: CPython locks the list then, and whoever
-/// waits for a lock lets others run.
-fn set<T>(list: &Bound<'_, PyList>, at: isize, item: Py<T>) {
-    // SAFETY: if `at` is not less than the length it is an error, else nothing was there; it takes the reference over.
-    unsafe { ffi::PyList_SetItem(list.as_ptr(), at, item.into_ptr()) };
-}
-
-pub(in crate::python) fn shut(py: Python<'_>, side: Side) -> PyErr {
-    let why = match side {
-        Side::Get => "the queue is shut down, and empty",
-        Side::Put => "the queue is shut down",
-    };
-    refusal::<QueueShutDown>(py, (why,))
-}
-
-/// MemoryError, without asking for memory.
-#[cold]
-pub(in crate::python) fn no_memory(py: Python<'_>) -> PyErr {
-    // SAFETY: this thread is attached. It sets the exception, and returns null.
-    unsafe { ffi::PyErr_NoMemory() };
-    PyErr::fetch(py)
-}
-
-pub(in crate::python) fn full(py: Python<'_>) -> PyErr {
-    refusal::<QueueFull>(py, ())
-}
-
-/// An exception with the attribute `accepted`, which the standard library's QueueShutDown does not have by itself.
-///
-/// The exception is made at once: PyO3 makes a lazy one by an attach of its own, which panics while the interpreter ends.
-fn refusal<'py, E: PyTypeInfo>(py: Python<'py>, args: impl PyCallArgs<'py>) -> PyErr {
-    let error = py.get_type::<E>().call1(args).and_then(|error| {
-        error.setattr(intern!(py, "accepted"), 0)?;
-        Ok(PyErr::from_value(error))
-    });
-    error.unwrap_or_else(|failed| failed)
-}
-
-/// Logs a refused wake-up of `whose`, and what follows from it.
-#[cold]
-pub(in crate::python) fn report(py: Python<'_>, whose: &str, consequence: &str, error: io::Error) {
-    let error = crate::python::os_error(error);
-    let report = || {
-        py.import("wakefd._log")?
-            .call_method1("refused", (whose, consequence, error.value(py)))
-    };
-    if let Err(error) = report() {
-        error.write_unraisable(py, None);
-    }
-}
-
-pub(in crate::python) fn empty() -> PyErr {
-    Empty::new_err(())
 }
