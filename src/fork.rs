@@ -32,6 +32,7 @@ pub(crate) mod handlers {
     use crate::{
         event,
         native::handle_table,
+        notifier,
         process::{Entered, GATE, Locked, epoch, lock},
         ring,
     };
@@ -60,6 +61,7 @@ pub(crate) mod handlers {
     /// All that a child of a fork must do. The child allocates nothing here.
     fn repair(mut lock: Locked) {
         epoch::advance();
+        notifier::suspect();
         GATE.reset(); // before the events are repaired: that may raise it
         handle_table::forget_visitors(&mut lock);
         event::after_fork::repair(&mut lock);

@@ -15,7 +15,7 @@ pub(crate) struct EventFd(Owned);
 
 impl EventFd {
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self(Owned::new(eventfd(
+        Ok(Self(Owned::eventfd(eventfd(
             0,
             EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK,
         )?)))

@@ -53,11 +53,15 @@ mod simulated;
 #[cfg(not(any(loom, wakefd_steps)))]
 mod stream;
 
+#[cfg(all(unix, not(any(loom, wakefd_steps))))]
+pub(crate) use checked_fd::suspect;
 #[cfg(all(
     any(target_os = "linux", target_os = "android"),
     not(any(wakefd_notifier = "socketpair", wakefd_notifier = "tcp", loom, wakefd_steps))
 ))]
 pub(crate) use eventfd_or_stream::{Notifier, for_a_thread};
+#[cfg(wakefd_steps)]
+pub(crate) use simulated::suspect;
 #[cfg(any(loom, wakefd_steps))]
 pub(crate) use simulated::{Notifier, for_a_thread, may_die};
 #[cfg(not(any(loom, wakefd_steps)))]
@@ -211,5 +215,44 @@ mod tests {
         log.write_all(b"intact")?;
         assert_eq!(std::fs::read(&path)?, b"intact");
         std::fs::remove_file(&path)
+    }
+
+    /// As whoever closes every number he sees, and opens something else: the end of `it` leaves that alone.
+    #[cfg(target_os = "linux")]
+    fn is_left_alone_at_the_end(other: &dyn std::os::fd::AsRawFd) -> io::Result<bool> {
+        let it = Notifier::new()?;
+        let number = it.as_fd().as_raw_fd();
+        // SAFETY: both are open, and nobody else uses this number.
+        unsafe { libc::dup2(other.as_raw_fd(), number) };
+        drop(it);
+        // SAFETY: a number that is open or not; asking does no harm, and if it is open it is ours to close.
+        unsafe { Ok(libc::fcntl(number, libc::F_GETFD) >= 0 && libc::close(number) == 0) }
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_stranger_under_the_number_survives_though_nobody_has_found_out() -> io::Result<()> {
+        let epoll = rustix::event::epoll::create(rustix::event::epoll::CreateFlags::CLOEXEC)?;
+        let log = File::open("/proc/self/cmdline")?;
+        let (socket, _peer) = std::os::unix::net::UnixStream::pair()?;
+        for other in [&epoll as &dyn std::os::fd::AsRawFd, &log, &socket] {
+            assert!(is_left_alone_at_the_end(other)?);
+        }
+        Ok(())
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_later_one_of_ours_under_the_number_survives_the_end_of_the_earlier_one() -> io::Result<()> {
+        let earlier = Notifier::new()?;
+        let number = earlier.as_fd().as_raw_fd();
+        // SAFETY: closed under us, which is what this is about. The next descriptor may get the number, if no other test does.
+        unsafe { libc::close(number) };
+        let later: Vec<_> = (0..64).map(|_| Notifier::new()).collect::<io::Result<_>>()?;
+        drop(earlier);
+        for it in later {
+            assert!(it.signal()? && readable(&it), "closed with the earlier one");
+        }
+        Ok(())
     }
 }
