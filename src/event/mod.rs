@@ -7,7 +7,7 @@
 //!
 //! A *hub* belongs to one event loop or one blocked thread: a pipe whose reader that loop watches, and a lock-free stack of
 //! the listeners that fired. An event keeps a list of *listeners*, one per hub that waits on it, and a few whose hubs did so
-//! (`KEPT`). So `notify` costs O(loops that wait), and a loop that is busy while thousands of events fire is woken by one
+//! (fewer than `CROWDED`). So `notify` costs O(loops that wait), and a loop that is busy while thousands of events fire is woken by one
 //! system call.
 //!
 //! # A listener's state
@@ -147,9 +147,9 @@ unsafe impl Sync for Event {}
 // SAFETY: as above.
 unsafe impl Sync for Hub {}
 
-/// The number of listeners that an event keeps in its list though nobody waits there: a hub that waits again and again takes no
-/// lock.
-static KEPT: Limit = Limit::new(4);
+/// The number of listeners from which on an event is crowded. It keeps fewer in its list though nobody waits there: a hub that
+/// waits again and again takes no lock.
+static CROWDED: Limit = Limit::new(5);
 
 impl Event {
     fn listeners(&self) -> impl Iterator<Item = &Listener> {
@@ -177,7 +177,7 @@ impl Event {
     /// Whether there are more listeners than may stay though nobody waits.
     #[inline]
     fn is_crowded(&self) -> bool {
-        self.attached.load(Relaxed) > KEPT.get()
+        self.attached.load(Relaxed) >= CROWDED.get()
     }
 }
 

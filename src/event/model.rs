@@ -3,7 +3,7 @@
 #[cfg(loom)]
 use super::word::{TOKEN, USER};
 use super::{
-    Event, KEPT, Listener,
+    CROWDED, Event, Listener,
     lifetime::{HUBS, RESTING},
 };
 use crate::{
@@ -43,14 +43,14 @@ pub(crate) struct Crowd;
 
 impl Crowd {
     pub(crate) fn new() -> Self {
-        KEPT.set(0);
+        CROWDED.set(0);
         Self
     }
 }
 
 impl Drop for Crowd {
     fn drop(&mut self) {
-        KEPT.set(4);
+        CROWDED.set(5);
     }
 }
 

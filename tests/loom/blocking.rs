@@ -67,10 +67,13 @@ fn a_thread_waits_for_the_first_of_two_events() {
 fn a_notifier_lets_go_of_its_lock_for_blocked_threads() {
     model(2, || {
         let events = [Event::new(enter())];
-        together!(|| assert!(events[0].notify_with_lock(|rest| rest.tell()).unwrap()), || {
-            assert_eq!(wait(&events, None), Some(Outcome::Rose));
-            thread_ends();
-        });
+        together!(
+            || assert!(events[0].notify_with_lock(|rest| rest.tell()).unwrap()),
+            || {
+                assert_eq!(wait(&events, None), Some(Outcome::Rose));
+                thread_ends();
+            }
+        );
     });
 }
 
