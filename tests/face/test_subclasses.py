@@ -123,38 +123,38 @@ def test_subclasses_of_an_event_and_a_portal_need_not_call_init():
 
 
 def test_a_byte_queue_that_was_not_initialised_names_the_missing_call():
-    class Lines(wakefd.ByteQueue):
+    class Messages(wakefd.ByteQueue):
         def __init__(self, name):
             self.name = name
 
-    lines = Lines("x")
+    messages = Messages("x")
     tries = [
-        lines.get,
-        lines.get_nowait,
-        lambda: lines.get_many_nowait(1),
-        lines.qsize,
-        lines.empty,
-        lines.fileno,
-        lines.shutdown,
-        lines.close,
-        lines.native,
-        lambda: lines.max_bytes,
-        lambda: lines.max_message,
-        lambda: lines.is_shutdown,
-        lambda: wakefd.wait_any(lines, timeout=0),
-        lambda: asyncio.run(lines.async_get()),
+        messages.get,
+        messages.get_nowait,
+        lambda: messages.get_many_nowait(1),
+        messages.qsize,
+        messages.empty,
+        messages.fileno,
+        messages.shutdown,
+        messages.close,
+        messages.native,
+        lambda: messages.max_bytes,
+        lambda: messages.max_message,
+        lambda: messages.is_shutdown,
+        lambda: wakefd.wait_any(messages, timeout=0),
+        lambda: asyncio.run(messages.async_get()),
     ]
     for attempt in tries:
         with pytest.raises(RuntimeError, match=r"super\(\).__init__\(max_bytes, max_message\)"):
             attempt()
-    assert "Lines not initialised" in repr(lines)
+    assert "Messages not initialised" in repr(messages)
 
 
 def test_a_second_init_changes_no_memory_and_leaks_no_handle():
-    lines = wakefd.ByteQueue(4096, 64)
+    messages = wakefd.ByteQueue(4096, 64)
     with pytest.raises(RuntimeError, match=r"ByteQueue\(\) was initialised before"):
-        lines.__init__(8192, 64)
-    assert lines.max_bytes == 4096
+        messages.__init__(8192, 64)
+    assert messages.max_bytes == 4096
     with wakefd.NativeHandle(wakefd.IoEvent()) as handle:
         argument = handle.argument
         with pytest.raises(RuntimeError, match=r"NativeHandle\(\) was initialised before"):
@@ -448,16 +448,16 @@ def test_async_for_calls_an_overridden_async_get():
 
 
 def test_async_for_over_a_byte_queue_calls_an_overridden_async_get():
-    class Lines(wakefd.ByteQueue):
+    class Messages(wakefd.ByteQueue):
         async def async_get(self):
             return (await super().async_get()).decode()
 
     async def main():
-        with Lines(4096, 64) as lines, pusher(lines) as push:
+        with Messages(4096, 64) as messages, pusher(messages) as push:
             for message in [b"a", b"b", b"c"]:
                 push(message)
-            lines.shutdown()
-            return [line async for line in lines]
+            messages.shutdown()
+            return [text async for text in messages]
 
     assert asyncio.run(main()) == ["a", "b", "c"]
 

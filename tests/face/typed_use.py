@@ -31,13 +31,13 @@ class Jobs(wakefd.Queue[str]):
         self.name = name
 
 
-class Bell(wakefd.IoEvent):
+class NamedEvent(wakefd.IoEvent):
     def __init__(self, name: str) -> None:
         super().__init__()
         self.name = name
 
 
-class Lines(wakefd.ByteQueue):
+class Messages(wakefd.ByteQueue):
     def __init__(self, name: str) -> None:
         super().__init__(1 << 20, 4096)
         self.name = name
@@ -52,8 +52,8 @@ class Calls(wakefd.Portal):
 def subclasses_have_parameters_of_their_own() -> None:
     assert_type(Jobs("x", maxsize=3), Jobs)
     assert_type(Jobs("x").get(), str)
-    assert_type(Bell("x"), Bell)
-    assert_type(Lines("x"), Lines)
+    assert_type(NamedEvent("x"), NamedEvent)
+    assert_type(Messages("x"), Messages)
     assert_type(Calls("x"), Calls)
     assert_type(wakefd.Queue[int](3), wakefd.Queue[int])
     assert_type(wakefd.LifoQueue[int](maxsize=3), wakefd.LifoQueue[int])
@@ -67,16 +67,18 @@ def wakefds_own_classes_refuse_other_parameters() -> None:
     wakefd.Portal(1)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
 
 
-async def no_max_takes_all(jobs: wakefd.Queue[str], lines: wakefd.ByteQueue) -> None:
+async def get_many_without_max_returns_a_list(
+    jobs: wakefd.Queue[str], messages: wakefd.ByteQueue
+) -> None:
     assert_type(jobs.get_many_nowait(), list[str])
     assert_type(jobs.get_many(timeout=1), list[str])
     assert_type(await jobs.async_get_many(), list[str])
-    assert_type(lines.get_many_nowait(), list[bytes])
-    assert_type(lines.get_many(None), list[bytes])
-    assert_type(await lines.async_get_many(0), list[bytes])
+    assert_type(messages.get_many_nowait(), list[bytes])
+    assert_type(messages.get_many(None), list[bytes])
+    assert_type(await messages.async_get_many(0), list[bytes])
 
 
-async def the_names_of_janus(jobs: janus.Queue[str]) -> str:
+async def compat_types_the_names_of_janus(jobs: janus.Queue[str]) -> str:
     assert_type(jobs, wakefd.Queue[str])
     assert_type(jobs.sync_q, janus.SyncQueue[str])
     assert_type(jobs.async_q, janus.AsyncQueue[str])
@@ -90,11 +92,15 @@ async def the_names_of_janus(jobs: janus.Queue[str]) -> str:
         return ""
 
 
-def the_lazy_names() -> None:
-    with wakefd.Queue[int]() as jobs, wakefd.IoEvent() as event, wakefd.ByteQueue(64, 8) as lines:
+def the_names_that_load_late_are_typed() -> None:
+    with (
+        wakefd.Queue[int]() as jobs,
+        wakefd.IoEvent() as event,
+        wakefd.ByteQueue(64, 8) as messages,
+    ):
         assert_type(jobs, wakefd.Queue[int])
         assert_type(event, wakefd.IoEvent)
-        assert_type(lines, wakefd.ByteQueue)
+        assert_type(messages, wakefd.ByteQueue)
         assert_type(wakefd.wait_any(event, timeout=0), list[wakefd.IoEvent])
     assert_type(wakefd.SelectorEventLoop(), wakefd.SelectorEventLoop)
     wakefd.SyncQueue  # type: ignore[attr-defined] # noqa: B018 # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnusedExpression]
