@@ -1,15 +1,15 @@
-//! Memory for what waits in line: how it is had, and how it comes back after a burst.
+//! The capacity of a line: how its memory is given back after a burst.
 //!
-//! Whoever keeps something asks for the room first (`try_reserve`): out of memory is an error, and nothing has changed. Whoever
-//! has taken something calls `shed`, so that what a burst has needed does not stay for ever.
+//! A caller that adds an item reserves the room first (`try_reserve`): out of memory is an error, and nothing has
+//! changed. A caller that has taken an item calls `shed`, so that the memory of a burst does not stay for ever.
 
 use std::collections::VecDeque;
 
-/// So much is kept in any case: a queue that swings below it never asks the allocator.
+/// The capacity that is kept in any case: a queue that swings below it never asks the allocator.
 const FLOOR: usize = 1024;
 
-/// Gives memory back if less than a quarter of it is in use, and keeps twice of what is. Then either half of it must go or as
-/// much must come before memory is moved again: that is a constant cost for each item.
+/// Memory is given back if less than a quarter of it is in use; twice of the memory in use is kept. So half of the
+/// items must go, or as many must come, before memory is moved again: that is a constant cost for each item.
 #[inline]
 pub(crate) fn shed<T>(items: &mut VecDeque<T>) {
     if items.capacity() > FLOOR && items.len() < items.capacity() / 4 {
@@ -17,7 +17,7 @@ pub(crate) fn shed<T>(items: &mut VecDeque<T>) {
     }
 }
 
-/// Into a smaller buffer, if there is one to be had: `VecDeque::shrink_to` aborts if not.
+/// The items move into a smaller buffer, if there is one to be had: `VecDeque::shrink_to` aborts if not.
 #[cold]
 fn shrink<T>(items: &mut VecDeque<T>) {
     let mut smaller = VecDeque::new();
@@ -33,7 +33,7 @@ mod tests {
     use std::collections::VecDeque;
 
     #[test]
-    fn what_a_burst_has_needed_comes_back() {
+    fn the_memory_of_a_burst_is_given_back() {
         let mut items: VecDeque<usize> = (0..1 << 20).collect();
         let mut moved = 0;
         for n in 0..1 << 20 {
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn who_swings_below_the_floor_keeps_its_room() {
+    fn a_line_that_swings_below_the_floor_keeps_its_memory() {
         let mut items: VecDeque<usize> = VecDeque::with_capacity(FLOOR);
         let before = items.capacity();
         for _ in 0..3 {
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_round_the_end_stays_in_order() {
+    fn items_that_go_round_the_end_stay_in_order() {
         let mut items: VecDeque<usize> = VecDeque::with_capacity(8 * FLOOR);
         items.extend(0..items.capacity() - 10);
         items.drain(..items.len() - 5);

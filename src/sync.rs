@@ -1,4 +1,4 @@
-//! What the algorithm is made of, in three editions: the standard library's; loom's, for the models; and one that
+//! Atomics and cells in three editions: the standard library's; loom's, for the models; and one that
 //! counts steps, so that a test can run a signal handler or a fork between any two of them.
 
 #[cfg(not(any(loom, wakefd_steps)))]
@@ -50,7 +50,7 @@ macro_rules! local {
 #[cfg(not(wakefd_steps))]
 pub(crate) use local;
 
-/// `std::cell::UnsafeCell` with loom's interface, so that loom can watch who touches it when.
+/// `std::cell::UnsafeCell` with loom's interface, so that loom can watch each access.
 #[cfg(not(loom))]
 pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
 

@@ -1,5 +1,5 @@
-//! What the child of a fork repairs here: every hub is closed and in the pool, and every exposed event has a descriptor of its
-//! own, under the old number where that still is ours.
+//! The repair of events and hubs in the child of a fork: every hub is closed and in the pool, and every exposed event
+//! has a descriptor of its own, under the old number where that still is ours.
 //!
 //! The fork handler calls it before any other thread is there.
 

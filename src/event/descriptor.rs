@@ -36,7 +36,7 @@ impl Open {
                 #[cfg(not(any(loom, wakefd_steps)))]
                 ManuallyDrop::drop(&mut (*this).notifier);
                 #[cfg(any(loom, wakefd_steps))]
-                (*this).notifier.close(); // and stays, to tell on those who come too late
+                (*this).notifier.close(); // the memory stays until `defer`, and reports whoever comes too late
                 DeferredFree::defer(this.cast());
             }
         }

@@ -225,7 +225,8 @@ fn drop_each(mut at: *mut Listener, next: impl Fn(&Listener) -> &AtomicPtr<Liste
 // Listeners
 
 impl Listener {
-    /// The listener becomes FREE. The caller owns it (QUEUED or CLAIMED), and it is not in `own` any more. `hub` is touched last.
+    /// The listener becomes FREE. The caller owns it (QUEUED or CLAIMED), and it is not in `own` any more. `hub` is
+    /// touched last.
     pub(super) fn set_free(&self, hub: &Hub) {
         self.hub.store(ptr::null_mut(), Relaxed);
         // SAFETY: ours until the state says FREE.
@@ -241,7 +242,8 @@ impl Listener {
         self.set_free(hub);
     }
 
-    /// The listener leaves its event's list, for the next hub that waits. The caller owns it, or it is FREE; it is not in `own`.
+    /// The listener leaves its event's list, for the next hub that waits. The caller owns it, or it is FREE; it is not
+    /// in `own`.
     fn unlink(&self, lock: &mut Locked) {
         // SAFETY: the event owns the listener.
         let event = unsafe { &*self.event };
@@ -367,7 +369,8 @@ impl Hub {
         listener
     }
 
-    /// The last wait of this hub for `event` has ended: if the event has many listeners, this one leaves them. The hub's thread only.
+    /// The last wait of this hub for `event` has ended: if the event has many listeners, this one leaves them. The
+    /// hub's thread only.
     #[inline]
     pub(crate) fn let_go(&self, listener: &Listener, event: &Event) {
         if event.is_crowded() {

@@ -1,14 +1,15 @@
 //! Events, hubs, and the listeners between them: one descriptor per loop, not per event.
 //!
-//! A room for all that lies between `notify` and a notifier. It may know `notifier`, `process` and `sync`. Here are the types,
-//! the states and the argument; `notify` has the notifier's side, `dispatch` the loop's, `lifetime` how events, hubs and
-//! listeners begin and end, `after_fork` what a child repairs. `self_pipe` is one `word` and its notifier, which a
-//! `descriptor` keeps open. `wait_table` knows who waits on a hub, and `thread_wait` is how a thread without a loop sleeps.
+//! A room for all that lies between `notify` and a notifier. It may know `notifier`, `process` and `sync`. Here are the
+//! types, the states and the argument; `notify` has the notifier's side, `dispatch` the loop's, `lifetime` how events,
+//! hubs and listeners begin and end, `after_fork` what a child repairs. `self_pipe` is one `word` and its notifier,
+//! which a `descriptor` keeps open. `wait_table` knows who waits on a hub, and `thread_wait` is how a thread without a
+//! loop sleeps.
 //!
-//! A *hub* belongs to one event loop or one blocked thread: a pipe whose reader that loop watches, and a lock-free stack of
-//! the listeners that fired. An event keeps a list of *listeners*, one per hub that waits on it, and a few whose hubs did so
-//! (fewer than `CROWDED`). So `notify` costs O(loops that wait), and a loop that is busy while thousands of events fire is woken by one
-//! system call.
+//! A *hub* belongs to one event loop or one blocked thread: a pipe whose reader that loop watches, and a lock-free
+//! stack of the listeners that fired. An event keeps a list of *listeners*, one per hub that waits on it, and a few
+//! whose hubs did so (fewer than `CROWDED`). So `notify` costs O(loops that wait), and a loop that is busy while
+//! thousands of events fire is woken by one system call.
 //!
 //! # A listener's state
 //!
@@ -18,10 +19,11 @@
 //!    +--detach, or hub closes-----+-----------------+                 +--its hub is closed--> FREE
 //! ```
 //!
-//! QUEUED has exactly one owner at a time: the notifier that put it there, then the stack, then the one who took the stack.
-//! Only that owner touches `keep` and `fired`. It follows that a listener is never in two stacks or twice in one.
+//! A QUEUED listener has exactly one owner at a time: the notifier that queued it, then the stack, then whoever took
+//! the stack. Only that owner touches `keep` and `fired`. It follows that a listener is never in two stacks or twice in
+//! one.
 //!
-//! # What must be in this order, and why (each has a model that fails without it)
+//! # The order of steps, and why (each has a model that fails without it)
 //!
 //! - `notify`: raise the flag, fence, look at the listeners. `arm`: ARMED, fence, look at the flag. One of the two sees
 //!   the other.
@@ -36,7 +38,7 @@
 //!   look at the head. Memory is freed with the event.
 //!
 //! Hubs are immortal and pooled, hence `notify` never meets a freed one; at worst a late token wakes the next owner once for
-//! nothing. Their descriptors are closed with them: those who are writing to one are counted (see `self_pipe`).
+//! nothing. Their descriptors are closed with them: writers to a descriptor are counted (see `self_pipe`).
 
 pub(crate) mod descriptor;
 pub(crate) mod self_pipe;
@@ -147,8 +149,8 @@ unsafe impl Sync for Event {}
 // SAFETY: as above.
 unsafe impl Sync for Hub {}
 
-/// The number of listeners from which on an event is crowded. It keeps fewer in its list though nobody waits there: a hub that
-/// waits again and again takes no lock.
+/// The number of listeners from which on an event is crowded. It keeps fewer in its list though nobody waits there: a
+/// hub that waits again and again takes no lock.
 static CROWDED: Limit = Limit::new(5);
 
 impl Event {

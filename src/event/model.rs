@@ -1,4 +1,4 @@
-//! What the models ask and do, that nothing shipped does.
+//! The hooks of the models: questions and states that nothing shipped has.
 
 #[cfg(loom)]
 use super::word::{TOKEN, USER};
@@ -38,7 +38,7 @@ pub(crate) fn resting(entered: Entered) -> usize {
     RESTING.get(&mut lock(entered)).len()
 }
 
-/// As if each event had many listeners already, until this is dropped: none stays for nothing. A model has no room for so many.
+/// A crowd makes each event crowded until it is dropped: no listener stays for nothing. A model has no room for five hubs.
 pub(crate) struct Crowd;
 
 impl Crowd {

@@ -15,8 +15,8 @@
 //!    falls in an exchange too; whoever brings the word to "not EXPOSED, no USERS" closes the notifier, exactly once. Its
 //!    memory stays as long, so nobody wakes a thread by an address that was freed.
 //!
-//! A caller that is told "coalesced" has done no read-modify-write. What makes its plain stores visible to the one who
-//! clears is the pair of SeqCst fences: its own before its load of the word, `clear`'s after its exchange. Either the
+//! A caller that is told "coalesced" has done no read-modify-write. The pair of SeqCst fences makes its plain stores visible
+//! to the thread that clears: its own before its load of the word, `clear`'s after its exchange. Either the
 //! load sees the flag down (then it raises it again), or what came before the fence is seen by whoever came after the
 //! other one. This orders atomics and what a lock, a channel or the GIL protects; it orders nothing for plain memory.
 //!
@@ -36,7 +36,7 @@ use std::{
     sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
 };
 
-/// What a `notify` did to the word.
+/// The change that a `notify` has made to the word.
 pub(crate) enum Raised {
     /// Closed: nothing.
     Closed,
@@ -170,7 +170,7 @@ impl SelfPipe {
         self.clear_if(|word| !word.is_settled() || (word.is_exposed() && notifier::may_die()))
     }
 
-    /// The same for somebody who has seen it readable: if it is settled, only death explains that.
+    /// `clear` for a caller that has seen the notifier readable: if the pipe is settled, only a dead notifier explains that.
     pub(crate) fn clear_readable(&self) -> io::Result<bool> {
         self.clear_if(|word| !word.is_settled() || word.is_exposed())
     }

@@ -26,7 +26,7 @@ struct Row<W> {
     waiter: W,
 }
 
-/// A reference to an event by somebody who waits for it.
+/// A waiter's reference to its event.
 struct Waiting(EventRef);
 
 impl Waiting {
@@ -172,7 +172,7 @@ impl<W> WaitTable<W> {
         self.rows.values().map(|row| &row.waiter)
     }
 
-    /// Moves the waiters who are to be released to the end of `released`, in the order in which their events fired and they came.
+    /// Moves the waiters that are released to the end of `released`, in the order in which their events fired and they came.
     ///
     /// The answer is a dead descriptor that has been replaced: watch the new one before you drop it.
     pub(crate) fn dispatch(&mut self, released: &mut impl Extend<(W, Outcome)>) -> Option<Descriptor> {
@@ -191,7 +191,7 @@ impl<W> WaitTable<W> {
         }
     }
 
-    /// Releases every waiter whose generation has passed; re-arms for those who stay.
+    /// Releases every waiter whose generation has passed, and arms the listener again for those that stay.
     fn release(&mut self, listener: &Listener, event: &EventRef, released: &mut impl Extend<(W, Outcome)>) {
         // The word is read after the listener is IDLE, and again after each arming: a rise in between was not told.
         fence(SeqCst);
@@ -245,7 +245,7 @@ impl<W> WaitTable<W> {
         listener.waiters.with_mut(|waiters| unsafe { *waiters = chain });
     }
 
-    /// The loop is gone: nobody is told any more. Gives back those who still waited.
+    /// The table is closed, as its loop is gone: nobody is told any more. Returns the waiters that are left.
     pub(crate) fn close(&mut self) -> Vec<W> {
         if !mem::replace(&mut self.closed, true) && !self.is_inherited() {
             self.hub.close();

@@ -42,8 +42,8 @@ impl Word {
         (self.0 & OWED) / TOKEN
     }
 
-    /// One token more is promised, by one user more. OWED stops at its maximum: a user who reads the descriptor himself
-    /// costs speed, never a wake-up.
+    /// The word with one token more that is promised, by one user more. OWED stops at its maximum: somebody who reads the
+    /// descriptor costs speed, never a wake-up.
     pub(super) fn promise(self) -> Self {
         Self(self.0 + USER + if self.0 & OWED == OWED { 0 } else { TOKEN })
     }

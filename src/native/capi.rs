@@ -6,7 +6,7 @@
 use super::handle_table::{self, CallError};
 use std::ffi::{c_int, c_void};
 
-/// What compiled code gets through the capsule `wakefd._C_API`: `struct wakefd_api` of the header.
+/// The table that compiled code gets through the capsule `wakefd._C_API`: `struct wakefd_api` of the header.
 ///
 /// Append-only: a function keeps its place and its meaning for ever, and a new one raises `version` and `size`. So only this
 /// crate makes one:
@@ -52,7 +52,7 @@ pub static API: Api = Api {
     push,
 };
 
-/// The function of every handle: `notify` for those who take no answer.
+/// The function of every handle: `notify` without its answer.
 pub(crate) extern "C" fn function(argument: *mut c_void) {
     let _ = handle_table::notify(argument.addr());
 }
@@ -92,7 +92,7 @@ extern "C" fn fileno(argument: *mut c_void) -> isize {
 }
 
 /// # Safety
-/// `data` is null, or there are so many bytes to read.
+/// `data` is null, or points to `length` bytes to read.
 unsafe extern "C" fn push(argument: *mut c_void, data: *const c_void, length: usize) -> c_int {
     // SAFETY: so says the caller.
     answer(unsafe { handle_table::push(argument.addr(), data.cast(), length) })

@@ -35,7 +35,7 @@ impl NativeHandle {
         capi::function
     }
 
-    /// What to call it with. Never null; a number, not an address.
+    /// The argument of the function. Never null; a number, not an address.
     pub fn argument(&self) -> *mut c_void {
         ptr::without_provenance_mut(self.argument)
     }

@@ -43,7 +43,7 @@ const VISITOR: u64 = 1 << 16;
 const VISITORS: u64 = 0xff * VISITOR;
 const GENERATION: u64 = 1 << 24;
 
-/// Of an argument: so many bits name the slot, the others the generation.
+/// The number of bits of an argument that name the slot; the others name the generation.
 const INDEX_BITS: u32 = if usize::BITS == 64 { 24 } else { 16 };
 /// The slot, counted from 1: no argument is 0.
 const INDEX: usize = (1 << INDEX_BITS) - 1;
@@ -206,7 +206,7 @@ impl Drop for Visit {
 // ---------------------------------------------------------------------------------------------------------------------
 // All slots
 
-/// The first chunk has so many slots, each further one twice as many.
+/// The number of slots in the first chunk; each further chunk has twice as many as the one before.
 const FIRST: usize = if cfg!(loom) { 2 } else { 64 };
 const CHUNKS: usize = if cfg!(loom) {
     1
@@ -255,7 +255,7 @@ impl Table {
     fn get(&self, index: usize) -> Option<&'static Slot> {
         let (chunk, at) = Self::place(index);
         let chunk = self.chunks.get(chunk)?.load(Acquire);
-        // SAFETY: null, or so many slots, which are never freed.
+        // SAFETY: null, or a chunk with more than `at` slots, which are never freed.
         (!chunk.is_null()).then(|| unsafe { &*chunk.add(at) })
     }
 
@@ -301,7 +301,7 @@ pub(crate) fn forget_visitors(lock: &mut Locked) {
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// What native code may do. `argument` may be any number.
+// The functions of native code. `argument` may be any number.
 
 /// A new slot for this event, with one hold: its argument.
 ///
@@ -363,7 +363,7 @@ pub(crate) fn release(argument: usize) -> Result<(), CallError> {
     slot.release(generation)
 }
 
-/// What only C and the byte queue's faces ask for; the models speak no C.
+/// The functions that only C and byte queues need; the models speak no C.
 #[cfg(not(any(loom, wakefd_steps)))]
 mod for_c {
     use super::{CallError, TABLE, open_slot};
@@ -412,7 +412,7 @@ mod for_c {
     /// A message into a byte queue; false if that is full. In a signal handler, too.
     ///
     /// # Safety
-    /// `data` is null, or there are so many bytes to read.
+    /// `data` is null, or points to `length` bytes to read.
     pub(crate) unsafe fn push(argument: usize, data: *const u8, length: usize) -> Result<bool, CallError> {
         let (slot, generation) = TABLE.find(argument)?;
         if data.is_null() && length > 0 {
@@ -432,7 +432,7 @@ mod for_c {
 #[cfg(not(any(loom, wakefd_steps)))]
 pub(crate) use for_c::{clear, open_ring, push};
 
-/// What the models ask.
+/// The hook of the models.
 #[cfg(any(loom, wakefd_steps))]
 pub(crate) mod model {
     use super::TABLE;

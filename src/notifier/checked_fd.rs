@@ -9,8 +9,8 @@
 //!   eventfd of ours. In the child of a fork, and once a descriptor of ours was found closed in this process, /proc tells it for
 //!   certain, at ten times the cost of an eventfd.
 //!
-//! Nothing tells an eventfd of somebody else. The id that /proc gives an eventfd does not: the kernel gives it to the next one as
-//! soon as it is free, as the number is (measured on Linux 6.18: 1991 of 2000 had both).
+//! Nothing tells an eventfd of somebody else. The id that /proc gives an eventfd does not: the kernel gives it to the
+//! next one as soon as it is free, as the number is (measured on Linux 6.18: 1991 of 2000 had both).
 
 use rustix::fs::OFlags;
 use std::{

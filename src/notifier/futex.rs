@@ -7,7 +7,7 @@
 //!
 //! The word lies in the notifier, in memory that outlives everybody at work on it (USERS and holders, see `self_pipe`): no
 //! wake-up goes to an address that is somebody else's by now. It does not overflow: until the next drain takes all there are
-//! the token of one rise, and one for each user who was late, at most 4095.
+//! the token of one rise, and one for each user that was late, at most 4095.
 
 use super::kernel::Kernel;
 use crate::sync::AtomicU32;

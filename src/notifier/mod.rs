@@ -1,4 +1,7 @@
-//! The operating system's part: something that turns readable when it is signalled, or wakes the thread that sleeps on it.
+//! The notifier: the object of the operating system that turns readable when it is signalled, or wakes the thread that
+//! sleeps on it.
+//!
+//! A room for back-ends, a file each; it may know `sync` only.
 //!
 //! The contract that every back-end meets:
 //! - `new`: a fresh one: not readable, non-blocking, closed on exec.
@@ -11,8 +14,9 @@
 //! - `wait`: puts this thread to sleep until there is a token (`true`; now and then there is none, look again), or for the
 //!   time that is given (`false`). Takes nothing. `ErrorKind::Interrupted`: a signal handler has run, whatever its flags.
 //!
-//! Linux has eventfd, and a Unix stream pair where that is refused, and a futex for threads; other Unixes have the stream
-//! pair; Windows has a TCP pair on the loopback. `--cfg wakefd_notifier="socketpair"` (or `"tcp"`) forces one, so that it is tested on Linux.
+//! Linux has eventfd, and a Unix stream pair where that is refused, and a futex for threads; other Unixes have the
+//! stream pair; Windows has a TCP pair on the loopback. `--cfg wakefd_notifier="socketpair"` (or `"tcp"`) forces one,
+//! so that it is tested on Linux.
 
 #[cfg(all(unix, not(any(loom, wakefd_steps))))]
 mod checked_fd;
@@ -217,7 +221,7 @@ mod tests {
         std::fs::remove_file(&path)
     }
 
-    /// As whoever closes every number he sees, and opens something else: the end of `it` leaves that alone.
+    /// Whether a notifier whose number became `other`'s leaves that open when it ends.
     #[cfg(target_os = "linux")]
     fn is_left_alone_at_the_end(other: &dyn std::os::fd::AsRawFd) -> io::Result<bool> {
         let it = Notifier::new()?;

@@ -15,7 +15,7 @@ use std::{
 };
 
 pub(crate) struct Notifier {
-    state: Mutex<State>,
+    state: Mutex<Counter>,
     #[cfg(loom)]
     life: loom::cell::UnsafeCell<()>,
     log: Arc<Log>,
@@ -25,7 +25,7 @@ pub(crate) struct Notifier {
 }
 
 #[derive(Default)]
-struct State {
+struct Counter {
     tokens: u64,
     /// How many writes from now on are refused.
     refuse: usize,
@@ -35,7 +35,7 @@ struct State {
     closed: bool,
 }
 
-/// What was done to it. Outlives it, and is no step in a model.
+/// The log of the calls to a notifier. It outlives the notifier, and is no step in a model.
 #[derive(Default)]
 pub(crate) struct Log {
     pub(crate) writes: AtomicUsize,
@@ -74,7 +74,7 @@ impl Notifier {
         })
     }
 
-    fn with<R>(&self, f: impl FnOnce(&mut State) -> R) -> R {
+    fn with<R>(&self, f: impl FnOnce(&mut Counter) -> R) -> R {
         #[cfg(wakefd_steps)]
         crate::sync::steps::step();
         #[cfg(loom)]
@@ -140,9 +140,9 @@ impl Notifier {
     #[allow(clippy::unnecessary_wraps)] // the contract's
     pub(crate) fn renew(&mut self) -> io::Result<()> {
         let refuse = self.state.lock().unwrap().refuse;
-        let state = Mutex::new(State {
+        let state = Mutex::new(Counter {
             refuse,
-            ..State::default()
+            ..Counter::default()
         });
         *self = Self {
             state,
@@ -151,7 +151,7 @@ impl Notifier {
         Ok(())
     }
 
-    // What the models ask and do.
+    // The hooks of the models.
 
     pub(crate) fn log(&self) -> Arc<Log> {
         self.log.clone()

@@ -26,8 +26,8 @@ pub(crate) fn lock(_entered: Entered) -> Locked {
 
 /// A value that only the holder of the lock can touch.
 ///
-/// The reference that `get` returns borrows the lock mutably, so there is one such reference at a time in a process, whatever
-/// value it is for. Nobody needs two: what belongs together stands behind one `Guarded`.
+/// The reference that `get` returns borrows the lock mutably, so there is one such reference at a time in a process,
+/// whatever value it is for. Nobody needs two: what belongs together stands behind one `Guarded`.
 pub(crate) struct Guarded<T>(UnsafeCell<T>);
 
 // SAFETY: the value is touched through `get` only, by one thread at a time (`Locked`), which may be any: T is Send.

@@ -1,7 +1,7 @@
 //! The process: all that its events share.
 //!
-//! A room for what exists once per process, or once per allocation: the lock and the values behind it, the gate, the epoch,
-//! the entry guard, memory that is freed later, and the count of references. It may know `sync` only.
+//! A room for what exists once per process, or once per allocation: the lock and the values behind it, the gate, the
+//! epoch, the entry guard, memory that is freed later, and the count of references. It may know `sync` only.
 
 pub(crate) mod deferred_free;
 mod entry;

@@ -1,4 +1,4 @@
-//! What the models ask.
+//! The hooks of the models.
 
 use super::refcount::{Counted, Last};
 use std::sync::atomic::Ordering::Relaxed;

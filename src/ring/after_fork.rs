@@ -1,5 +1,5 @@
-//! What the child of a fork repairs here: every ring is empty, as a producer of the parent's may have been in the middle of a
-//! message.
+//! The repair of rings in the child of a fork: every ring is empty, as a producer of the parent's may have been in the
+//! middle of a message.
 
 use super::{Ring, SHUT};
 use crate::{

@@ -137,7 +137,7 @@ impl Memory {
     }
 
     /// # Safety
-    /// The message at `at` has so many bytes, and is the caller's alone. There are as many to read.
+    /// The message at `at` has room for `length` bytes, and is the caller's alone. `data` points to as many.
     #[inline]
     pub(super) unsafe fn write(&self, at: usize, data: *const u8, length: usize) {
         let (first, fits) = self.piece(at + 1, length);
@@ -152,7 +152,7 @@ impl Memory {
     }
 
     /// # Safety
-    /// The message at `at` has so many bytes, and nobody writes there. There is so much room.
+    /// The message at `at` has `length` bytes, and nobody writes there. `to` has room for as many.
     #[inline]
     pub(super) unsafe fn read(&self, at: usize, to: *mut u8, length: usize) {
         let (first, fits) = self.piece(at + 1, length);

@@ -1,5 +1,5 @@
-//! The ring: messages of bytes from any threads, in memory that never grows; and the rule which keeps an event up while there
-//! are some.
+//! The ring: messages of bytes from any threads, in memory that never grows; and the rule which keeps an event up while
+//! there are some.
 //!
 //! A room for byte queues without their faces. It may know `event`, `process` and `sync`. `memory` has the bytes, and
 //! `after_fork` what a child repairs.
@@ -14,7 +14,7 @@
 //! them tell how much is in between, and an old one is known for what it is.
 //!
 //! ```text
-//!   push:     t = tail; SHUT -> refused. h = head (Acquire); not so many units free between t and h -> full
+//!   push:     t = tail; SHUT -> refused. h = head (Acquire); too few units free between t and h -> full
 //!             CAS(tail: t -> behind the message) ; on failure again: it is *reserved*
 //!             the bytes ; header = COMMITTED and the length (Release) ; event.notify()
 //!   take:     one consumer at a time. header at the head (Acquire); 0 -> nothing
@@ -38,10 +38,10 @@
 //!
 //! # The rule
 //!
-//! The event is up while a consumer would not have to wait: a committed message stands at the head, or the ring is shut down
-//! and empty. Who commits notifies *afterwards*. Who lowers the flag looks *afterwards*, and raises it again if need be. Both
-//! have a SeqCst fence in between (`notify` begins with one and `clear` ends with one), so one of them sees the other. Nobody
-//! else lowers it.
+//! The event is up while a consumer would not have to wait: a committed message stands at the head, or the ring is shut
+//! down and empty. A producer commits, and notifies *afterwards*. A consumer that lowers the flag looks *afterwards*,
+//! and raises it again if need be. Both have a SeqCst fence in between (`notify` begins with one and `clear` ends with
+//! one), so one of them sees the other. Nobody else lowers it.
 //!
 //! It may be up for nothing: a consumer is quicker than the producer of what it took, which notifies then. Whoever is woken
 //! by that looks, finds nothing, and lowers it.
@@ -113,7 +113,7 @@ pub(crate) struct Ring {
     taking: Apart<AtomicU32>,
     memory: Memory,
     units: u64,
-    /// The lower bits of `head` and `tail` are the offset, so many.
+    /// The number of the lower bits of `head` and `tail` that are the offset.
     shift: u32,
     max_message: usize,
     pub(crate) event: EventRef,
@@ -126,7 +126,7 @@ pub(crate) struct Message {
     pub(crate) length: usize,
 }
 
-/// So many units make a message of so many bytes.
+/// The number of units that a message of `length` bytes takes.
 const fn units_of(length: usize) -> usize {
     1 + length.div_ceil(UNIT)
 }
@@ -165,12 +165,12 @@ impl Ring {
         word & ((1 << self.shift) - 1)
     }
 
-    /// So many messages lie between; more than there is room for: `tail` is an old one.
+    /// The number of messages between head and tail. A number above the capacity means that `tail` is stale.
     fn messages(&self, tail: u64, head: u64) -> u64 {
         ((tail & !SHUT) >> self.shift).wrapping_sub(head >> self.shift) & (u64::MAX >> (self.shift + 1))
     }
 
-    /// So many units lie between; none: `tail` is an old one.
+    /// The number of units between head and tail. None: `tail` is stale.
     fn used(&self, tail: u64, head: u64) -> Option<u64> {
         let messages = self.messages(tail, head);
         let (tail, head) = (self.offset(tail), self.offset(head));
@@ -196,10 +196,10 @@ impl Ring {
     // -----------------------------------------------------------------------------------------------------------------
     // Producers
 
-    /// One more message, copied. In a signal handler, too.
+    /// Copies one more message in. May run in a signal handler.
     ///
     /// # Safety
-    /// There are so many bytes to read; any pointer will do for none.
+    /// `data` points to `length` bytes to read; any pointer will do if `length` is 0.
     #[inline]
     pub(crate) unsafe fn push(&self, data: *const u8, length: usize) -> Result<(), PushError> {
         if length > self.max_message {
@@ -301,7 +301,7 @@ impl Ring {
 pub(crate) struct Take<'a> {
     ring: &'a Ring,
     head: u64,
-    /// So many units were consumed since the producers were told.
+    /// The number of units that were consumed since the producers were told.
     unseen: u64,
 }
 
