@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -24,7 +25,7 @@ import pytest
 
 import kits
 import wakefd
-from helpers import PATIENCE, Thread, fds, forked, in_child, later, program, stress, until
+from helpers import PATIENCE, Thread, fds, forked, in_child, later, run_child, stress, until
 from test_native import API
 from wakefd import ByteQueue, IoEvent, QueueShutDown, any_notified, wait_any
 
@@ -625,18 +626,17 @@ def test_a_fork_while_threads_push_and_get_gives_the_child_a_sound_queue():
 
 
 def test_the_interpreter_exits_quietly_while_native_threads_push():
-    lib = pushers_path()
-    program(
-        f"""
-        import sys, warnings
-        import wakefd
-        from test_byte_queue import Pushing, load
-        q = wakefd.ByteQueue(1 << 16, 64)
-        running = Pushing(load({str(lib)!r}), q, 4, 1 << 31, 8, 64)
-        assert len(q.get_many(10)) > 0
-        warnings.simplefilter("ignore")  # the handles are open at the exit
-        """
-    )
+    run_child("test_byte_queue", "exits_while_native_threads_push", pushers_path(), strict=True)
+
+
+kept = []  # what must live until the interpreter's end
+
+
+def exits_while_native_threads_push(path):
+    q = ByteQueue(1 << 16, 64)
+    kept.append(Pushing(load(path), q, 4, 1 << 31, 8, 64))
+    assert len(q.get_many(10)) > 0
+    warnings.simplefilter("ignore")  # the handles are open at the exit
 
 
 # ---- native threads ----
@@ -649,7 +649,7 @@ def pushers_path(built=[]):  # noqa: B006 - the list keeps the path for all call
             pytest.skip("no C compiler")
         import tempfile
 
-        out = Path(tempfile.mkdtemp()) / "pushers.so"
+        out = os.path.join(tempfile.mkdtemp(), "pushers.so")
         command = f"{compiler} -std=c11 -O2 -Wall -Wextra -Werror -pedantic -shared -fPIC -pthread"
         subprocess.run(
             [

@@ -2,12 +2,14 @@
 
 import asyncio
 import math
+import os
+import signal
 import threading
 import time
 
 import pytest
 
-from helpers import PATIENCE, Thread, fds, later, program, waiting
+from helpers import PATIENCE, Thread, fds, later, run_child, waiting
 from wakefd import ClosedResourceError, IoEvent, Queue, _wakefd, any_notified, wait_any
 
 
@@ -381,20 +383,18 @@ def test_any_notified_without_a_loop_is_a_runtime_error():
 
 
 def test_a_signal_wakes_a_thread_and_ctrl_c_ends_it():
-    out = program(
-        """
-        import os, signal, threading
-        from wakefd import IoEvent, wait_any
-        a, b = IoEvent(), IoEvent()
-        signal.signal(signal.SIGALRM, lambda *_: b.notify())
-        signal.setitimer(signal.ITIMER_REAL, 0.05)
-        assert wait_any(a, b, timeout=20) == [b]
-        b.clear()
-        threading.Timer(0.05, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
-        try:
-            wait_any(a, b, timeout=20)
-        except KeyboardInterrupt:
-            print("Ctrl-C", a, sep="\\n")
-        """
-    )
+    out = run_child("test_any", "two_signals", strict=True).stdout
     assert out.startswith("Ctrl-C\n") and "0 waiting" in out
+
+
+def two_signals():
+    a, b = IoEvent(), IoEvent()
+    signal.signal(signal.SIGALRM, lambda *_: b.notify())
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    assert wait_any(a, b, timeout=20) == [b]
+    b.clear()
+    threading.Timer(0.05, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    try:
+        wait_any(a, b, timeout=20)
+    except KeyboardInterrupt:
+        print("Ctrl-C", a, sep="\n")

@@ -4,11 +4,12 @@ import ctypes
 import errno
 import gc
 import sys
+import time
 
 import pytest
 
 import wakefd
-from helpers import PATIENCE, ROOT, Thread, forked, in_child, program, stress
+from helpers import PATIENCE, ROOT, Thread, forked, in_child, run_child, stress
 from wakefd import ClosedResourceError, IoEvent, NativeHandle
 
 
@@ -249,40 +250,39 @@ def test_handles_can_be_opened_and_closed_while_native_code_calls_them():
 @pytest.mark.parametrize("held", [True, False], ids=["retained", "stale"])
 def test_native_code_may_call_while_the_interpreter_ends_and_afterwards(held):
     for _ in range(stress(2, 100)):
-        program(
-            """
-            import ctypes, os, sys, time
-            sys.path.insert(0, sys.argv[1])
-            from posix_timers import SIGEV_THREAD, SigEvent, TimeSpec, TimerSpec, check, libc
-            from test_native import API
-            from wakefd import IoEvent
+        run_child("test_native", "calls_after_the_end", held, strict=True)
 
-            event = IoEvent()
-            event.fileno()
-            with event.native() as handle:
-                tell = SigEvent(handle.argument, 0, SIGEV_THREAD, handle.function)
-                timer, clock = ctypes.c_void_p(), time.CLOCK_MONOTONIC
-                check(libc.timer_create(clock, ctypes.byref(tell), ctypes.byref(timer)))
-                often = TimeSpec.of(0.0002)
-                check(libc.timer_settime(timer, 0, ctypes.byref(TimerSpec(often, often)), None))
-                if sys.argv[2] == "True":
-                    assert API.retain(handle.argument) == 0
-                # The C library runs these after the interpreter's end, the last one first.
-                after = getattr(libc, "__cxa_atexit")
-                after.argtypes = [ctypes.c_void_p] * 3
-                argument = handle.argument
-                for f, x in (
-                    (libc.usleep, 30_000),
-                    (API.release, argument),
-                    (API.clear, argument),
-                    (API.fileno, argument),
-                    (API.is_set, argument),
-                    (API.notify, argument),
-                    (libc.usleep, 30_000),
-                ):
-                    check(after(ctypes.cast(f, ctypes.c_void_p), x, None))
-            time.sleep(0.01)
-            """,
-            str(ROOT / "examples" / "native"),
-            str(held),
-        )
+
+kept = []  # what must live until the interpreter's end
+
+
+def calls_after_the_end(held):
+    sys.path.insert(0, str(ROOT / "examples" / "native"))
+    from posix_timers import SIGEV_THREAD, SigEvent, TimerSpec, TimeSpec, check, libc
+
+    event = IoEvent()
+    event.fileno()
+    kept.append(event)
+    with event.native() as handle:
+        tell = SigEvent(handle.argument, 0, SIGEV_THREAD, handle.function)
+        timer, clock = ctypes.c_void_p(), time.CLOCK_MONOTONIC
+        check(libc.timer_create(clock, ctypes.byref(tell), ctypes.byref(timer)))
+        often = TimeSpec.of(0.0002)
+        check(libc.timer_settime(timer, 0, ctypes.byref(TimerSpec(often, often)), None))
+        if held:
+            assert API.retain(handle.argument) == 0
+        # The C library runs these after the interpreter's end, the last one first.
+        after = libc.__cxa_atexit
+        after.argtypes = [ctypes.c_void_p] * 3
+        argument = handle.argument
+        for function, x in (
+            (libc.usleep, 30_000),
+            (API.release, argument),
+            (API.clear, argument),
+            (API.fileno, argument),
+            (API.is_set, argument),
+            (API.notify, argument),
+            (libc.usleep, 30_000),
+        ):
+            check(after(ctypes.cast(function, ctypes.c_void_p), x, None))
+    time.sleep(0.01)
