@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -16,12 +17,14 @@ import gevent
 import gevent.event
 import gevent.hub
 import gevent.monkey
+import gevent.os
 
 import wakefd.gevent
-from helpers import PATIENCE, Thread, fds, later, program, waiting, without
+from helpers import PATIENCE, Thread, fds, later, run_child, waiting, without
 from wakefd import ClosedResourceError, IoEvent
 from wakefd.gevent import wait
 
+kept = []  # what must live until the interpreter's end
 real_sleep = gevent.monkey.get_original("time", "sleep")
 PATCHED = os.environ.get("WAKEFD_TEST_GEVENT_PATCHED") == "1"
 
@@ -120,18 +123,17 @@ def test_a_rise_wins_over_a_timeout_in_the_same_turn(event):
 
 
 def test_a_waiter_keeps_gevent_wait_from_returning():
-    program(
-        """
-        import gevent, wakefd, wakefd.gevent as g
-        event = wakefd.IoEvent()
-        g.wait(event, 0.001)
-        assert gevent.wait() is True  # no greenlet is left to wait for
-        waiting = gevent.spawn(g.wait, event)
-        assert gevent.wait(timeout=0.02) is False
-        waiting.kill()
-        assert gevent.wait() is True
-        """
-    )
+    run_child("test_gevent", "waiter_and_gevent_wait", strict=True)
+
+
+def waiter_and_gevent_wait():
+    event = IoEvent()
+    wait(event, 0.001)
+    assert gevent.wait() is True  # no greenlet is left to wait for
+    waiter = gevent.spawn(wait, event)
+    assert gevent.wait(timeout=0.02) is False
+    waiter.kill()
+    assert gevent.wait() is True
 
 
 @pytest.mark.parametrize("left", [False, True], ids=["no waiter left", "a waiter left"])
@@ -158,69 +160,65 @@ def test_hundreds_of_gevent_hubs_leave_no_descriptor(event, left):
 
 
 def test_waits_work_after_the_main_hub_is_destroyed_and_made_anew():
-    program(
-        """
-        import gevent, time, wakefd, wakefd.gevent as g
-        from helpers import later
-        event = wakefd.IoEvent()
-        for _ in range(3):
-            waiting = gevent.spawn(g.wait, event)
-            gevent.sleep(0)
-            gevent.get_hub().destroy()
-            thread = later(event.notify)
-            assert g.wait(event, 20)
-            event.clear()
-            thread.finish()
-        begin = time.process_time()
-        assert not g.wait(event, 0.2)
-        assert time.process_time() - begin < 0.15, "the loop spins"
-        assert gevent.wait(timeout=10) is True, "an old watcher keeps the loop busy"
-        """
-    )
+    run_child("test_gevent", "main_hub_made_anew", strict=True)
+
+
+def main_hub_made_anew():
+    event = IoEvent()
+    for _ in range(3):
+        _waiter = gevent.spawn(wait, event)
+        gevent.sleep(0)
+        gevent.get_hub().destroy()
+        thread = later(event.notify)
+        assert wait(event, 20)
+        event.clear()
+        thread.finish()
+    start = time.process_time()
+    assert not wait(event, 0.2)
+    assert time.process_time() - start < 0.15, "the loop spins"
+    assert gevent.wait(timeout=10) is True, "an old watcher keeps the loop busy"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_waits_work_in_the_parent_and_in_the_child_after_a_fork():
-    out = program(
-        """
-        import os, sys, gevent, gevent.os, wakefd, wakefd.gevent as g
-        from helpers import later
-        event = wakefd.IoEvent()
-        assert not g.wait(event, 0.001)
-        theirs = gevent.spawn(g.wait, event)
-        gevent.sleep(0)
-        pid = gevent.os.fork()
-        if pid == 0:
-            thread = later(event.notify)
-            ok = g.wait(event, 20) and event.clear() and not g.wait(event, 0.01)
-            os._exit(0 if ok else 1)
-        _, status = gevent.os.waitpid(pid, 0)
-        assert status == 0, status
-        assert not theirs.ready() and not event.is_set()
-        event.notify()
-        print(theirs.get(timeout=20))
-        """
-    )
-    assert out == "True\n"
+    run_child("test_gevent", "after_a_fork", strict=True)
+
+
+def after_a_fork():
+    event = IoEvent()
+    assert not wait(event, 0.001)
+    theirs = gevent.spawn(wait, event)
+    gevent.sleep(0)
+    pid = gevent.os.fork()
+    if pid == 0:
+        _thread = later(event.notify)
+        ok = wait(event, 20) and event.clear() and not wait(event, 0.01)
+        os._exit(0 if ok else 1)
+    _, status = gevent.os.waitpid(pid, 0)
+    assert status == 0, status
+    assert not theirs.ready() and not event.is_set()
+    event.notify()
+    assert theirs.get(timeout=20) is True
 
 
 def test_the_interpreter_can_exit_while_threads_notify():
     for _ in range(5):
-        program(
-            """
-            import threading, gevent, wakefd, wakefd.gevent as g
-            event = wakefd.IoEvent()
-            def work():
-                while True:
-                    event.notify()
-            threading.Thread(target=work, daemon=True).start()
-            waiting = gevent.spawn(g.wait, wakefd.IoEvent())
-            for _ in range(10):
-                g.wait(event)
-                event.clear()
-                gevent.sleep(0)
-            """
-        )
+        run_child("test_gevent", "exit_while_threads_notify", strict=True)
+
+
+def exit_while_threads_notify():
+    event = IoEvent()
+
+    def work():
+        while True:
+            event.notify()
+
+    threading.Thread(target=work, daemon=True).start()
+    kept.append(gevent.spawn(wait, IoEvent()))
+    for _ in range(10):
+        wait(event)
+        event.clear()
+        gevent.sleep(0)
 
 
 def test_an_import_without_gevent_says_what_to_install():
