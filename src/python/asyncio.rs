@@ -15,10 +15,10 @@
 //! | `_loop` | the future's loop, where there is no `get_loop` | nothing is lost |
 
 use super::{
-    call::{call, call_with},
+    call::{call, call_method, call_with},
     context,
     errors::closed,
-    hub::Hub,
+    hub::{Hub, call_with_outcome},
     queue::place::Awaited,
 };
 use crate::event::wait_table::Outcome;

@@ -5,14 +5,14 @@ use crate::queue::Side;
 use pyo3::{
     PyTypeInfo,
     call::PyCallArgs,
-    exceptions::{PyConnectionResetError, PyException, PyOSError},
+    exceptions::{PyConnectionResetError, PyException, PyImportError, PyOSError},
     ffi, intern,
     prelude::*,
     types::PyType,
 };
 use std::{
     io,
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed},
 };
 
 // A Python class, so that the generated stubs know it.
@@ -32,9 +32,9 @@ pub(super) fn find_exceptions(py: Python<'_>) {
     FOUND.store(true, Relaxed);
 }
 
-pub(super) static FOUND: AtomicBool = AtomicBool::new(false);
+static FOUND: AtomicBool = AtomicBool::new(false);
 
-pub(super) fn own_exceptions(py: Python<'_>) -> Vec<(&'static str, Bound<'_, PyType>)> {
+fn own_exceptions(py: Python<'_>) -> Vec<(&'static str, Bound<'_, PyType>)> {
     vec![
         ("ClosedResourceError", py.get_type::<ClosedResourceError>()),
         ("LoopClosedError", py.get_type::<LoopClosedError>()),
@@ -125,4 +125,31 @@ pub(super) fn or_again<T>(py: Python<'_>, result: PyResult<Option<T>>) -> PyResu
 
 pub(super) fn comes_again(py: Python<'_>, error: &PyErr) -> bool {
     error.is_instance_of::<PyException>(py)
+}
+
+/// Return the classes of the exceptions that are raised, by name; none at the first import of the process.
+///
+/// A second import, after somebody has taken the modules out of `sys.modules`, has to offer the same classes. Raise
+/// ImportError if another interpreter of this process has imported wakefd.
+#[pyfunction]
+pub(super) fn exceptions(py: Python<'_>) -> PyResult<Vec<(&'static str, Bound<'_, PyType>)>> {
+    refuse_a_second_interpreter()?;
+    let found = FOUND.load(Relaxed);
+    Ok(if found { own_exceptions(py) } else { vec![] })
+}
+
+/// # Errors
+/// ImportError if another interpreter of this process has imported wakefd. CPython itself refuses isolated interpreters, but
+/// not those that share the GIL: they would share the classes, too, and the Python objects in the statics of this library.
+fn refuse_a_second_interpreter() -> PyResult<()> {
+    static FIRST: AtomicI64 = AtomicI64::new(-1);
+    // SAFETY: this thread is attached to an interpreter.
+    let here = unsafe { ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get()) };
+    match FIRST.compare_exchange(-1, here, Relaxed, Relaxed) {
+        Err(first) if first != here => Err(PyImportError::new_err(
+            "wakefd works in one interpreter of a process, and another one has imported it: use threads or processes instead \
+             of subinterpreters, or import wakefd in one of them alone",
+        )),
+        _ => Ok(()),
+    }
 }

@@ -158,10 +158,10 @@ impl IoEvent {
 }
 
 impl IoEvent {
-    /// Notifies from an attached thread, which detaches if a blocked thread is woken: that one wants the GIL at once.
+    /// Notifies from an attached thread, as the function `notify_attached` does.
     #[inline]
-    pub(super) fn raise(&self, py: Python<'_>) -> io::Result<bool> {
-        raise(py, &self.inner.event)
+    pub(super) fn notify_attached(&self, py: Python<'_>) -> io::Result<bool> {
+        notify_attached(py, &self.inner.event)
     }
 
     pub(super) fn fresh(py: Python<'_>) -> PyResult<Py<Self>> {
@@ -170,17 +170,20 @@ impl IoEvent {
     }
 }
 
-/// Raises the flag of an event in a thread that is attached to Python.
+/// Notifies from an attached thread, which detaches where it comes to a blocked thread: that one wants the GIL at once.
 #[inline]
-pub(super) fn raise(py: Python<'_>, event: &EventRef) -> io::Result<bool> {
-    if event.pipe.is_coalescing() {
-        return Ok(false);
-    }
-    // A thread that is woken wants the GIL at once; a loop is usually woken for later.
-    if event.wakes_a_thread() {
-        py.detach(|| event.raise())
-    } else {
-        event.raise()
+pub(super) fn notify_attached(py: Python<'_>, event: &EventRef) -> io::Result<bool> {
+    event.notify_with_lock(|rest| py.detach(|| rest.tell()))
+}
+
+/// The number by which a selector knows the descriptor.
+pub(super) fn number(descriptor: &Descriptor) -> i64 {
+    #[cfg(unix)]
+    return std::os::fd::AsRawFd::as_raw_fd(descriptor).into();
+    #[cfg(windows)]
+    {
+        use std::os::windows::io::{AsRawSocket, AsSocket};
+        descriptor.as_socket().as_raw_socket() as i64
     }
 }
 

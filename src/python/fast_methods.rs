@@ -5,7 +5,7 @@
 //! `--cfg wakefd_no_fast_methods` has PyO3's methods alone, and the same behaviour (see `mod.rs`).
 
 use super::{
-    attached,
+    attached_cell::attached,
     errors::os_error,
     event::IoEvent,
     queue::async_iter::{Items, READY, Ready, Sent},

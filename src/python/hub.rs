@@ -4,10 +4,9 @@
 
 use super::{
     attached_cell::AttachedCell,
-    call::{call, call_method},
-    context,
+    call::call,
     errors::{closed, os_error},
-    event::IoEvent,
+    event::{IoEvent, number},
     fairness,
     queue::place::{Awaited, Place, Places, all_leave},
 };

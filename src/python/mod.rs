@@ -38,36 +38,7 @@ mod native;
 mod portal;
 mod queue;
 
-use errors::{FOUND, find_exceptions, own_exceptions};
-use pyo3::{exceptions::PyImportError, ffi, prelude::*, types::PyType};
-use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
-
-/// Return the classes of the exceptions that are raised, by name; none at the first import of the process.
-///
-/// An import anew, after somebody has taken the modules out of `sys.modules`, is to offer the same. Raise ImportError if
-/// another interpreter of this process has imported us.
-#[pyfunction]
-fn exceptions(py: Python<'_>) -> PyResult<Vec<(&'static str, Bound<'_, PyType>)>> {
-    refuse_a_second_interpreter()?;
-    let found = FOUND.load(Relaxed);
-    Ok(if found { own_exceptions(py) } else { vec![] })
-}
-
-/// # Errors
-/// Another interpreter of this process has imported us: ImportError. CPython refuses isolated ones by itself, but not those
-/// that share the GIL; they would share the classes, too, and whatever Python objects the statics of this library hold.
-fn refuse_a_second_interpreter() -> PyResult<()> {
-    static FIRST: AtomicI64 = AtomicI64::new(-1);
-    // SAFETY: this thread is attached to an interpreter.
-    let here = unsafe { ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get()) };
-    match FIRST.compare_exchange(-1, here, Relaxed, Relaxed) {
-        Err(first) if first != here => Err(PyImportError::new_err(
-            "wakefd works in one interpreter of a process, and another one has imported it: use threads or processes instead \
-             of subinterpreters, or import wakefd in one of them alone",
-        )),
-        _ => Ok(()),
-    }
-}
+use pyo3::prelude::*;
 
 /// Do what comes before the first use: find exceptions, find out about the GIL, install the fast methods. To be called once, at
 /// the import.
@@ -77,17 +48,6 @@ fn set_up(py: Python<'_>) -> PyResult<()> {
     let version: String = py.import("sys")?.getattr("version")?.extract()?;
     attached_cell::free_threaded(version.contains("free-threading")); // an import may switch the GIL off or on
     fast_methods::install(py)
-}
-
-/// Tells PyO3 that this thread is attached, where CPython has called us without PyO3's wrapper.
-///
-/// `Python::attach` would first ask whether it may attach. While the interpreter ends it may not, but `__del__` still runs,
-/// and calls us: it would panic.
-#[inline]
-fn attached<R>(py: Python<'_>, act: impl FnOnce(Python<'_>) -> R) -> R {
-    let _ = py;
-    // SAFETY: `py` proves that this thread is attached. A thread that has a thread state may take it once more, and let go of it.
-    unsafe { Python::attach_unchecked(act) }
 }
 
 /// The compiled half of wakefd. Use the package `wakefd`.

@@ -9,7 +9,7 @@ use crate::python::{
     event::IoEvent,
 };
 use crate::{
-    fork,
+    process::epoch::epoch,
     queue::{
         Obstacle,
         inbox::{Calls, InboxCell, Life},
@@ -53,7 +53,7 @@ impl Inbox {
             calls: AttachedCell::new(Calls::new(thread::current().id())),
             event,
             copy_context,
-            epoch: fork::epoch(),
+            epoch: epoch(),
             reported: AtomicBool::new(false),
         })
     }
@@ -78,7 +78,7 @@ impl Inbox {
 
     /// Accept no more.
     pub(super) fn close(&self, py: Python<'_>) {
-        if self.epoch == fork::epoch() {
+        if self.epoch == epoch() {
             self.attached(py).close();
         } else {
             self.attached(py).with(Calls::close);
@@ -139,7 +139,7 @@ impl Inbox {
 impl Inbox {
     #[inline]
     pub(super) fn put(&self, py: Python<'_>, call: Call, again: bool) -> PyResult<()> {
-        if self.epoch != fork::epoch() {
+        if self.epoch != epoch() {
             return Err(LoopClosedError::new_err(
                 "this portal was made before the fork: its event loop runs in the parent process; make a portal in a loop \
                  of the child's own",
@@ -158,7 +158,7 @@ impl Inbox {
 
     /// A portal from before a fork is gone in the child.
     fn life(&self, py: Python<'_>) -> Life {
-        if self.epoch == fork::epoch() {
+        if self.epoch == epoch() {
             self.attached(py).with(|calls| calls.life())
         } else {
             Life::Gone
@@ -186,14 +186,9 @@ impl InboxCell for AttachedInbox<'_> {
         self.inbox.calls.with(self.py, act)
     }
 
-    /// Not as `IoEvent.notify`: no thread blocks on this event, so the GIL is kept.
     #[inline]
     fn notify(&self) {
-        let event = &self.inbox.event.get().inner.event;
-        if event.pipe.is_coalescing() {
-            return;
-        }
-        if let Err(error) = event.raise() {
+        if let Err(error) = self.inbox.event.get().notify_attached(self.py) {
             if !self.inbox.reported.swap(true, Relaxed) {
                 let consequence = "its calls stay in, and the next one tries again";
                 report(self.py, "a portal", consequence, error);

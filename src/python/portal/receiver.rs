@@ -5,14 +5,15 @@
 
 use super::inbox::{Call, Inbox};
 use crate::python::{
+    asyncio::Raise,
     attached_cell::AttachedCell,
     call::{call, call_method},
     context,
     fairness::Clock,
-    hub::{Hub, Raise},
+    hub::Hub,
 };
 use crate::{
-    fork,
+    process::epoch::epoch,
     queue::inbox::{Batch, Calls, InboxCell},
 };
 use pyo3::{
@@ -166,7 +167,7 @@ impl Receiver {
         let Some(calls) = inbox.attached(py).with(Calls::end) else {
             return Ok(());
         };
-        if inbox.epoch != fork::epoch() {
+        if inbox.epoch != epoch() {
             return Ok(()); // the parent's
         }
         let calls = calls.into_iter().map(|call| match call {

@@ -6,8 +6,7 @@
 
 use crate::event::EventRef;
 use crate::python::{
-    attached,
-    attached_cell::{self, AttachedCell},
+    attached_cell::{self, AttachedCell, attached},
     errors::{comes_again, no_memory, or_again, report, shut},
     event::{self, IoEvent},
     list::{fill, new_list, set},
@@ -79,7 +78,7 @@ impl QueueCell for AttachedQueue<'_> {
 
     #[inline]
     fn notify(&self, bell: &EventRef) -> io::Result<()> {
-        event::raise(self.py, bell).map(drop)
+        event::notify_attached(self.py, bell).map(drop)
     }
 
     #[cold]
