@@ -1,4 +1,4 @@
-//! What Python hands to us, and what we say where it does not suit.
+//! Arguments from Python: how they are converted, and the messages if they do not suit.
 //!
 //! PyO3 converts an argument before the method is called, and its messages do not know which one that is. So these types
 //! convert nothing by themselves: the method does, with its name.
@@ -17,7 +17,7 @@ use std::{
     marker::PhantomData,
 };
 
-/// The iterator of what is to be one.
+/// The iterator of an argument that is to be an iterable.
 pub(super) fn iterator<'py>(items: &Bound<'py, PyAny>, function: &str) -> PyResult<Bound<'py, PyIterator>> {
     items.try_iter().map_err(|error| {
         own(error, items, ["__iter__", "__getitem__"])
@@ -25,7 +25,7 @@ pub(super) fn iterator<'py>(items: &Bound<'py, PyAny>, function: &str) -> PyResu
     })
 }
 
-/// Whatever Python takes for a condition, as the standard library's queues do: for `from_py_with`.
+/// The truth of an argument, of any type, as in the standard library's queues. For `from_py_with`.
 pub(super) fn truth(it: &Bound<'_, PyAny>) -> PyResult<bool> {
     it.is_truthy()
 }
@@ -50,7 +50,7 @@ impl<'a, 'py, T: FromPyObject<'a, 'py>> FromPyObject<'a, 'py> for Unconverted<'a
     }
 }
 
-/// `function` is how the message calls the method.
+/// Converts a timeout. The message of an error calls the method `function`.
 #[inline]
 pub(super) fn seconds(timeout: Option<Seconds<'_, '_>>, function: &str) -> PyResult<Option<f64>> {
     let Some(Unconverted(it, _)) = timeout else {
@@ -62,7 +62,7 @@ pub(super) fn seconds(timeout: Option<Seconds<'_, '_>>, function: &str) -> PyRes
     })
 }
 
-/// The most items to take; `None`: all.
+/// The largest number of items to take, which `None` does not limit.
 #[inline]
 pub(super) fn most(max: Option<Count<'_, '_>>, function: &str) -> PyResult<usize> {
     let Some(Unconverted(it, _)) = max else {
@@ -72,7 +72,7 @@ pub(super) fn most(max: Option<Count<'_, '_>>, function: &str) -> PyResult<usize
     usize::try_from(max).map_err(|_| PyValueError::new_err(format!("{function} max must not be negative: {max}")))
 }
 
-/// An integer, of any size: what is beyond an i64 is the nearest one.
+/// An integer of any size. One that does not fit in an i64 becomes the nearest that does.
 pub(super) fn integer(it: &Bound<'_, PyAny>, function: &str, name: &str) -> PyResult<i64> {
     // SAFETY: an object, and this thread is attached.
     if unsafe { ffi::PyIndex_Check(it.as_ptr()) } == 0 {
@@ -88,7 +88,7 @@ pub(super) fn integer(it: &Bound<'_, PyAny>, function: &str, name: &str) -> PyRe
     }
 }
 
-/// The error, if a method of the object's class has raised it; None if the class has none of them.
+/// The error itself if the object's class has one of the methods, which has raised it then; None otherwise.
 #[cold]
 fn own(error: PyErr, it: &Bound<'_, PyAny>, methods: [&str; 2]) -> Option<PyErr> {
     let class = it.get_type();
@@ -106,7 +106,7 @@ pub(super) fn mismatch(function: &str, name: &str, wanted: &str, it: &Bound<'_, 
     }
 }
 
-/// What a constructor was called with, one for each parameter; `None`: it was not given.
+/// The arguments of a constructor, one for each parameter, `None` where it was not given.
 pub(super) fn parameters<'py, const N: usize>(
     function: &str,
     names: [&str; N],
@@ -140,21 +140,21 @@ pub(super) fn parameters<'py, const N: usize>(
     Ok(found)
 }
 
-/// A parameter without a default.
+/// The argument for a parameter that has no default.
 pub(super) fn required<T>(it: Option<T>, function: &str, name: &str) -> PyResult<T> {
     it.ok_or_else(|| PyTypeError::new_err(format!("{function} missing required argument: '{name}'")))
 }
 
-/// A constructor that makes what cannot be made anew was called again.
+/// The error of a constructor that was called a second time on an object which can be made only once.
 #[cold]
 pub(super) fn initialised_before(function: &str) -> PyErr {
     PyRuntimeError::new_err(format!("{function} was initialised before: make another one"))
 }
 
-/// For the `__new__` of a class that has no `__init__`: whoever has one knows what the arguments are for.
+/// Refuses arguments, for the `__new__` of a class without `__init__`. A subclass that has an `__init__` may take some.
 ///
 /// # Errors
-/// There are some, and nobody knows.
+/// There are arguments, and no `__init__` that takes them.
 #[inline]
 pub(super) fn no_arguments(
     class: &Bound<'_, PyType>,

@@ -32,14 +32,14 @@ use pyo3::{
 use std::mem;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
+enum WaitState {
     Pending,
     Rose,
     Closed,
     Cancelled,
 }
 
-/// So many of its events are in the repr of a waiter.
+/// The number of events that the repr of a waiter shows.
 const SHOWN: usize = 5;
 
 /// A task's wait for the first of some events. Awaitable once, by the task of the loop that it was made for.
@@ -47,13 +47,13 @@ const SHOWN: usize = 5;
 pub(crate) struct Waiter {
     #[pyo3(get, set, name = "_asyncio_future_blocking")]
     blocking: bool,
-    state: State,
-    /// Events or places in line, each with its ticket.
+    state: WaitState,
+    /// The events or places in line that the task waits for, each with its ticket.
     waits: Vec<(Awaited, u64)>,
     hub: Py<Hub>,
     #[pyo3(get, name = "_loop")]
     event_loop: Py<PyAny>,
-    /// The task's step, and the context it runs in.
+    /// The step of the task, and the context that it runs in.
     wakeup: Option<(Py<PyAny>, Option<Py<PyAny>>)>,
     message: Option<Py<PyAny>>,
 }
@@ -94,7 +94,7 @@ impl Waiter {
                 "a wait belongs to one task: call notified() once per task",
             ));
         }
-        if this.state == State::Pending {
+        if this.state == WaitState::Pending {
             this.wakeup = Some((callback, context));
             return Ok(());
         }
@@ -103,22 +103,22 @@ impl Waiter {
     }
 
     pub(super) fn done(&self) -> bool {
-        self.state != State::Pending
+        self.state != WaitState::Pending
     }
 
     fn cancelled(&self) -> bool {
-        self.state == State::Cancelled
+        self.state == WaitState::Cancelled
     }
 
     fn result(&self, py: Python<'_>) -> PyResult<()> {
         match self.state {
-            State::Rose => Ok(()),
-            State::Closed => Err(closed()),
-            State::Cancelled => Err(match &self.message {
+            WaitState::Rose => Ok(()),
+            WaitState::Closed => Err(closed()),
+            WaitState::Cancelled => Err(match &self.message {
                 Some(message) => CancelledError::new_err((message.clone_ref(py),)),
                 None => CancelledError::new_err(()),
             }),
-            State::Pending => Err(PyRuntimeError::new_err("the wait has not ended")),
+            WaitState::Pending => Err(PyRuntimeError::new_err("the wait has not ended")),
         }
     }
 
@@ -127,14 +127,14 @@ impl Waiter {
     fn cancel(slf: &Bound<'_, Self>, msg: Option<Py<PyAny>>) -> PyResult<bool> {
         let wakeup = {
             let mut this = slf.borrow_mut();
-            if this.state != State::Pending {
+            if this.state != WaitState::Pending {
                 return Ok(false);
             }
-            this.state = State::Cancelled;
+            this.state = WaitState::Cancelled;
             this.message = msg;
             this.wakeup.take()
         };
-        Self::leave(slf);
+        Self::cancel_waits(slf);
         if let Some((callback, context)) = wakeup {
             Self::call_soon(slf, callback, context)?;
         }
@@ -145,12 +145,12 @@ impl Waiter {
     fn close(slf: &Bound<'_, Self>) {
         {
             let mut this = slf.borrow_mut();
-            if this.state == State::Pending {
-                this.state = State::Cancelled;
+            if this.state == WaitState::Pending {
+                this.state = WaitState::Cancelled;
             }
         }
         // The wake-up stays: it may have the last reference to the task, which would close the coroutine that is just closing.
-        Self::leave(slf);
+        Self::cancel_waits(slf);
     }
 
     fn __await__(slf: Py<Self>) -> Py<Self> {
@@ -163,7 +163,7 @@ impl Waiter {
 
     fn __next__(slf: Bound<'_, Self>) -> PyResult<Option<Bound<'_, Self>>> {
         let mut this = slf.borrow_mut();
-        if this.state == State::Pending {
+        if this.state == WaitState::Pending {
             this.blocking = true;
             drop(this);
             return Ok(Some(slf));
@@ -234,7 +234,7 @@ impl Waiter {
             hub.py(),
             Self {
                 blocking: false,
-                state: State::Pending,
+                state: WaitState::Pending,
                 waits: Vec::with_capacity(events.len()),
                 hub: hub.clone().unbind(),
                 event_loop: event_loop.clone().unbind(),
@@ -249,7 +249,7 @@ impl Waiter {
             match begun {
                 Ok(Some(ticket)) => this.borrow_mut().waits.push((event, ticket)),
                 up_or_closed => {
-                    Self::leave(&this);
+                    Self::cancel_waits(&this);
                     return up_or_closed.map(|_| None);
                 }
             }
@@ -257,20 +257,23 @@ impl Waiter {
         Ok(Some(this))
     }
 
-    /// Runs the task's step here and now. Errors: what the step let through (KeyboardInterrupt, SystemExit).
+    /// Runs the task's step at once.
+    ///
+    /// # Errors
+    /// What the step let through (KeyboardInterrupt, SystemExit).
     fn resume(slf: &Bound<'_, Self>, outcome: Outcome) -> PyResult<()> {
         let wakeup = {
             let mut this = slf.borrow_mut();
-            if this.state != State::Pending {
-                return Ok(()); // cancelled by a task that was resumed a moment ago
+            if this.state != WaitState::Pending {
+                return Ok(()); // a task that was resumed a moment ago has cancelled this one
             }
             this.state = match outcome {
-                Outcome::Rose => State::Rose,
-                Outcome::Closed => State::Closed,
+                Outcome::Rose => WaitState::Rose,
+                Outcome::Closed => WaitState::Closed,
             };
             if this.waits.len() > 1 {
                 drop(this);
-                Self::leave(slf); // the other events
+                Self::cancel_waits(slf); // the other events
                 this = slf.borrow_mut();
             }
             this.wakeup.take()
@@ -287,7 +290,7 @@ impl Waiter {
         Ok(())
     }
 
-    fn leave(slf: &Bound<'_, Self>) {
+    fn cancel_waits(slf: &Bound<'_, Self>) {
         let (hub, waits) = {
             let mut this = slf.borrow_mut();
             (this.hub.clone_ref(slf.py()), mem::take(&mut this.waits))
@@ -314,7 +317,7 @@ impl Waiter {
 pub(crate) struct Reader {
     #[pyo3(get)]
     hub: Py<Hub>,
-    /// A weak reference.
+    /// A weak reference to the loop.
     event_loop: Py<PyAny>,
     /// The `run_until_complete` of the loop's class, if it is known to run no loop inside the loop.
     flat: Option<Py<PyAny>>,

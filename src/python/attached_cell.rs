@@ -20,7 +20,7 @@ static FOUND: AtomicBool = AtomicBool::new(true);
 /// The import says here whether the interpreter can run without the GIL, while no other thread is attached.
 ///
 /// With the GIL, the atomic exchange in `take` would cost as much as all the rest of `put`.
-pub(super) fn free_threaded(yes: bool) {
+pub(super) fn set_free_threaded(yes: bool) {
     FOUND.store(yes, Relaxed);
     FREE_THREADED.store(yes, Relaxed);
 }

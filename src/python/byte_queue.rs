@@ -1,4 +1,7 @@
-//! The byte queue's Python class: its consumers, as those of the queue.
+//! `ByteQueue`, the Python class of the byte queue: its consumers.
+//!
+//! It is one room although it is long: each method is a few lines, most of the file is what Python shows of them, and all of
+//! them rest on the one `attempt` at the end.
 
 use super::{
     arguments::{Count, Seconds, initialised_before, integer, made_by_new, most, parameters, required, truth},
@@ -33,15 +36,15 @@ use std::{
 /// The base class of `wakefd.ByteQueue`, which adds what needs an event loop.
 #[pyclass(module = "wakefd._wakefd", frozen, subclass, weakref)]
 pub(crate) struct ByteQueue {
-    /// From `__init__`: a subclass may have parameters of its own.
+    /// The byte queue itself, from `__init__`: a subclass may have parameters of its own.
     made: OnceLock<Made>,
-    /// That a wake-up was refused.
+    /// Whether a refused wake-up has been reported.
     reported: AtomicBool,
 }
 
 pub(super) struct Made {
     pub(super) inner: crate::ByteQueue,
-    /// The ring's. Only the queue may clear it.
+    /// The event of the ring. Only the queue may clear it.
     event: Py<IoEvent>,
 }
 
@@ -265,7 +268,7 @@ impl ByteQueue {
 }
 
 impl Drop for ByteQueue {
-    /// Nobody can take any more: producers hear of it.
+    /// A queue that is collected has no consumers left, which its producers hear from now on.
     fn drop(&mut self) {
         if let Some(made) = self.made.get() {
             made.inner.close();
@@ -308,7 +311,7 @@ impl ByteQueue {
         })
     }
 
-    /// Tries; and sleeps in between, if it may, until it is done or the time is up.
+    /// Attempts until one succeeds or the time is up, and blocks the thread between attempts, if `block`.
     fn block<T>(
         &self,
         py: Python<'_>,
@@ -329,9 +332,9 @@ impl ByteQueue {
         }
     }
 
-    /// One attempt. `None` from `act`: nothing is there. No Python code runs in there.
+    /// One attempt to take messages. `act` returns `None` if there are none, and runs no Python code.
     #[inline]
-    fn step<T>(&self, py: Python<'_>, act: impl FnOnce(&mut Take<'_>) -> Option<T>) -> PyResult<Option<T>> {
+    fn attempt<T>(&self, py: Python<'_>, act: impl FnOnce(&mut Take<'_>) -> Option<T>) -> PyResult<Option<T>> {
         let mut take = self.made()?.inner.ring.take();
         let taken = act(&mut take);
         let nothing = if taken.is_none() { take.nothing() } else { Nothing::Yet };
@@ -346,7 +349,7 @@ impl ByteQueue {
 
     #[inline]
     pub(super) fn get_step<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        let message = self.step(py, |take| take_one(py, take))?.transpose()?;
+        let message = self.attempt(py, |take| take_one(py, take))?.transpose()?;
         Ok(message.map(|message| message.into_bound(py)))
     }
 
@@ -360,7 +363,7 @@ impl ByteQueue {
         let mut messages = Vec::new();
         messages.try_reserve_exact(count).map_err(|_| no_memory(py))?;
         let mut failed = None;
-        let taken = self.step(py, |take| {
+        let taken = self.attempt(py, |take| {
             while messages.len() < count {
                 match take_one(py, take) {
                     Some(Ok(message)) => messages.push(message),
@@ -382,7 +385,7 @@ impl ByteQueue {
             return Ok(None);
         }
         if count == 0 {
-            return self.get_many_step(py, most); // it has come since we looked
+            return self.get_many_step(py, most); // a message has come since `count` was read
         }
         if filled < count {
             // SAFETY: our list; what is cut off was never set.
@@ -396,7 +399,7 @@ impl ByteQueue {
 
     fn get_into_step(&self, py: Python<'_>, buffer: &Writable<'_>) -> PyResult<Option<usize>> {
         let room = buffer.length();
-        let length = self.step(py, |take| {
+        let length = self.attempt(py, |take| {
             let message = take.next()?;
             if message.length <= room {
                 // SAFETY: at the head, and there is room.
@@ -422,18 +425,18 @@ impl ByteQueue {
     }
 }
 
-/// Of something that is in memory.
-#[allow(clippy::cast_possible_wrap)] // there is not so much memory
+/// A size as CPython wants it.
+#[allow(clippy::cast_possible_wrap)] // nothing in memory is that large
 fn size(size: usize) -> ffi::Py_ssize_t {
     size as ffi::Py_ssize_t
 }
 
-/// A new bytes object, or an error, and the message is still there.
+/// Takes one message as a new bytes object. After an error the message is still in the queue.
 #[inline]
 fn take_one(py: Python<'_>, take: &mut Take<'_>) -> Option<PyResult<Py<PyBytes>>> {
     let message = take.next()?;
-    // SAFETY: a new object (or the empty one) with so much room, or null and an exception; its allocation runs nothing of
-    // Python's.
+    // SAFETY: a new object (or the empty one) with room for the message, or null and an exception; its allocation runs no
+    // Python code.
     let bytes = unsafe {
         let bytes = ffi::PyBytes_FromStringAndSize(ptr::null(), size(message.length));
         if bytes.is_null() {
@@ -446,9 +449,9 @@ fn take_one(py: Python<'_>, take: &mut Take<'_>) -> Option<PyResult<Py<PyBytes>>
     Some(Ok(bytes.unbind()))
 }
 
-/// A buffer to write to.
+/// A buffer of a Python object, to write to.
 struct Writable<'py> {
-    /// In its place: its exporter may point into it.
+    /// The view, which stays where it is: its exporter may point into it.
     view: Box<ffi::Py_buffer>,
     _py: Python<'py>,
 }

@@ -14,8 +14,8 @@ use std::{ffi::c_int, mem, ptr, thread, time::Duration};
 
 type Object = *mut ffi::PyObject;
 
-/// A function of CPython's as one that may unwind. Hidden from the compiler, to which one name has one declaration: PyO3's,
-/// which says that it never does.
+/// A function of CPython as one that may unwind. PyO3 declares that it never does, and a name has one declaration for the
+/// compiler; hence the pointer that is hidden from it.
 macro_rules! unwinding {
     ($function:path as fn($($argument:ty),*) -> $result:ty) => {{
         // SAFETY: the same function, and the same types.
@@ -26,7 +26,7 @@ macro_rules! unwinding {
     }};
 }
 
-/// Dropped only by an unwinding: forgotten when the call returns.
+/// A guard that only an unwinding drops, because it is forgotten when the call returns.
 struct Unwinding;
 
 impl Drop for Unwinding {

@@ -1,7 +1,7 @@
-//! Context variables: callbacks of ours run in an empty context, or in their caller's.
+//! Context variables: a callback runs in an empty context, or in that of the task which registered it.
 //!
-//! A loop keeps the current context with whatever is registered with it: of the task that happens to wait first, say. What
-//! is registered for as long as the loop lives is registered in an empty one.
+//! A loop keeps the current context with each callback that is registered: for a hub, that of the task which happened to wait
+//! first. So a callback that stays for the loop's life is registered in an empty context.
 
 use super::call;
 use pyo3::{prelude::*, sync::PyOnceLock, types::PyTuple};

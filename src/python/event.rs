@@ -1,4 +1,4 @@
-//! `IoEvent` but for what needs a loop.
+//! `IoEvent`, the Python class of an event, except what needs a loop; and how a Python thread waits.
 
 use super::{
     arguments::{self, Seconds, no_arguments},
@@ -215,7 +215,7 @@ pub(super) fn wait_until(py: Python<'_>, events: Vec<EventRef>, deadline: Option
     sleep(py, events, deadline, false)
 }
 
-/// The same for a place in line. True also in a child that a signal handler has forked: nobody knows of the place there.
+/// Waits for a place in line. Also true in a child that a signal handler has forked, where the place is in no line.
 pub(super) fn wait_in_line(py: Python<'_>, event: EventRef, deadline: Option<Instant>) -> PyResult<bool> {
     sleep(py, vec![event], deadline, true)
 }
@@ -243,7 +243,7 @@ fn sleep(py: Python<'_>, events: Vec<EventRef>, deadline: Option<Instant>, or_fo
     }
 }
 
-/// `None` and infinity: no deadline.
+/// The deadline of a timeout. `None` and infinity have none.
 pub(super) fn deadline(timeout: Option<f64>) -> PyResult<Option<Instant>> {
     let Some(seconds) = timeout.filter(|seconds| *seconds != f64::INFINITY) else {
         return Ok(None);

@@ -1,9 +1,9 @@
-//! How long those who never have to wait may keep their loop: the time budget of one turn of the loop.
+//! Fairness: a time budget for each turn of a loop, for tasks that never have to wait.
 //!
 //! The loop's `Turn` knows when its turn began: it puts itself into the loop as a marker, and the loop calls the marker in
-//! its next turn. A marker costs a pass over the loop's selector, so there is none until somebody has been at work for
-//! `LOOK`; from then on the turn lasts `BUDGET`. Whoever finds it over pauses: lets the loop have its next turn before the
-//! operation. Nobody who comes later overtakes those who pause, as the turn stays over until the first of them is back.
+//! its next turn. A marker costs a pass over the loop's selector, so there is none until tasks have worked for
+//! `CLOCK_INTERVAL`; from then on the turn lasts `BUDGET`. A task that finds the turn over pauses: the loop has its next turn before
+//! the operation. A task that comes later does not overtake it, as the turn stays over until the first pause has ended.
 
 use super::{
     attached_cell::{AttachedCell, attached},
@@ -19,76 +19,76 @@ use std::{
 /// How long a turn may last. A timer of asyncio's takes two turns of the loop; under a flood of one thread that holds the
 /// GIL for 5 ms at a time, 2 ms here made a 1 ms ticker three times as slow as in an idle loop, and this a tenth.
 const BUDGET: Duration = Duration::from_micros(500);
-/// Reading the clock costs as much as one item, so the clock is read about once per `LOOK` of work.
-const LOOK: Duration = Duration::from_micros(100);
+/// Reading the clock costs as much as one item, so the clock is read about once per `CLOCK_INTERVAL` of work.
+const CLOCK_INTERVAL: Duration = Duration::from_micros(100);
 const MOST: u32 = 32;
 
 /// A clock that is not read for each operation.
 #[derive(Clone, Copy)]
 pub(super) struct Clock {
-    /// When the time is up. None until the clock is read for the first time.
+    /// The end of the time. None until the clock is read for the first time.
     until: Option<Instant>,
-    looked: Option<Instant>,
-    /// The number of operations before the next look at the clock, out of `step`.
+    read_at: Option<Instant>,
+    /// The number of operations before the clock is read again, out of `per_read`.
     left: u32,
-    step: u32,
+    per_read: u32,
 }
 
 impl Clock {
     pub(super) const FRESH: Self = Self {
         until: None,
-        looked: None,
+        read_at: None,
         left: 0,
-        step: 0,
+        per_read: 0,
     };
 
-    /// The time for one more operation is there. `batch`: the operation may be a long one.
+    /// Whether there is time for one more operation. `batch`: the operation may be a long one.
     #[inline]
     fn ticks(&mut self, batch: bool, time: Duration) -> Result<(), Instant> {
         if self.left > 0 && !batch {
             self.left -= 1;
             return Ok(());
         }
-        self.look(time)
+        self.read_clock(time)
     }
 
     /// # Errors
-    /// The time is up: the time that it is now.
-    fn look(&mut self, time: Duration) -> Result<(), Instant> {
+    /// The time is up. The error is the present time.
+    fn read_clock(&mut self, time: Duration) -> Result<(), Instant> {
         let now = Instant::now();
-        // The time since the last look tells how many operations make `LOOK`: slow bodies are looked at one by one.
-        let quick = self.looked.is_none_or(|looked| now - looked < LOOK);
-        self.step = if quick { (2 * self.step).clamp(1, MOST) } else { 1 };
+        // Operations that take long are timed one by one; quick ones have the clock read less often each time.
+        let quick = self.read_at.is_none_or(|read_at| now - read_at < CLOCK_INTERVAL);
+        self.per_read = if quick { (2 * self.per_read).clamp(1, MOST) } else { 1 };
         self.left = 0;
-        self.looked = Some(now);
+        self.read_at = Some(now);
         if now >= *self.until.get_or_insert(now + time) {
             return Err(now);
         }
-        self.left = self.step - 1;
+        self.left = self.per_read - 1;
         Ok(())
     }
 
-    /// A turn that is known to have begun at `Clock::FRESH` has time for one more operation.
+    /// Whether a turn that began at `Clock::FRESH` has time for one more operation.
     pub(super) fn within(&mut self) -> bool {
         self.ticks(false, BUDGET).is_ok()
     }
 }
 
 thread_local! {
-    // A thread runs one loop at a time. Until this clock's time is up the loop's turn lasts, whichever loop it is.
+    // The clock of the loop that runs in this thread, one at a time. The turn lasts until the clock's time is up.
     static CLOCK: Cell<Clock> = const { Cell::new(Clock::FRESH) };
-    // A task pauses in a loop of this thread, so that the loop is to be asked.
+    // Whether a task pauses in a loop of this thread. The loop's `Turn` is asked then.
     static ASK: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The loop of this thread has begun a turn.
+/// Notes that the loop of this thread has begun a turn.
 pub(super) fn began() {
     if !ASK.get() {
         CLOCK.set(Clock::FRESH);
     }
 }
 
-/// The turn of the asyncio loop that runs here has time for one more operation. `batch`: the operation may be a long one.
+/// Whether the turn of the asyncio loop that runs here has time for one more operation. `batch`: it may be a long one.
 ///
 /// # Errors
 /// The exception that the loop or a signal handler has raised.
@@ -103,7 +103,7 @@ pub(super) fn within(py: Python<'_>, batch: bool) -> PyResult<bool> {
 #[inline]
 fn ticks(batch: bool) -> Result<(), Instant> {
     let mut clock = CLOCK.get();
-    let ticks = clock.ticks(batch, LOOK);
+    let ticks = clock.ticks(batch, CLOCK_INTERVAL);
     CLOCK.set(clock);
     ticks
 }
@@ -130,21 +130,21 @@ fn here(py: Python<'_>, now: Instant) -> PyResult<bool> {
 /// The turn of one loop.
 #[pyclass(module = "wakefd._wakefd", frozen)]
 pub(crate) struct Turn {
-    state: AttachedCell<State>,
-    /// Has the loop call its argument in the next turn.
+    state: AttachedCell<TurnState>,
+    /// A function that has the loop call its argument in the next turn.
     mark: Py<PyAny>,
 }
 
-struct State {
-    /// The marker is in the loop. Otherwise nobody knows when the turn began.
+struct TurnState {
+    /// Whether the marker is in the loop. Without it the beginning of the turn is unknown.
     marked: bool,
-    /// When the turn is over, if `marked`.
+    /// The end of the turn, if `marked`.
     until: Instant,
-    /// A task pauses, and none is back yet.
+    /// Whether a task pauses, and none has come back yet.
     over: bool,
-    /// How many have paused since the marker was called.
+    /// The number of tasks that have paused since the marker was called.
     paused: u32,
-    /// How long each of those who are back from a pause may go on: they share the turn.
+    /// The time that each task has after its pause: the tasks share the turn.
     share: Duration,
 }
 
@@ -154,7 +154,7 @@ impl Turn {
     #[new]
     fn new(mark: Py<PyAny>) -> Self {
         Self {
-            state: AttachedCell::new(State {
+            state: AttachedCell::new(TurnState {
                 marked: false,
                 until: Instant::now(),
                 over: false,
@@ -204,7 +204,7 @@ impl Turn {
         let marked = slf.get().state.with(slf.py(), |state| {
             let paused = mem::take(&mut state.paused);
             state.marked = paused > 0;
-            state.over &= state.marked; // else somebody has paused who never came back
+            state.over &= state.marked; // else a task has paused that never came back
             state.share = BUDGET / paused.max(1);
             state.marked
         });

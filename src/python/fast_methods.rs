@@ -92,7 +92,7 @@ unsafe extern "C" fn method<M: Fast>(
         attached(py, |py| {
             // SAFETY: as above.
             let result = unsafe { original::<M>(py, slf, args, count, names) };
-            result.map_or_else(|error| raise(py, error), Py::into_ptr)
+            result.map_or_else(|error| set_exception(py, error), Py::into_ptr)
         })
     })
 }
@@ -130,7 +130,7 @@ unsafe fn original<M: Fast>(
 }
 
 /// Sets the exception. The result is what a method returns then.
-fn raise(py: Python<'_>, error: PyErr) -> *mut PyObject {
+fn set_exception(py: Python<'_>, error: PyErr) -> *mut PyObject {
     error.restore(py);
     ptr::null_mut()
 }
@@ -210,7 +210,7 @@ fn flag(py: Python<'_>, result: std::io::Result<bool>) -> *mut PyObject {
     match result {
         // SAFETY: this thread is attached; the result is a new reference.
         Ok(flag) => unsafe { ffi::PyBool_FromLong(flag.into()) },
-        Err(error) => attached(py, |py| raise(py, os_error(error))),
+        Err(error) => attached(py, |py| set_exception(py, os_error(error))),
     }
 }
 
@@ -308,7 +308,7 @@ unsafe extern "C" fn anext(slf: *mut PyObject) -> *mut PyObject {
             return used.into_ptr();
         }
         attached(slf.py(), |py| {
-            Items::new_ready(slf).map_or_else(|error| raise(py, error), Py::into_ptr)
+            Items::new_ready(slf).map_or_else(|error| set_exception(py, error), Py::into_ptr)
         })
     })
 }
@@ -370,7 +370,7 @@ fn step(slf: Borrowed<'_, '_, Ready>, value: Borrowed<'_, '_, PyAny>) -> Option<
     };
     attached(slf.py(), |py| {
         let sent = failed.map_or_else(|| Ready::step(slf, value), Err);
-        sent.map_err(|error| raise(py, error)).ok()
+        sent.map_err(|error| set_exception(py, error)).ok()
     })
 }
 
@@ -379,7 +379,9 @@ fn step(slf: Borrowed<'_, '_, Ready>, value: Borrowed<'_, '_, PyAny>) -> Option<
 fn stop(item: Bound<'_, PyAny>) -> *mut PyObject {
     if item.is_instance_of::<PyTuple>() || item.is_instance_of::<PyBaseException>() {
         // As it is, it would be taken apart, or raised.
-        return attached(item.py(), |py| raise(py, PyStopIteration::new_err((item.unbind(),))));
+        return attached(item.py(), |py| {
+            set_exception(py, PyStopIteration::new_err((item.unbind(),)))
+        });
     }
     // SAFETY: objects, and this thread is attached.
     unsafe { ffi::PyErr_SetObject(ffi::PyExc_StopIteration, item.as_ptr()) };

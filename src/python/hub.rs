@@ -1,6 +1,6 @@
-//! The hub of one event loop: whom to call when an event of the loop's tasks rises, and the descriptor that the loop watches.
+//! The hub of one event loop: the descriptor that the loop watches, and the waiters to call when an event rises.
 //!
-//! A hub calls those who wait as `who(rose)`. It knows no kind of loop: `asyncio` and `portal` are above it.
+//! A hub calls a waiter as `who(rose)`. It knows no kind of loop: `asyncio` and `portal` are above it.
 
 use super::{
     attached_cell::AttachedCell,
@@ -24,8 +24,8 @@ use std::{collections::VecDeque, sync::Arc};
 #[pyclass(module = "wakefd._wakefd", weakref)]
 pub(crate) struct Hub {
     table: WaitTable<Py<PyAny>>,
-    /// Those who were released and are not called yet. Not the dispatch's: whoever is called may run the loop inside the loop,
-    /// and the dispatch there goes on with them.
+    /// The waiters that were released and are not called yet. A waiter's call may run the loop inside the loop, whose dispatch
+    /// goes on with the others.
     released: VecDeque<(Py<PyAny>, Outcome)>,
     places: Arc<Places>,
 }
@@ -203,7 +203,7 @@ fn unusable(table: &WaitTable<Py<PyAny>>) -> PyErr {
     })
 }
 
-/// The next one to be called. If others are left, the descriptor is readable: a loop inside the loop dispatches them.
+/// The next waiter to be called. If others are left, the descriptor is readable, and a loop inside the loop dispatches them.
 fn next(hub: &Bound<'_, Hub>, nests: bool) -> Option<(Py<PyAny>, Outcome)> {
     let mut hub = hub.borrow_mut();
     let next = hub.released.pop_front();

@@ -46,7 +46,7 @@ use pyo3::prelude::*;
 fn set_up(py: Python<'_>) -> PyResult<()> {
     errors::find_exceptions(py);
     let version: String = py.import("sys")?.getattr("version")?.extract()?;
-    attached_cell::free_threaded(version.contains("free-threading")); // an import may switch the GIL off or on
+    attached_cell::set_free_threaded(version.contains("free-threading")); // an import may switch the GIL off or on
     fast_methods::install(py)
 }
 

@@ -1,4 +1,4 @@
-//! What native code gets through Python.
+//! `NativeHandle`, the Python class of a handle, and the table of `wakefd.h`: the way to native code through Python.
 
 use super::{
     arguments::{initialised_before, made_by_new, mismatch, parameters, required},
@@ -18,13 +18,13 @@ use std::ptr::NonNull;
 /// A C function and its argument. The base class of `wakefd.NativeHandle`.
 #[pyclass(module = "wakefd._wakefd", frozen, subclass, weakref)]
 pub(crate) struct NativeHandle {
-    /// None: closed.
+    /// The handle; None once it is closed.
     handle: AttachedCell<Option<crate::NativeHandle>>,
 }
 
-/// What native code may hold.
+/// The object that a handle is made for.
 #[derive(FromPyObject)]
-enum Source<'py> {
+enum NativeSource<'py> {
     Event(Bound<'py, IoEvent>),
     Bytes(Bound<'py, ByteQueue>),
 }
@@ -57,13 +57,13 @@ impl NativeHandle {
     /// notifies the event. The same one for all handles, and there as long as the process lives.
     #[getter]
     fn function(&self, py: Python<'_>) -> PyResult<usize> {
-        self.look(py, |handle| handle.function() as usize)
+        self.with_handle(py, |handle| handle.function() as usize)
     }
 
     /// What to call it with, as a `void *`; never 0.
     #[getter]
     fn argument(&self, py: Python<'_>) -> PyResult<usize> {
-        self.look(py, |handle| handle.argument().addr())
+        self.with_handle(py, |handle| handle.argument().addr())
     }
 
     /// Give the argument back: calls with it do nothing from now on, unless native code has retained it. Closing it again does
@@ -93,8 +93,8 @@ impl NativeHandle {
         let [source] = parameters(function, ["source"], args, kwargs)?;
         let source = required(source, function, "source")?;
         let handle = match source.extract() {
-            Ok(Source::Event(event)) => event.get().inner.native(),
-            Ok(Source::Bytes(queue)) => queue.get().made()?.inner.native(),
+            Ok(NativeSource::Event(event)) => event.get().inner.native(),
+            Ok(NativeSource::Bytes(queue)) => queue.get().made()?.inner.native(),
             Err(_) => return Err(mismatch(function, "source", "an IoEvent or a ByteQueue", &source)),
         }
         .map_err(os_error)?;
@@ -108,7 +108,7 @@ impl NativeHandle {
         }
     }
 
-    fn look<R>(&self, py: Python<'_>, f: impl FnOnce(&crate::NativeHandle) -> R) -> PyResult<R> {
+    fn with_handle<R>(&self, py: Python<'_>, f: impl FnOnce(&crate::NativeHandle) -> R) -> PyResult<R> {
         self.handle
             .with(py, |handle| handle.as_ref().map(f))
             .ok_or_else(closed_handle)
@@ -119,6 +119,6 @@ impl NativeHandle {
 #[pyfunction]
 pub(super) fn c_api(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     let table = NonNull::from(&capi::API).cast();
-    // SAFETY: the table is there for ever.
+    // SAFETY: the table is a static.
     unsafe { PyCapsule::new_with_pointer(py, table, c_str!("wakefd._C_API")) }.map(Bound::into_any)
 }
