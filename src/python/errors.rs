@@ -1,5 +1,4 @@
-//! The exceptions of the compiled half: their classes, the messages that several files raise, and what is logged because no
-//! caller can be told.
+//! The errors that Python gets: the exceptions of the package, and what becomes of an error of the core.
 
 use crate::queue::Side;
 use pyo3::{
@@ -15,24 +14,24 @@ use std::{
     sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed},
 };
 
-// A Python class, so that the generated stubs know it.
+// These are Python classes, which is how the generated stubs know them.
+pyo3::import_exception!(queue, Empty);
 pyo3::import_exception!(wakefd._errors, ClosedResourceError);
 pyo3::import_exception!(wakefd._errors, LoopClosedError);
 pyo3::import_exception!(wakefd._errors, QueueFull);
 pyo3::import_exception!(wakefd._errors, QueueShutDown);
-pyo3::import_exception!(queue, Empty);
 
-/// Finds what is raised of other modules' classes, at the import.
+/// Whether the import has found the exceptions.
+static FOUND: AtomicBool = AtomicBool::new(false);
+
+/// Finds the exceptions that other modules define, at the import.
 ///
-/// PyO3 would look for each when it is first raised. While the interpreter ends nothing can be imported: it would panic on
-/// the way out to CPython, which aborts the process.
+/// PyO3 would look for each when it is first raised. While the interpreter ends nothing can be imported, and PyO3 would panic.
 pub(super) fn find_exceptions(py: Python<'_>) {
     drop(own_exceptions(py)); // PyO3 keeps them
     drop(py.get_type::<Empty>());
     FOUND.store(true, Relaxed);
 }
-
-static FOUND: AtomicBool = AtomicBool::new(false);
 
 fn own_exceptions(py: Python<'_>) -> Vec<(&'static str, Bound<'_, PyType>)> {
     vec![
@@ -43,7 +42,34 @@ fn own_exceptions(py: Python<'_>) -> Vec<(&'static str, Bound<'_, PyType>)> {
     ]
 }
 
-/// OSError with the errno of an error of the system; the class itself picks the subclass for it.
+/// Return the classes of the exceptions that are raised, by name; none at the first import of the process.
+///
+/// A second import, after somebody has taken the modules out of `sys.modules`, has to offer the same classes. Raise
+/// ImportError if another interpreter of this process has imported wakefd.
+#[pyfunction]
+pub(super) fn exceptions(py: Python<'_>) -> PyResult<Vec<(&'static str, Bound<'_, PyType>)>> {
+    refuse_a_second_interpreter()?;
+    let found = FOUND.load(Relaxed);
+    Ok(if found { own_exceptions(py) } else { vec![] })
+}
+
+/// # Errors
+/// ImportError if another interpreter of this process has imported wakefd. CPython itself refuses isolated interpreters, but
+/// not those that share the GIL: they would share the classes, too, and the Python objects in the statics of this library.
+fn refuse_a_second_interpreter() -> PyResult<()> {
+    static FIRST: AtomicI64 = AtomicI64::new(-1);
+    // SAFETY: this thread is attached to an interpreter.
+    let here = unsafe { ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get()) };
+    match FIRST.compare_exchange(-1, here, Relaxed, Relaxed) {
+        Err(first) if first != here => Err(PyImportError::new_err(
+            "wakefd works in one interpreter of a process, and another one has imported it: use threads or processes instead \
+             of subinterpreters, or import wakefd in one of them alone",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// An error of the system, with its errno, by which OSError picks its subclass.
 pub(super) fn os_error(error: io::Error) -> PyErr {
     match error.raw_os_error() {
         Some(errno) => {
@@ -125,31 +151,4 @@ pub(super) fn or_again<T>(py: Python<'_>, result: PyResult<Option<T>>) -> PyResu
 
 pub(super) fn comes_again(py: Python<'_>, error: &PyErr) -> bool {
     error.is_instance_of::<PyException>(py)
-}
-
-/// Return the classes of the exceptions that are raised, by name; none at the first import of the process.
-///
-/// A second import, after somebody has taken the modules out of `sys.modules`, has to offer the same classes. Raise
-/// ImportError if another interpreter of this process has imported wakefd.
-#[pyfunction]
-pub(super) fn exceptions(py: Python<'_>) -> PyResult<Vec<(&'static str, Bound<'_, PyType>)>> {
-    refuse_a_second_interpreter()?;
-    let found = FOUND.load(Relaxed);
-    Ok(if found { own_exceptions(py) } else { vec![] })
-}
-
-/// # Errors
-/// ImportError if another interpreter of this process has imported wakefd. CPython itself refuses isolated interpreters, but
-/// not those that share the GIL: they would share the classes, too, and the Python objects in the statics of this library.
-fn refuse_a_second_interpreter() -> PyResult<()> {
-    static FIRST: AtomicI64 = AtomicI64::new(-1);
-    // SAFETY: this thread is attached to an interpreter.
-    let here = unsafe { ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get()) };
-    match FIRST.compare_exchange(-1, here, Relaxed, Relaxed) {
-        Err(first) if first != here => Err(PyImportError::new_err(
-            "wakefd works in one interpreter of a process, and another one has imported it: use threads or processes instead \
-             of subinterpreters, or import wakefd in one of them alone",
-        )),
-        _ => Ok(()),
-    }
 }
