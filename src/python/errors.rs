@@ -26,7 +26,8 @@ static FOUND: AtomicBool = AtomicBool::new(false);
 
 /// Finds the exceptions that other modules define, at the import.
 ///
-/// PyO3 would look for each when it is first raised. While the interpreter ends nothing can be imported, and PyO3 would panic.
+/// PyO3 would look for each when it is first raised. While the interpreter ends nothing can be imported, and PyO3 would
+/// panic.
 pub(super) fn find_exceptions(py: Python<'_>) {
     drop(own_exceptions(py)); // PyO3 keeps them
     drop(py.get_type::<Empty>());
@@ -54,8 +55,9 @@ pub(super) fn exceptions(py: Python<'_>) -> PyResult<Vec<(&'static str, Bound<'_
 }
 
 /// # Errors
-/// ImportError if another interpreter of this process has imported wakefd. CPython itself refuses isolated interpreters, but
-/// not those that share the GIL: they would share the classes, too, and the Python objects in the statics of this library.
+/// ImportError if another interpreter of this process has imported wakefd. CPython itself refuses isolated
+/// interpreters, but not those that share the GIL: they would share the classes, too, and the Python objects in the
+/// statics of this library.
 fn refuse_a_second_interpreter() -> PyResult<()> {
     static FIRST: AtomicI64 = AtomicI64::new(-1);
     // SAFETY: this thread is attached to an interpreter.
@@ -114,7 +116,8 @@ pub(super) fn full(py: Python<'_>) -> PyErr {
 
 /// An exception with the attribute `accepted`, which the standard library's QueueShutDown does not have by itself.
 ///
-/// The exception is made at once: PyO3 makes a lazy one by an attach of its own, which panics while the interpreter ends.
+/// The exception is made at once: PyO3 makes a lazy one by an attach of its own, which panics while the interpreter
+/// ends.
 fn refusal<'py, E: PyTypeInfo>(py: Python<'py>, args: impl PyCallArgs<'py>) -> PyErr {
     let error = py.get_type::<E>().call1(args).and_then(|error| {
         error.setattr(intern!(py, "accepted"), 0)?;

@@ -17,8 +17,8 @@ pub(super) fn fill<T>(list: &Bound<'_, PyList>, items: Vec<Py<T>>) {
     }
 }
 
-/// Sets the item at `at` of a new list. Not in an `AttachedCell` where there may be no GIL: CPython locks the list then, and a
-/// thread that waits for a lock lets others run.
+/// Sets the item at `at` of a new list. Not in an `AttachedCell` where there may be no GIL: CPython locks the list
+/// then, and a thread that waits for a lock lets others run.
 pub(super) fn set<T>(list: &Bound<'_, PyList>, at: isize, item: Py<T>) {
     // SAFETY: if `at` is not less than the length it is an error, else nothing was there; it takes the reference over.
     unsafe { ffi::PyList_SetItem(list.as_ptr(), at, item.into_ptr()) };

@@ -1,14 +1,15 @@
 //! How threads and tasks use a queue: the attempt, the place in line, the baton, and the ringing of bells.
 //!
-//! A queue's state is in a *cell*, which lets one thread at a time in (Python's is under the GIL or a flag; the models' is
-//! loom's mutex). An attempt is made in the cell and touches nothing but the state. What it says to others are `Bells`, which
-//! are rung outside: a bell may wake a thread that comes into the cell at once, and the system may refuse it.
+//! A queue's state is in a *cell*, which lets one thread at a time in (Python's is under the GIL or a flag; the models'
+//! is loom's mutex). An attempt is made in the cell and touches nothing but the state. What it says to others are
+//! `Bells`, which are rung outside: a bell may wake a thread that comes into the cell at once, and the system may
+//! refuse it.
 //!
 //! A waiter, in this order:
 //! 1. `enter`: it gets a number and an event, and is not in line yet;
-//! 2. an attempt with its place: out of line, if it was there, and its event cleared; then the queue is asked; and if there is
-//!    nothing to do but to wait, in line again with the number that it has. All that in one go: a bell that comes later
-//!    finds either the place in line, or a waiter that has yet to look;
+//! 2. an attempt with its place: out of line, if it was there, and its event cleared; then the queue is asked; and if
+//!    there is nothing to do but to wait, in line again with the number that it has. All that in one go: a bell that
+//!    comes later finds either the place in line, or a waiter that has yet to look;
 //! 3. it sleeps until its event rises, and makes the next attempt;
 //! 4. `leave`, served or not: a waiter that was woken and not served passes the baton.
 //!
@@ -19,8 +20,8 @@
 use super::{Bells, Number, Obstacle, Queue, Side};
 use std::{io, mem};
 
-/// What a waiter sleeps beside. The queue knows its bell; whoever waits keeps the event itself, which may be an object of
-/// Python's.
+/// What a waiter sleeps beside. The queue knows its bell; whoever waits keeps the event itself, which may be an object
+/// of Python's.
 pub(crate) trait QueueEvent {
     /// A handle by which the event is notified.
     type Bell;
@@ -110,7 +111,8 @@ impl<T, E: QueueEvent> QueueState<T, E> {
         }
     }
 
-    /// One attempt to take something out, or to put something in. With a place, the waiter gets in line if it is to wait.
+    /// One attempt to take something out, or to put something in. With a place, the waiter gets in line if it is to
+    /// wait.
     ///
     /// # Errors
     /// Those of `act`; `NoMemory` also if there is none for the place.
@@ -251,7 +253,8 @@ impl<T, E: QueueEvent> QueueState<T, E> {
         }
     }
 
-    /// Has `readable` and `finished` tell the truth. In the cell, so that the last word is true: at most a system call each.
+    /// Has `readable` and `finished` tell the truth. In the cell, so that the last word is true: at most a system call
+    /// each.
     fn show(&mut self) {
         let readable = !self.queue.items().is_empty() || self.queue.is_shut();
         let finished = self.queue.unfinished() == 0;
@@ -370,8 +373,9 @@ pub(crate) trait QueueCell {
         drop(event); // may be an object of Python's: not in the cell
     }
 
-    /// Makes attempts with a place, and sleeps in between, until one of them has done something or the time is up (`None`).
-    /// `sleep` returns false when the time is up; then one last attempt takes what has come at the last moment.
+    /// Makes attempts with a place, and sleeps in between, until one of them has done something or the time is up
+    /// (`None`). `sleep` returns false when the time is up; then one last attempt takes what has come at the last
+    /// moment.
     ///
     /// # Errors
     /// Those of `attempt` and of `sleep`.

@@ -1,15 +1,15 @@
 //! A portal's inbox: what threads may put into it, in which order its receiver takes calls out, and when it is at rest.
 //!
 //! An inbox has an *event* that is up while there is a call in it. A thread puts its call first, and then notifies; the
-//! receiver lowers the event first, and then looks again: so no call is overlooked, and only the first call of a batch wakes
-//! the loop.
+//! receiver lowers the event first, and then looks again: so no call is overlooked, and only the first call of a batch
+//! wakes the loop.
 //!
-//! A call may run the loop inside the loop (on asyncio, with nest_asyncio and the like). Then a nested turn goes on with the
-//! calls that are left and those that come, while the outer call has not ended: `busy` counts such calls, and an inbox is at
-//! rest only when none is left.
+//! A call may run the loop inside the loop (on asyncio, with nest_asyncio and the like). Then a nested turn goes on
+//! with the calls that are left and those that come, while the outer call has not ended: `busy` counts such calls, and
+//! an inbox is at rest only when none is left.
 //!
-//! The inbox is in a cell, as a queue's state is (see `attempt`). No Python in this room: how a call is run, and how the loop
-//! is asked for another turn, is the caller's.
+//! The inbox is in a cell, as a queue's state is (see `attempt`). No Python in this room: how a call is run, and how
+//! the loop is asked for another turn, is the caller's.
 
 use super::Obstacle;
 use crate::capacity;
@@ -28,7 +28,8 @@ pub(crate) enum Life {
 pub(crate) struct Calls<C> {
     calls: VecDeque<C>,
     life: Life,
-    /// The number of calls that were taken out and have not ended: more than one if a call runs the loop inside the loop.
+    /// The number of calls that were taken out and have not ended: more than one if a call runs the loop inside the
+    /// loop.
     busy: usize,
     /// Whether the portal is gone: no thread can put any more.
     dropped: bool,
@@ -86,7 +87,8 @@ impl<C> Calls<C> {
         Ok(())
     }
 
-    /// The next call, which is busy until it has ended; `ended` is the number of calls that have ended since the last one.
+    /// The next call, which is busy until it has ended; `ended` is the number of calls that have ended since the last
+    /// one.
     #[inline]
     fn next(&mut self, ended: usize) -> Next<C> {
         self.busy -= ended;
@@ -158,8 +160,8 @@ pub(crate) trait InboxCell {
     /// One thread at a time. Nothing in there may run code of the user's, or come into the cell again.
     fn with<R>(&self, act: impl FnOnce(&mut Calls<Self::Call>) -> R) -> R;
 
-    /// Raises the event: the receiver looks. Outside of the cell. A refusal of the system loses nothing: the event is up, and
-    /// the next call tries again.
+    /// Raises the event: the receiver looks. Outside of the cell. A refusal of the system loses nothing: the event is
+    /// up, and the next call tries again.
     fn notify(&self);
 
     /// Lowers the event.
@@ -182,7 +184,8 @@ pub(crate) trait InboxCell {
         self.notify();
     }
 
-    /// Runs calls until none is left, or `pause` names a reason to stop. `run` is told whether its call is the last one in.
+    /// Runs calls until none is left, or `pause` names a reason to stop. `run` is told whether its call is the last one
+    /// in.
     ///
     /// # Errors
     /// Those of `pause` and of `run`, which end the batch; the calls that have not begun stay in.
@@ -215,8 +218,9 @@ pub(crate) trait InboxCell {
         result
     }
 
-    /// Before a call that may run the loop inside the loop: whether the loop must be asked for another turn, which goes on with
-    /// the calls that are left. If none is left the event is lowered, so that a call that comes from now on wakes the loop.
+    /// Before a call that may run the loop inside the loop: whether the loop must be asked for another turn, which goes
+    /// on with the calls that are left. If none is left the event is lowered, so that a call that comes from now on
+    /// wakes the loop.
     fn must_share(&self, last: bool) -> bool {
         if last {
             self.lower();

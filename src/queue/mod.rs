@@ -1,24 +1,25 @@
-//! A queue's items, and the two lines of those that wait for them. No Python in this room, and no lock: whoever owns a queue
-//! lets one thread at a time touch it.
+//! A queue's items, and the two lines of those that wait for them. No Python in this room, and no lock: whoever owns a
+//! queue lets one thread at a time touch it.
 //!
 //! # The waiting rule
 //!
-//! A getter that finds the queue empty takes a *place* in the getters' line and waits on an event of its own; a putter that
-//! finds it full takes a place in the putters' line. An item that arrives wakes the first getter in line, and nobody if the
-//! line is empty: then `put` is a push and a look at the line. A wake-up is no gift of an item: an item belongs to the first
-//! that comes for it. A woken getter
+//! A getter that finds the queue empty takes a *place* in the getters' line and waits on an event of its own; a putter
+//! that finds it full takes a place in the putters' line. An item that arrives wakes the first getter in line, and
+//! nobody if the line is empty: then `put` is a push and a look at the line. A wake-up is no gift of an item: an item
+//! belongs to the first that comes for it. A woken getter
 //! - takes an item, or
-//! - finds the queue empty, because a getter that did not wait was quicker, and takes its old place in line: before all that
-//!   came after it, or
-//! - leaves without an item (cancelled, out of time), and then passes the *baton*: if there are items, the next getter in line
-//!   is woken.
+//! - finds the queue empty, because a getter that did not wait was quicker, and takes its old place in line: before all
+//!   that came after it, or
+//! - leaves without an item (cancelled, out of time), and then passes the *baton*: if there are items, the next getter
+//!   in line is woken.
 //!
-//! So while a getter is in line, as many getters have been woken as there are items: none sleeps beside an item that nobody is
-//! about to take. One wake-up too many is harmless: its getter finds the queue empty, and goes back to its place.
+//! So while a getter is in line, as many getters have been woken as there are items: none sleeps beside an item that
+//! nobody is about to take. One wake-up too many is harmless: its getter finds the queue empty, and goes back to its
+//! place.
 //!
-//! Each method that makes an item or room available returns the [`Bells`] of the waiters to be woken. They are rung when the
-//! queue is free again: at worst a late bell belongs to somebody else by then, and wakes one waiter too many. `attempt` has
-//! what surrounds such a method: the place in line, and the ringing.
+//! Each method that makes an item or room available returns the [`Bells`] of the waiters to be woken. They are rung
+//! when the queue is free again: at worst a late bell belongs to somebody else by then, and wakes one waiter too many.
+//! `attempt` has what surrounds such a method: the place in line, and the ringing.
 //!
 //! Memory for an item, or for a place in line, is reserved before anything changes; without memory nothing does.
 
@@ -66,15 +67,15 @@ pub(crate) enum Side {
     Put,
 }
 
-/// The bells of the waiters that are to be woken once the queue's cell is left. A list without memory of its own: of many
-/// bells it says only where they are.
+/// The bells of the waiters that are to be woken once the queue's cell is left. A list without memory of its own: of
+/// many bells it says only where they are.
 #[derive(Debug)]
 #[must_use = "a bell that is not rung leaves its waiter asleep beside an item"]
 pub(crate) enum Bells<B> {
     None,
     One(B),
-    /// The bells of that line, one after the other (`baton`), but at most this number. A getter that comes meanwhile and takes
-    /// an item that they were to have leaves the others in line.
+    /// The bells of that line, one after the other (`baton`), but at most this number. A getter that comes meanwhile
+    /// and takes an item that they were to have leaves the others in line.
     Many(Side, usize),
     /// The bells of both lines: the queue is shut down.
     All,
@@ -247,8 +248,8 @@ impl<T, B> Queue<T, B> {
     /// Takes `count` items, as many as a caller has made room for, and hands one after the other to `each`.
     ///
     /// # Errors
-    /// The queue is empty, or shut down and empty; or it has changed since the caller counted: there are fewer items now, or
-    /// some where there were none.
+    /// The queue is empty, or shut down and empty; or it has changed since the caller counted: there are fewer items
+    /// now, or some where there were none.
     pub(crate) fn get_many(&mut self, count: usize, each: impl FnMut(T)) -> Result<((), Bells<B>), Obstacle> {
         match self.items.len() {
             0 => return Err(self.nothing()),
@@ -269,7 +270,8 @@ impl<T, B> Queue<T, B> {
     /// Puts an item that was taken and never arrived back where it was.
     ///
     /// # Errors
-    /// The items have been thrown away meanwhile, or there is no memory: the item comes back to be dropped, and counts as done.
+    /// The items have been thrown away meanwhile, or there is no memory: the item comes back to be dropped, and counts
+    /// as done.
     pub(crate) fn give_back(&mut self, item: T) -> Result<Bells<B>, (Obstacle, T)> {
         let obstacle = if self.closed {
             Some(Obstacle::Shut)
@@ -411,8 +413,8 @@ impl<T, B> Queue<T, B> {
         self.line(side).enlist(number, bell)
     }
 
-    /// Takes a place out of the line, as its waiter makes an attempt or leaves. True if the waiter was woken: its place was not
-    /// in line any more.
+    /// Takes a place out of the line, as its waiter makes an attempt or leaves. True if the waiter was woken: its place
+    /// was not in line any more.
     fn vacate(&mut self, side: Side, number: Number) -> bool {
         !self.line(side).remove(number)
     }

@@ -1,8 +1,8 @@
 //! A portal's inbox: no accepted call is overlooked, and a closed portal rests when its last call has ended.
 //!
-//! The scheduler is the shipped one, `src/queue/inbox.rs` whole. Here are a mutex of loom's for the GIL, an event that counts
-//! its rises, and a receiver that does what `src/python/portal/receiver.rs` does: it waits for a rise that it has not seen,
-//! and runs a batch. A receiver that sleeps for ever is a deadlock to loom.
+//! The scheduler is the shipped one, `src/queue/inbox.rs` whole. Here are a mutex of loom's for the GIL, an event that
+//! counts its rises, and a receiver that does what `src/python/portal/receiver.rs` does: it waits for a rise that it
+//! has not seen, and runs a batch. A receiver that sleeps for ever is a deadlock to loom.
 
 use super::{model, together};
 use crate::queue::{
@@ -82,8 +82,8 @@ impl Guarded {
         self.ran.lock().unwrap().contains(&call)
     }
 
-    /// One turn: runs what is there, and returns the rises that it has seen. Call 1 runs the loop inside the loop until call 2
-    /// has run.
+    /// One turn: runs what is there, and returns the rises that it has seen. Call 1 runs the loop inside the loop until
+    /// call 2 has run.
     fn turn(&self) -> usize {
         let seen = self.event.rises(); // a rise from here on makes another turn
         let batch = self.batch(

@@ -1,8 +1,8 @@
 //! A queue's waiting rule: no waiter sleeps beside an item that it waits for.
 //!
-//! The protocol is the shipped one, `src/queue` whole: the items, the lines, the attempts, the ringing, and what is done about
-//! a bell that the system refuses. Here are only what it is used with: a mutex of loom's for the GIL, and the least that an
-//! event must be. A waiter that sleeps for ever is a deadlock to loom.
+//! The protocol is the shipped one, `src/queue` whole: the items, the lines, the attempts, the ringing, and what is
+//! done about a bell that the system refuses. Here are only what it is used with: a mutex of loom's for the GIL, and
+//! the least that an event must be. A waiter that sleeps for ever is a deadlock to loom.
 
 use super::{model, together};
 use crate::queue::{
@@ -616,7 +616,8 @@ fn a_getter_lines_up_before_its_first_attempt() {
     });
 }
 
-/// Two items have woken two getters. One that is served has used its wake-up: as it leaves, the third in line sleeps on.
+/// Two items have woken two getters. One that is served has used its wake-up: as it leaves, the third in line sleeps
+/// on.
 #[test]
 fn a_served_getter_wakes_nobody() {
     model(3, || {

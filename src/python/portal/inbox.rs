@@ -71,7 +71,7 @@ impl Inbox {
         put.or_else(|error| if self.gone(py) { Ok(()) } else { Err(error) })
     }
 
-    /// Have the receiver look.
+    /// Have the receiver look for calls.
     fn notify(&self, py: Python<'_>) {
         self.attached(py).notify();
     }

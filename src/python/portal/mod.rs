@@ -1,5 +1,5 @@
-//! The portal's Python classes: the portal, its inbox that threads put calls into, and the receiver that runs them in the
-//! loop's thread.
+//! The portal's Python classes: the portal, its inbox that threads put calls into, and the receiver that runs them in
+//! the loop's thread.
 
 mod inbox;
 mod receiver;
@@ -47,12 +47,13 @@ impl Portal {
 
     /// Have `function(*args)` called in the loop's thread, in a copy of this thread's context.
     ///
-    /// Callable from any thread, the loop's own included, from `__del__`, weakref callbacks and signal handlers; it never
-    /// blocks. Calls of one thread run in their order. An exception goes to the loop's exception handler (asyncio) or is
-    /// logged. If the loop is closed before the call has run, that is logged.
+    /// Callable from any thread, the loop's own included, from `__del__`, weakref callbacks and signal handlers; it
+    /// never blocks. Calls of one thread run in their order. An exception goes to the loop's exception handler
+    /// (asyncio) or is logged. If the loop is closed before the call has run, that is logged.
     ///
-    /// Raise LoopClosedError if the loop is closed, ClosedResourceError if the portal is; TypeError if the function is not
-    /// callable; MemoryError if there is no memory for the call, which is not in then. Never because a wake-up was refused: the call is in, and the refusal is logged.
+    /// Raise LoopClosedError if the loop is closed, ClosedResourceError if the portal is; TypeError if the function is
+    /// not callable; MemoryError if there is no memory for the call, which is not in then. Never because a wake-up was
+    /// refused: the call is in, and the refusal is logged.
     #[pyo3(signature = (function, /, *args: "object"))]
     fn call_soon(&self, py: Python<'_>, function: &Bound<'_, PyAny>, args: &Bound<'_, PyTuple>) -> PyResult<()> {
         if !function.is_callable() {
@@ -69,7 +70,8 @@ impl Portal {
         inbox.put(py, call, false)
     }
 
-    /// Accept no more calls: they raise ClosedResourceError from now on. What was accepted runs in the loop's next turns.
+    /// Accept no more calls: they raise ClosedResourceError from now on. What was accepted runs in the loop's next
+    /// turns.
     ///
     /// Callable from any thread; returns at once. Closing it again does nothing.
     fn close(&self, py: Python<'_>) {

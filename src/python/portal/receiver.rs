@@ -1,7 +1,7 @@
 //! The receiver of a portal: it runs the calls in the loop's thread.
 //!
-//! Which call comes next, and when the portal is at rest, is `crate::queue::inbox`. What stays here holds Python objects, or
-//! asks the loop: how a call is run, in which context, and how the loop is asked for another turn.
+//! Which call comes next, and when the portal is at rest, is `crate::queue::inbox`. What stays here holds Python
+//! objects, or asks the loop: how a call is run, in which context, and how the loop is asked for another turn.
 
 use super::inbox::{Call, Inbox};
 use crate::python::{
@@ -36,25 +36,26 @@ enum Pause {
     ContextIsUsed,
 }
 
-/// The portal's end in its loop, whose thread alone uses it. When it goes, the loop is gone.
+/// A portal's receiver in its loop, for the loop's thread alone. When the receiver is dropped, the loop is gone.
 ///
-/// asyncio: `begin()`. The loop's hub alone owns it, but for a moment in which the loop itself does (`call_soon`): both let go
-/// of it in `loop.close()`. Others: call `turn()` whenever the event rises, and `end()` at the end.
+/// On asyncio, call `begin()`. The loop's hub alone owns the receiver, but for a moment in which the loop itself does
+/// (`call_soon`): both let go of it in `loop.close()`. On other loops, call `turn()` whenever the event rises, and
+/// `end()` when the loop ends.
 ///
-/// `runner`, in Python, knows the loop: `step(call)`; `failed(error, function)` for what a callback has raised; `rest()`, told
-/// of a closed portal whose calls have all begun, returns True if they have all ended, too; `gone(calls)` with what will never
-/// run: calls, and the arguments of `Context.run`.
+/// `runner`, in Python, knows the loop: `step(call)`; `failed(error, function)` for what a callback has raised;
+/// `rest()`, told of a closed portal whose calls have all begun, returns True if they have all ended, too;
+/// `gone(calls)` with what will never run: calls, and the arguments of `Context.run`.
 #[pyclass(module = "wakefd._wakefd", frozen, weakref)]
 pub(crate) struct Receiver {
     inbox: Py<Inbox>,
     runner: Py<PyAny>,
-    /// asyncio's, and a weak reference to the loop.
+    /// The hub of asyncio, and a weak reference to the loop.
     hub: Option<(Py<Hub>, Py<PyAny>)>,
-    /// Of the wait at the hub; 0: none.
+    /// The ticket of the wait at the hub; 0: none.
     ticket: AtomicU64,
-    /// The loop will call `again()`.
+    /// Whether the loop will call `again()`.
     scheduled: AtomicBool,
-    /// `again()` is to come after what raises.
+    /// Whether `again()` is to come after a call of the loop's that raises.
     postponed: AtomicBool,
     finished: AtomicBool,
     /// Empty.
@@ -91,7 +92,7 @@ impl Receiver {
         let this = slf.get();
         if let (Some((hub, _)), 0) = (&this.hub, this.ticket.load(Relaxed)) {
             let inbox = this.inbox.get();
-            // Who calls us has yet to clear the event, or it is down.
+            // The caller has yet to clear the event, or the event is down.
             let seen = inbox.event.get().inner.event.pipe.word().rises();
             let who = slf.clone().into_any().unbind();
             let ticket = hub
@@ -102,8 +103,8 @@ impl Receiver {
         Ok(())
     }
 
-    /// Run calls until there are none, or the turn is over. Return True if there are more: let the loop have its turn, and
-    /// call again.
+    /// Run calls until there are none, or the turn is over. Return True if there are more: let the loop have its turn,
+    /// and call again.
     ///
     /// Raise what ends a loop, KeyboardInterrupt and SystemExit; then there may be more, too.
     fn turn(slf: &Bound<'_, Self>) -> PyResult<bool> {
@@ -126,7 +127,8 @@ impl Receiver {
         }
     }
 
-    /// In an empty context, for those who brought none: one for all of them, until one of them leaves something in it (None).
+    /// Run calls in an empty context, which those that brought none share, until one of them leaves something in it
+    /// (None).
     fn _run(slf: &Bound<'_, Self>, context: &Bound<'_, PyAny>) -> PyResult<Option<bool>> {
         let (py, this) = (slf.py(), slf.get());
         let mut turn = this.rest_of_turn.with(py, |turn| *turn);
@@ -155,13 +157,13 @@ impl Receiver {
         }
     }
 
-    /// True if nobody will ever call again, and all calls have ended.
+    /// True if the portal is gone, and all its calls have ended.
     #[getter]
     fn finished(&self) -> bool {
         self.finished.load(Relaxed)
     }
 
-    /// The loop is gone: from now on calls are refused, and those who have made one that will never run are told.
+    /// Say that the loop is gone: calls are refused from now on, and the callers of those that will never run are told.
     fn end(&self, py: Python<'_>) -> PyResult<()> {
         let inbox = self.inbox.get();
         let Some(calls) = inbox.attached(py).with(Calls::end) else {
@@ -178,13 +180,13 @@ impl Receiver {
         call_method(self.runner.bind(py), intern!(py, "gone"), (calls,)).map(drop)
     }
 
-    /// The event has risen: from the hub.
+    /// Serve a rise of the event. The hub calls it.
     fn __call__(slf: &Bound<'_, Self>, _rose: bool) -> PyResult<()> {
         slf.get().ticket.store(0, Relaxed);
         Self::serve(slf)
     }
 
-    /// The next turn: from the loop.
+    /// Serve the next turn. The loop calls it.
     fn again(slf: &Bound<'_, Self>) -> PyResult<()> {
         let this = slf.get();
         this.scheduled.store(false, Relaxed);
@@ -206,11 +208,11 @@ impl Receiver {
 }
 
 impl Receiver {
-    /// A turn, and what must follow it on asyncio.
+    /// Makes a turn, and what must follow it on asyncio.
     fn serve(slf: &Bound<'_, Self>) -> PyResult<()> {
         let (py, this) = (slf.py(), slf.get());
-        // First this, then the calls: what rises from here on makes another turn. If the hub's token is refused, there will
-        // be one, too.
+        // The wait begins before the calls: a rise from here on makes another turn. So does a hub whose token is
+        // refused.
         let waits = Self::begin(slf).is_ok();
         let more = Self::turn(slf).or_else(|error| {
             // As in `Reader.dispatch`: raised here, the traceback would keep us alive past the end of the loop.
@@ -229,8 +231,8 @@ impl Receiver {
         Ok(())
     }
 
-    /// Sees to it that what is left, and what comes, is called although the next call may run the loop inside the loop: a
-    /// nested turn of the loop goes on with it.
+    /// Has a nested turn go on with the calls that are left, and those that come, if the next call runs the loop inside
+    /// the loop.
     fn share(slf: &Bound<'_, Self>, last: bool) {
         let this = slf.get();
         if this.hub.is_none() {

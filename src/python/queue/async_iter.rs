@@ -23,7 +23,7 @@ use std::{
 };
 
 /// The subclass of `Ready` that the fast methods make, if this build has them.
-pub(in crate::python) static READY: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+pub(crate) static READY: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 
 /// The queue that an `async for` takes from.
 #[derive(FromPyObject)]
@@ -36,11 +36,12 @@ enum Source {
 #[pyclass(module = "wakefd._wakefd", frozen, subclass)]
 pub(crate) struct Items {
     source: Source,
-    /// Makes the coroutine that waits for one.
+    /// The function that makes a coroutine which waits for an item.
     wait: Py<PyAny>,
-    /// Need not wait where there is an item: what `wait` has found out about the loop.
+    /// Whether an item that is there may be taken without a wait: the coroutine of `wait` has found that out about the
+    /// loop.
     at_once: AtomicBool,
-    /// The awaitable of an earlier turn, to be used again.
+    /// An awaitable of an earlier turn, to be used again.
     used: AttachedCell<Option<Py<Ready>>>,
 }
 
@@ -86,10 +87,10 @@ impl Items {
 }
 
 impl Items {
-    /// The awaitable of an earlier turn, if nobody else has it: the only reference to it is the one that was kept. That proves
-    /// nothing where there may be no GIL, so none is kept there.
+    /// An awaitable of an earlier turn, if no other object refers to it: the only reference is the one that was kept.
+    /// That proves nothing where there may be no GIL, so none is kept there.
     #[inline]
-    pub(in crate::python) fn used(slf: Borrowed<'_, '_, Self>) -> Option<Py<Ready>> {
+    pub(crate) fn used(slf: Borrowed<'_, '_, Self>) -> Option<Py<Ready>> {
         let used = slf.get().used.with(slf.py(), Option::take)?.into_bound(slf.py());
         // SAFETY: an object, and this thread is attached.
         if unsafe { ffi::Py_REFCNT(used.as_ptr()) } != 1 {
@@ -123,7 +124,7 @@ impl Items {
     }
 
     #[cold]
-    pub(in crate::python) fn new_ready(slf: Borrowed<'_, '_, Self>) -> PyResult<Py<Ready>> {
+    pub(crate) fn new_ready(slf: Borrowed<'_, '_, Self>) -> PyResult<Py<Ready>> {
         let py = slf.py();
         let class = READY
             .get(py)
@@ -134,7 +135,7 @@ impl Items {
     }
 }
 
-/// The next item, for whoever awaits it. It is taken then, and not before: there is nothing to give back.
+/// The next item, to be awaited. It is taken in that moment, and not before: there is never an item to give back.
 #[pyclass(module = "wakefd._wakefd", frozen, subclass)]
 pub(crate) struct Ready {
     stage: AttachedCell<Stage>,
@@ -142,14 +143,14 @@ pub(crate) struct Ready {
 
 enum Stage {
     Fresh(Py<Items>),
-    /// In this coroutine, which has yielded that.
+    /// A coroutine waits for the item, and has yielded this object.
     Waiting(Py<PyAny>, Py<PyAny>),
-    /// Has been awaited, or is in the middle of it.
+    /// The item has been awaited, or a step of that is under way.
     Spent,
 }
 
-/// What came of a step.
-pub(in crate::python) enum Sent {
+/// The outcome of one step of a coroutine.
+pub(crate) enum Sent {
     Yielded(Py<PyAny>),
     Returned(Py<PyAny>),
 }
@@ -187,7 +188,7 @@ impl Ready {
         }
     }
 
-    /// As of a coroutine.
+    /// The same as the method of a coroutine.
     #[pyo3(signature = (error, value=None, traceback=None))]
     fn throw(
         &self,
@@ -207,7 +208,7 @@ impl Ready {
         Ok(yielded)
     }
 
-    /// As of a coroutine.
+    /// The same as the method of a coroutine.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let stage = self.stage.with(py, |stage| mem::replace(stage, Stage::Spent));
         match stage {
@@ -240,18 +241,18 @@ impl Ready {
         self.goes_on(items.py(), Stage::Fresh(items.to_owned().unbind()));
     }
 
-    /// What the stage was may run Python code when it goes: not under `AttachedCell`.
+    /// The old stage is dropped outside of the cell, because that may run Python code.
     #[inline]
     fn goes_on(&self, py: Python<'_>, stage: Stage) {
         drop(self.stage.with(py, |it| mem::replace(it, stage)));
     }
 
-    /// An item that is there, if the loop bears it and this turn's time is not used up.
-    #[inline]
+    /// An item that is there, if the loop allows that and the time of this turn is not used up.
     ///
     /// # Errors
-    /// What would not come again in the coroutine that waits.
-    pub(in crate::python) fn at_once(slf: Borrowed<'_, '_, Self>) -> PyResult<Option<Py<PyAny>>> {
+    /// An exception that would not be raised again in the coroutine that waits.
+    #[inline]
+    pub(crate) fn at_once(slf: Borrowed<'_, '_, Self>) -> PyResult<Option<Py<PyAny>>> {
         let (this, py) = (slf.get(), slf.py());
         let stage = this.stage.with(py, |stage| mem::replace(stage, Stage::Spent));
         let item = match &stage {
@@ -265,7 +266,7 @@ impl Ready {
         item
     }
 
-    pub(in crate::python) fn step(slf: Borrowed<'_, '_, Self>, value: Borrowed<'_, '_, PyAny>) -> PyResult<Sent> {
+    pub(crate) fn step(slf: Borrowed<'_, '_, Self>, value: Borrowed<'_, '_, PyAny>) -> PyResult<Sent> {
         let (this, py) = (slf.get(), slf.py());
         this.check_that_nobody_sleeps(value)?;
         let coroutine = this.coroutine(py)?;
@@ -285,7 +286,7 @@ impl Ready {
         }
     }
 
-    /// The one that waits; nobody else may step it meanwhile.
+    /// The coroutine that waits, which no other task may step meanwhile.
     fn coroutine(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         match self.stage.with(py, |stage| mem::replace(stage, Stage::Spent)) {
             Stage::Fresh(items) => items.get().wait.call1(py, (&items,)),
@@ -300,7 +301,7 @@ impl Ready {
         self.goes_on(py, Stage::Waiting(coroutine, yielded));
     }
 
-    /// A second task would take the coroutine from the one that sleeps in it, and asyncio would never tell it of the error.
+    /// A second task would take the coroutine from the task that sleeps in it, and asyncio would never tell that one.
     fn check_that_nobody_sleeps(&self, value: Borrowed<'_, '_, PyAny>) -> PyResult<()> {
         let py = value.py();
         let yielded = self.stage.with(py, |stage| match stage {
@@ -316,8 +317,9 @@ impl Ready {
     }
 }
 
-/// Is it a future of asyncio's, or a waiter, that is not done? Nobody may step what waits for it before it is. Of what trio
-/// waits for nobody can tell, but trio resumes a task with an outcome, and only who begins to await sends `None`.
+/// Whether a coroutine has yielded a future of asyncio, or a waiter, that is not done: then it must not be stepped.
+/// What trio waits for cannot be told, but trio resumes a task with an outcome, and only a task that begins to await
+/// sends `None`.
 fn is_pending(yielded: &Bound<'_, PyAny>, value: Borrowed<'_, '_, PyAny>) -> PyResult<bool> {
     let py = yielded.py();
     if yielded.is_none() {

@@ -1,4 +1,5 @@
-//! The queue's Python classes: their methods, and the arguments of these. `state` has the attempts that the methods make.
+//! The queue's Python classes: their methods, and the arguments of these. `state` has the attempts that the methods
+//! make.
 
 pub(super) mod async_iter;
 pub(super) mod place;
@@ -74,12 +75,12 @@ impl Queue {
 
     /// Put an item; wait for room if the queue is full, at most `timeout` seconds, and not at all unless `block`.
     ///
-    /// Callable from any thread; blocks it, lets other threads run meanwhile, and Ctrl-C works. Not for a thread that runs an
-    /// event loop, if there is a maxsize: `await queue.async_put(item)` there.
+    /// Callable from any thread; blocks it, lets other threads run meanwhile, and Ctrl-C works. Not for a thread that
+    /// runs an event loop, if there is a maxsize: `await queue.async_put(item)` there.
     ///
-    /// Raise QueueFull (a queue.Full) if there was no room in time, QueueShutDown if the queue is shut down, or is meanwhile;
-    /// ValueError if the timeout is negative; MemoryError if there is no memory for the item, which is not in then. Never because
-    /// a wake-up was refused: the item is in, and the refusal is logged.
+    /// Raise QueueFull (a queue.Full) if there was no room in time, QueueShutDown if the queue is shut down, or is
+    /// meanwhile; ValueError if the timeout is negative; MemoryError if there is no memory for the item, which is not
+    /// in then. Never because a wake-up was refused: the item is in, and the refusal is logged.
     #[pyo3(signature = (item, block: "bool" = true, timeout=None))]
     fn put(
         &self,
@@ -113,11 +114,11 @@ impl Queue {
         }
     }
 
-    /// Put all items of an iterable, which is read to its end first; wait for room item by item, at most `timeout` seconds in
-    /// all.
+    /// Put all items of an iterable, which is read to its end first; wait for room item by item, at most `timeout`
+    /// seconds in all.
     ///
-    /// Raise what put() raises. The attribute `accepted` of a QueueFull, QueueShutDown or MemoryError is the number of items that
-    /// went in: the first of those given.
+    /// Raise what put() raises. The attribute `accepted` of a QueueFull, QueueShutDown or MemoryError is the number of
+    /// items that went in: the first of those given.
     #[pyo3(signature = (items, timeout=None))]
     fn put_many(&self, py: Python<'_>, items: &Bound<'_, PyAny>, timeout: Option<Seconds<'_, '_>>) -> PyResult<()> {
         deadline_of(true, timeout, "put_many()")?; // what does not suit is said before the items are read
@@ -141,11 +142,11 @@ impl Queue {
 
     /// Take the next item and return it; wait for one, at most `timeout` seconds, and not at all unless `block`.
     ///
-    /// Callable from any thread; blocks it, lets other threads run meanwhile, and Ctrl-C works. Not for a thread that runs an
-    /// event loop: it would stop the loop; `await queue.async_get()` there. None and infinity wait for ever.
+    /// Callable from any thread; blocks it, lets other threads run meanwhile, and Ctrl-C works. Not for a thread that
+    /// runs an event loop: it would stop the loop; `await queue.async_get()` there. None and infinity wait for ever.
     ///
-    /// Raise queue.Empty if there was none in time, QueueShutDown if the queue is shut down and empty; ValueError if the timeout
-    /// is negative.
+    /// Raise queue.Empty if there was none in time, QueueShutDown if the queue is shut down and empty; ValueError if
+    /// the timeout is negative.
     #[pyo3(signature = (block: "bool" = true, timeout=None))]
     fn get(
         &self,
@@ -188,8 +189,8 @@ impl Queue {
             .ok_or_else(empty)
     }
 
-    /// Return a list of what is there, at most `max` items, all if it is None; it may be empty. Callable from any thread and
-    /// signal handlers.
+    /// Return a list of what is there, at most `max` items, all if it is None; it may be empty. Callable from any
+    /// thread and signal handlers.
     ///
     /// Raise QueueShutDown if the queue is shut down and empty, unless `max` is 0; ValueError if `max` is negative.
     #[pyo3(signature = (max=None))]
@@ -200,8 +201,8 @@ impl Queue {
         }
     }
 
-    /// Return the item that get() would take, and leave it in; wait for one as get() does. The next get() of another thread or
-    /// task may take it.
+    /// Return the item that get() would take, and leave it in; wait for one as get() does. The next get() of another
+    /// thread or task may take it.
     ///
     /// Raise what get() raises.
     #[pyo3(signature = (block: "bool" = true, timeout=None))]
@@ -295,7 +296,8 @@ impl Queue {
 
     /// Block this thread until every item that was put is done with: task_done() was called for each.
     ///
-    /// Lets other threads run meanwhile; Ctrl-C works. Not for a thread that runs an event loop: `await queue.async_join()`.
+    /// Lets other threads run meanwhile; Ctrl-C works. Not for a thread that runs an event loop: `await
+    /// queue.async_join()`.
     fn join(&self, py: Python<'_>) -> PyResult<()> {
         if self.unfinished_tasks(py) == 0 {
             return Ok(());
@@ -304,7 +306,8 @@ impl Queue {
         event::wait_until(py, vec![finished], None).map(drop)
     }
 
-    /// Take no more items: from now on, and for those who wait, put() raises QueueShutDown, and get() does once it is empty.
+    /// Take no more items: from now on, and for those who wait, put() raises QueueShutDown, and get() does once it is
+    /// empty.
     ///
     /// `immediate`: what is in there is thrown away, and counts as done. Callable from any thread; again does no harm.
     #[pyo3(signature = (immediate: "bool" = false))]
@@ -320,8 +323,8 @@ impl Queue {
 
     /// Return a descriptor that is readable while a get_nowait() would not raise queue.Empty, for a poller of your own.
     ///
-    /// The queue makes it at the first call, keeps it, and closes it when it is collected. Watch it for reading, and take items;
-    /// never read it yourself. After shutdown() it is readable for ever. Callable from any thread.
+    /// The queue makes it at the first call, keeps it, and closes it when it is collected. Watch it for reading, and
+    /// take items; never read it yourself. After shutdown() it is readable for ever. Callable from any thread.
     ///
     /// Raise OSError if no descriptor is to be had.
     fn fileno(&self, py: Python<'_>) -> PyResult<i64> {

@@ -1,4 +1,4 @@
-//! A task's place in line, and the places that wait on one hub.
+//! A task's place in line, and the places of all tasks that wait on one hub.
 
 use crate::python::{
     arguments::{Count, most},
@@ -17,12 +17,12 @@ pub(crate) struct Place {
     queue: Py<Queue>,
     side: Side,
     in_line: Option<PlaceInLine>,
-    /// Among the places of the hub on which it waits.
+    /// The entry among the places of the hub on which the task waits.
     entry: Option<Entry>,
 }
 
-/// The places of those who wait on one hub. If the hub is closed they never come back: it leaves for them.
-pub(in crate::python) type Places = AttachedCell<SlotMap<DefaultKey, Py<Place>>>;
+/// The places of the tasks that wait on one hub. A closed hub never resumes its tasks, so it leaves the lines for them.
+pub(crate) type Places = AttachedCell<SlotMap<DefaultKey, Py<Place>>>;
 
 struct Entry {
     places: Arc<Places>,
@@ -30,7 +30,7 @@ struct Entry {
 }
 
 /// What a coroutine waits for: an event, or what its place in line brings.
-pub(in crate::python) enum Awaited {
+pub(crate) enum Awaited {
     Event(Py<IoEvent>),
     Place(Py<Place>),
 }
@@ -95,7 +95,7 @@ impl Place {
     }
 
     /// Served or not. To be called in any case.
-    pub(in crate::python) fn leave(&mut self, py: Python<'_>) {
+    pub(crate) fn leave(&mut self, py: Python<'_>) {
         if let Some(Entry { places, key }) = self.entry.take() {
             let this = places.with(py, |places| places.remove(key));
             drop(this);
@@ -112,7 +112,7 @@ impl Place {
 }
 
 impl Place {
-    pub(in crate::python) fn new(queue: Py<Queue>, in_line: PlaceInLine) -> Self {
+    pub(crate) fn new(queue: Py<Queue>, in_line: PlaceInLine) -> Self {
         Self {
             queue,
             side: in_line.side(),
@@ -121,7 +121,7 @@ impl Place {
         }
     }
 
-    /// From now on it waits on the hub with these places.
+    /// Enters the place among those of the hub on which its task waits from now on.
     fn enter(slf: &Bound<'_, Self>, places: &Arc<Places>) -> PyResult<Py<IoEvent>> {
         let mut this = slf.borrow_mut();
         if this.entry.is_none() {
@@ -145,22 +145,22 @@ impl Drop for Place {
 }
 
 impl Awaited {
-    pub(in crate::python) fn clone_ref(&self, py: Python<'_>) -> Self {
+    pub(crate) fn clone_ref(&self, py: Python<'_>) -> Self {
         match self {
             Self::Event(event) => Self::Event(event.clone_ref(py)),
             Self::Place(place) => Self::Place(place.clone_ref(py)),
         }
     }
 
-    pub(in crate::python) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+    pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         match self {
             Self::Event(event) => visit.call(event),
             Self::Place(place) => visit.call(place),
         }
     }
 
-    /// For those who ask what a task waits for.
-    pub(in crate::python) fn words(&self, py: Python<'_>) -> PyResult<String> {
+    /// The awaited thing in words, for people who look at a task.
+    pub(crate) fn words(&self, py: Python<'_>) -> PyResult<String> {
         match self {
             Self::Event(event) => Ok(event.bind(py).repr()?.to_string()),
             Self::Place(place) => {
@@ -177,8 +177,8 @@ impl Awaited {
         }
     }
 
-    /// The event that rises. The places of the hub get to know who waits.
-    pub(in crate::python) fn event(&self, py: Python<'_>, places: &Arc<Places>) -> PyResult<Py<IoEvent>> {
+    /// The event that rises. A place enters among the places of the hub.
+    pub(crate) fn event(&self, py: Python<'_>, places: &Arc<Places>) -> PyResult<Py<IoEvent>> {
         match self {
             Self::Event(event) => Ok(event.clone_ref(py)),
             Self::Place(place) => Place::enter(place.bind(py), places),
@@ -186,11 +186,11 @@ impl Awaited {
     }
 }
 
-/// The hub is closed: who waited there never comes back, and passes on what he was woken for.
-pub(in crate::python) fn all_leave(py: Python<'_>, places: &Places) {
+/// Leaves the lines for the tasks of a closed hub, which are never resumed: each passes its baton.
+pub(crate) fn all_leave(py: Python<'_>, places: &Places) {
     let all: Vec<_> = places.with(py, |places| places.drain().map(|(_, place)| place).collect());
     for place in all {
-        // Borrowed: its step runs now, and it leaves by itself.
+        // A place that is borrowed is in the middle of an attempt, and its task leaves by itself.
         if let Ok(mut place) = place.bind(py).try_borrow_mut() {
             place.leave(py);
         }

@@ -1,7 +1,8 @@
-//! Priority: the items as a binary heap, as heapq has them.
+//! The PriorityQueue's items: a binary heap, as in heapq.
 //!
-//! A comparison may run Python code, which may do anything with the queue, and lets other threads run. So the way of an item
-//! is planned first, with nothing held, and applied if nothing has changed meanwhile; else it is planned again.
+//! A comparison may run Python code, which may do anything with the queue, and lets other threads run. So the way of an
+//! item through the heap is planned first, outside of the cell, and applied if the queue has not changed meanwhile;
+//! else it is planned again.
 
 use crate::python::call::is_less;
 use crate::queue::{Obstacle, Queue, attempt::QueueCell};
@@ -13,19 +14,19 @@ use std::{
 };
 
 /// The cell of a queue whose items are a heap.
-pub(in crate::python) trait HeapCell: QueueCell<Item = Py<PyAny>> + Copy {}
+pub(crate) trait HeapCell: QueueCell<Item = Py<PyAny>> + Copy {}
 
 impl<C: QueueCell<Item = Py<PyAny>> + Copy> HeapCell for C {}
 
 /// The way of one item through the heap.
-pub(in crate::python) struct Plan {
+pub(crate) struct Plan {
     changes: u64,
     way: Way,
 }
 
-/// From where an item starts to where it ends up: each step takes the one that is there to where it was before.
+/// The places from where an item starts to where it ends up: the item at each place moves to the place before.
 struct Way {
-    /// A heap is less deep than this, even with its last item before the first: to plan takes no memory.
+    /// As many as the deepest heap has levels, and one for its last item: a plan allocates nothing.
     steps: [usize; usize::BITS as usize],
     length: usize,
 }
@@ -47,11 +48,11 @@ impl Way {
 }
 
 impl Plan {
-    /// For an item that is to be put. `None`: the queue has changed meanwhile.
+    /// The plan for an item that is to be put. `None`: the queue has changed meanwhile.
     ///
     /// # Errors
-    /// A comparison's.
-    pub(in crate::python) fn push(py: Python<'_>, queue: impl HeapCell, item: &Py<PyAny>) -> PyResult<Option<Self>> {
+    /// The exception of a comparison.
+    pub(crate) fn push(py: Python<'_>, queue: impl HeapCell, item: &Py<PyAny>) -> PyResult<Option<Self>> {
         let (changes, mut at) = queue.with(|state| (state.queue.changes(), state.queue.items().len()));
         let mut way = Way::EMPTY;
         way.push(at);
@@ -69,12 +70,13 @@ impl Plan {
         Ok(Some(Self { changes, way }))
     }
 
-    /// The first one leaves, the last one is to fill the gap: down along the lesser children, and then up again. (The last one
-    /// comes from the bottom, so it mostly belongs there: this takes fewer comparisons.) `None`: the queue has changed meanwhile.
+    /// The plan for taking the first item: the last item fills the gap, down along the lesser children, and then up
+    /// again. (The last item mostly belongs at the bottom, so this takes fewer comparisons.) `None`: the queue has
+    /// changed meanwhile.
     ///
     /// # Errors
-    /// A comparison's.
-    pub(in crate::python) fn pop(py: Python<'_>, queue: impl HeapCell) -> PyResult<Option<Self>> {
+    /// The exception of a comparison.
+    pub(crate) fn pop(py: Python<'_>, queue: impl HeapCell) -> PyResult<Option<Self>> {
         let (changes, len) = queue.with(|state| (state.queue.changes(), state.queue.items().len()));
         let Some(last) = len.checked_sub(1) else {
             let way = Way::EMPTY;
@@ -113,7 +115,7 @@ impl Plan {
 
     /// # Errors
     /// The queue has changed.
-    pub(in crate::python) fn check<B>(&self, queue: &Queue<Py<PyAny>, B>) -> Result<(), Obstacle> {
+    pub(crate) fn check<B>(&self, queue: &Queue<Py<PyAny>, B>) -> Result<(), Obstacle> {
         if self.changes == queue.changes() {
             Ok(())
         } else {
@@ -121,8 +123,8 @@ impl Plan {
         }
     }
 
-    /// The item stands at the end: to its place.
-    pub(in crate::python) fn pushed<B>(&self, queue: &mut Queue<Py<PyAny>, B>) {
+    /// Moves the item that was put, and is the last one, to its place.
+    pub(crate) fn pushed<B>(&self, queue: &mut Queue<Py<PyAny>, B>) {
         if self.way.length > 1 {
             let items = queue.items_mut();
             for pair in self.way.steps().windows(2) {
@@ -131,43 +133,45 @@ impl Plan {
         }
     }
 
-    /// The first one to the end, where it is taken.
+    /// Moves the first item to the end, where it is taken.
     ///
     /// # Errors
     /// The queue has changed.
-    pub(in crate::python) fn apply<B>(&self, queue: &mut Queue<Py<PyAny>, B>) -> Result<(), Obstacle> {
+    pub(crate) fn apply<B>(&self, queue: &mut Queue<Py<PyAny>, B>) -> Result<(), Obstacle> {
         self.check(queue)?;
         self.pushed(queue);
         Ok(())
     }
 }
 
-/// Peace for a thread whose plans were overtaken again and again: the others let it finish before they touch the heap.
+/// Peace for a thread whose plans were overtaken again and again: the other threads let it finish before they touch the
+/// heap.
 ///
-/// They don't wait for long, as its comparison may itself wait for one of them; and it may be the parent's, before a fork.
-pub(in crate::python) struct Peace {
-    /// An address of that thread's own; 0: nobody's.
+/// They do not wait for long, because a comparison of that thread may itself wait for one of them, and because after a
+/// fork it may be a thread of the parent.
+pub(crate) struct Peace {
+    /// An address that only the thread with peace has; 0: no thread has it.
     owner: AtomicUsize,
 }
 
 const PATIENCE: Duration = Duration::from_millis(100);
-/// So many plans may be overtaken before.
+/// The number of plans of one operation that may be overtaken before it asks for peace.
 const OVERTAKEN: u32 = 8;
 
 /// The attempts of one operation.
-pub(in crate::python) struct Attempts<'a> {
+pub(crate) struct Attempts<'a> {
     peace: &'a Peace,
     left: u32,
 }
 
 impl Peace {
-    pub(in crate::python) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self {
             owner: AtomicUsize::new(0),
         }
     }
 
-    pub(in crate::python) fn attempts(&self) -> Attempts<'_> {
+    pub(crate) fn attempts(&self) -> Attempts<'_> {
         Attempts {
             peace: self,
             left: OVERTAKEN,
@@ -193,8 +197,8 @@ impl Peace {
 }
 
 impl Attempts<'_> {
-    /// Before each.
-    pub(in crate::python) fn next(&mut self, py: Python<'_>) {
+    /// Comes before each plan.
+    pub(crate) fn next(&mut self, py: Python<'_>) {
         if self.peace.others().is_some() {
             self.peace.respect(py);
         }

@@ -1,8 +1,8 @@
 //! A queue's state as Python's threads share it: its cell, its attempts, and how a thread waits.
 //!
 //! The protocol is `crate::queue::attempt`; this file says how threads of Python come into the cell and out, and makes
-//! exceptions of an `Obstacle`. In the cell nothing of Python runs: no comparison, no destructor, no allocation of what the
-//! garbage collector tracks.
+//! exceptions of an `Obstacle`. In the cell nothing of Python runs: no comparison, no destructor, no allocation of what
+//! the garbage collector tracks.
 
 use crate::event::EventRef;
 use crate::python::{
@@ -20,11 +20,11 @@ use pyo3::prelude::*;
 use std::{collections::VecDeque, io, time::Instant};
 
 /// The items and the lines of a queue of Python's.
-pub(in crate::python) type Core = queue::Queue<Py<PyAny>, EventRef>;
+pub(crate) type Core = queue::Queue<Py<PyAny>, EventRef>;
 /// What is in the cell of one.
-pub(in crate::python) type QueueState = attempt::QueueState<Py<PyAny>, Py<IoEvent>>;
+pub(crate) type QueueState = attempt::QueueState<Py<PyAny>, Py<IoEvent>>;
 /// A place in one of its lines.
-pub(in crate::python) type PlaceInLine = attempt::PlaceInLine<Py<IoEvent>>;
+pub(crate) type PlaceInLine = attempt::PlaceInLine<Py<IoEvent>>;
 
 impl QueueEvent for Py<IoEvent> {
     type Bell = EventRef;
@@ -62,7 +62,7 @@ pub(crate) struct Queue {
 
 /// A queue, and the proof that this thread may come into its cell.
 #[derive(Clone, Copy)]
-pub(in crate::python) struct AttachedQueue<'a> {
+pub(crate) struct AttachedQueue<'a> {
     queue: &'a Queue,
     py: Python<'a>,
 }
@@ -94,13 +94,13 @@ impl QueueCell for AttachedQueue<'_> {
 
 impl Queue {
     #[inline]
-    pub(in crate::python) fn attached<'a>(&'a self, py: Python<'a>) -> AttachedQueue<'a> {
+    pub(crate) fn attached<'a>(&'a self, py: Python<'a>) -> AttachedQueue<'a> {
         AttachedQueue { queue: self, py }
     }
 
     /// True: the item is in. False: the queue is full, and the place, if there is one, is in line.
     #[inline]
-    pub(in crate::python) fn try_put(
+    pub(crate) fn try_put(
         &self,
         py: Python<'_>,
         place: Option<&mut PlaceInLine>,
@@ -140,7 +140,7 @@ impl Queue {
     }
 
     /// Some: all items are in.
-    pub(in crate::python) fn try_put_many(
+    pub(crate) fn try_put_many(
         &self,
         py: Python<'_>,
         mut place: Option<&mut PlaceInLine>,
@@ -175,11 +175,7 @@ impl Queue {
 
     /// None: the queue is empty, and the place, if there is one, is in line.
     #[inline]
-    pub(in crate::python) fn try_get(
-        &self,
-        py: Python<'_>,
-        mut place: Option<&mut PlaceInLine>,
-    ) -> PyResult<Option<Py<PyAny>>> {
+    pub(crate) fn try_get(&self, py: Python<'_>, mut place: Option<&mut PlaceInLine>) -> PyResult<Option<Py<PyAny>>> {
         if !self.heap {
             let got = self.attached(py).attempt(place, Core::get);
             return done_or_wait(py, Side::Get, got);
@@ -202,7 +198,7 @@ impl Queue {
 
     /// The short way of a get, for a thread of which PyO3 does not know that it is attached. None: call `try_get`.
     #[inline]
-    pub(in crate::python) fn get_at_once(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+    pub(crate) fn get_at_once(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         if self.heap {
             return None;
         }
@@ -215,7 +211,7 @@ impl Queue {
 
     /// The short way of a put. The item comes back: call `try_put`.
     #[inline]
-    pub(in crate::python) fn put_at_once(&self, py: Python<'_>, item: Py<PyAny>) -> Result<(), Py<PyAny>> {
+    pub(crate) fn put_at_once(&self, py: Python<'_>, item: Py<PyAny>) -> Result<(), Py<PyAny>> {
         if self.heap {
             return Err(item);
         }
@@ -227,11 +223,7 @@ impl Queue {
     }
 
     /// The next item, which stays in; None as of `try_get`.
-    pub(in crate::python) fn try_peek(
-        &self,
-        py: Python<'_>,
-        place: Option<&mut PlaceInLine>,
-    ) -> PyResult<Option<Py<PyAny>>> {
+    pub(crate) fn try_peek(&self, py: Python<'_>, place: Option<&mut PlaceInLine>) -> PyResult<Option<Py<PyAny>>> {
         let seen = self.attached(py).peek(place, |queue| {
             let next = if self.heap {
                 queue.items().front().ok_or_else(|| queue.nothing())
@@ -244,7 +236,7 @@ impl Queue {
     }
 
     /// A list of at most `most` items; None as of `try_get`.
-    pub(in crate::python) fn try_get_many<'py>(
+    pub(crate) fn try_get_many<'py>(
         &self,
         py: Python<'py>,
         mut place: Option<&mut PlaceInLine>,
@@ -257,8 +249,8 @@ impl Queue {
             return self.try_get_sorted(py, place, most);
         }
         loop {
-            // The list and the room for the items are made first: nothing can fail once items are out. Meanwhile other threads
-            // may take some.
+            // The list and the room for the items are made first: nothing can fail once items are out. Meanwhile other
+            // threads may take some.
             let count = self.look(py, |queue| queue.items().len()).min(most);
             let list = new_list(py, count)?;
             let mut items = Vec::new();
@@ -284,12 +276,12 @@ impl Queue {
         }
     }
 
-    /// The same of a heap, one by one. An exception from a comparison leaves in what was not taken yet, and is raised again at
-    /// the next attempt.
+    /// The same of a heap, one by one. An exception from a comparison leaves in what was not taken yet, and is raised
+    /// again at the next attempt.
     ///
-    /// An exception that is not raised again (see `or_again`) is raised now, and what was taken goes back. To return the items
-    /// and raise the interrupt later would lose them: it would be raised as soon as this call has ended, before the caller has
-    /// assigned them.
+    /// An exception that is not raised again (see `or_again`) is raised now, and what was taken goes back. To return
+    /// the items and raise the interrupt later would lose them: it would be raised as soon as this call has ended,
+    /// before the caller has assigned them.
     fn try_get_sorted<'py>(
         &self,
         py: Python<'py>,
@@ -322,7 +314,7 @@ impl Queue {
     }
 
     /// Makes attempts, and blocks this thread in between, until one has done something or the time is up (`None`).
-    pub(in crate::python) fn block<T>(
+    pub(crate) fn block<T>(
         &self,
         py: Python<'_>,
         side: Side,
@@ -338,19 +330,19 @@ impl Queue {
         })
     }
 
-    pub(in crate::python) fn enter(&self, py: Python<'_>, side: Side) -> PyResult<PlaceInLine> {
+    pub(crate) fn enter(&self, py: Python<'_>, side: Side) -> PyResult<PlaceInLine> {
         self.attached(py).enter(side, || IoEvent::fresh(py))
     }
 
-    pub(in crate::python) fn line_up(&self, py: Python<'_>, place: &mut PlaceInLine) -> PyResult<bool> {
+    pub(crate) fn line_up(&self, py: Python<'_>, place: &mut PlaceInLine) -> PyResult<bool> {
         self.attached(py).line_up(place).map_err(|_| no_memory(py))
     }
 
-    pub(in crate::python) fn leave(&self, py: Python<'_>, place: PlaceInLine) {
+    pub(crate) fn leave(&self, py: Python<'_>, place: PlaceInLine) {
         self.attached(py).leave(place);
     }
 
-    pub(in crate::python) fn shown(
+    pub(crate) fn shown(
         &self,
         py: Python<'_>,
         which: fn(&mut QueueState) -> &mut Option<Py<IoEvent>>,
@@ -360,7 +352,7 @@ impl Queue {
     }
 
     #[inline]
-    pub(in crate::python) fn look<R>(&self, py: Python<'_>, look: impl FnOnce(&Core) -> R) -> R {
+    pub(crate) fn look<R>(&self, py: Python<'_>, look: impl FnOnce(&Core) -> R) -> R {
         self.attached(py).with(|state| look(&state.queue))
     }
 
