@@ -58,6 +58,7 @@ lint: $(VENV)/.built $(VENV)/.group-lint
 	cargo clippy --all-targets -- -D warnings
 	cargo clippy --all-targets --features abi3,async-io -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --features abi3,async-io
+	$(PY) tests/lint/layers.py
 	$(PY) tests/loom/run --check
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
