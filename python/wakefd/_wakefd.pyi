@@ -193,7 +193,7 @@ class Hub:
 @final
 class Inbox:
     """
-    What one portal has accepted. The portal and its receiver share it.
+    The calls that one portal has accepted. The portal and its receiver share it.
     """
     def __new__(cls, /, event: IoEvent) -> Inbox: ...
     def close(self, /) -> None:
@@ -814,8 +814,8 @@ def exceptions() -> list[tuple[str, type]]:
     """
     Return the classes of the exceptions that are raised, by name; none at the first import of the process.
 
-    An import anew, after somebody has taken the modules out of `sys.modules`, is to offer the same. Raise ImportError if
-    another interpreter of this process has imported us.
+    A second import, after somebody has taken the modules out of `sys.modules`, has to offer the same classes. Raise
+    ImportError if another interpreter of this process has imported wakefd.
     """
 
 def items(queue: Any, wait: Any) -> Items:
