@@ -63,14 +63,6 @@ impl Event {
 }
 
 #[cfg(loom)]
-impl Event {
-    /// Whether a notify would wake a blocked thread.
-    pub(crate) fn wakes_a_thread(&self) -> bool {
-        self.listeners().any(Listener::wakes_a_thread)
-    }
-}
-
-#[cfg(loom)]
 impl super::self_pipe::SelfPipe {
     /// As if `users` others were in the middle of a write, and `owed` tokens were promised that never come.
     pub(crate) fn crowd(&self, users: u64, owed: u64) {
