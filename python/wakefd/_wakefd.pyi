@@ -217,7 +217,7 @@ class Inbox:
         """
     def notify(self, /) -> None:
         """
-        Have the receiver look.
+        Have the receiver look for calls.
         """
     def push(self, /, call: Any) -> None:
         """
@@ -424,16 +424,18 @@ class Portal:
         """
         Have `function(*args)` called in the loop's thread, in a copy of this thread's context.
 
-        Callable from any thread, the loop's own included, from `__del__`, weakref callbacks and signal handlers; it never
-        blocks. Calls of one thread run in their order. An exception goes to the loop's exception handler (asyncio) or is
-        logged. If the loop is closed before the call has run, that is logged.
+        Callable from any thread, the loop's own included, from `__del__`, weakref callbacks and signal handlers; it
+        never blocks. Calls of one thread run in their order. An exception goes to the loop's exception handler
+        (asyncio) or is logged. If the loop is closed before the call has run, that is logged.
 
-        Raise LoopClosedError if the loop is closed, ClosedResourceError if the portal is; TypeError if the function is not
-        callable; MemoryError if there is no memory for the call, which is not in then. Never because a wake-up was refused: the call is in, and the refusal is logged.
+        Raise LoopClosedError if the loop is closed, ClosedResourceError if the portal is; TypeError if the function is
+        not callable; MemoryError if there is no memory for the call, which is not in then. Never because a wake-up was
+        refused: the call is in, and the refusal is logged.
         """
     def close(self, /) -> None:
         """
-        Accept no more calls: they raise ClosedResourceError from now on. What was accepted runs in the loop's next turns.
+        Accept no more calls: they raise ClosedResourceError from now on. What was accepted runs in the loop's next
+        turns.
 
         Callable from any thread; returns at once. Closing it again does nothing.
         """
@@ -502,8 +504,8 @@ class Queue:
         """
         Return a descriptor that is readable while a get_nowait() would not raise queue.Empty, for a poller of your own.
 
-        The queue makes it at the first call, keeps it, and closes it when it is collected. Watch it for reading, and take items;
-        never read it yourself. After shutdown() it is readable for ever. Callable from any thread.
+        The queue makes it at the first call, keeps it, and closes it when it is collected. Watch it for reading, and
+        take items; never read it yourself. After shutdown() it is readable for ever. Callable from any thread.
 
         Raise OSError if no descriptor is to be had.
         """
@@ -515,11 +517,11 @@ class Queue:
         """
         Take the next item and return it; wait for one, at most `timeout` seconds, and not at all unless `block`.
 
-        Callable from any thread; blocks it, lets other threads run meanwhile, and Ctrl-C works. Not for a thread that runs an
-        event loop: it would stop the loop; `await queue.async_get()` there. None and infinity wait for ever.
+        Callable from any thread; blocks it, lets other threads run meanwhile, and Ctrl-C works. Not for a thread that
+        runs an event loop: it would stop the loop; `await queue.async_get()` there. None and infinity wait for ever.
 
-        Raise queue.Empty if there was none in time, QueueShutDown if the queue is shut down and empty; ValueError if the timeout
-        is negative.
+        Raise queue.Empty if there was none in time, QueueShutDown if the queue is shut down and empty; ValueError if
+        the timeout is negative.
         """
     def get_many(self, /, max: SupportsIndex | None = None, timeout: SupportsFloat | SupportsIndex | None = None) -> Any:
         """
@@ -530,8 +532,8 @@ class Queue:
         """
     def get_many_nowait(self, /, max: SupportsIndex | None = None) -> Any:
         """
-        Return a list of what is there, at most `max` items, all if it is None; it may be empty. Callable from any thread and
-        signal handlers.
+        Return a list of what is there, at most `max` items, all if it is None; it may be empty. Callable from any
+        thread and signal handlers.
 
         Raise QueueShutDown if the queue is shut down and empty, unless `max` is 0; ValueError if `max` is negative.
         """
@@ -555,7 +557,8 @@ class Queue:
         """
         Block this thread until every item that was put is done with: task_done() was called for each.
 
-        Lets other threads run meanwhile; Ctrl-C works. Not for a thread that runs an event loop: `await queue.async_join()`.
+        Lets other threads run meanwhile; Ctrl-C works. Not for a thread that runs an event loop: `await
+        queue.async_join()`.
         """
     @property
     def maxsize(self, /) -> int:
@@ -566,8 +569,8 @@ class Queue:
     def maxsize(self, /, maxsize: Any) -> None: ...
     def peek(self, /, block: "bool" = True, timeout: SupportsFloat | SupportsIndex | None = None) -> Any:
         """
-        Return the item that get() would take, and leave it in; wait for one as get() does. The next get() of another thread or
-        task may take it.
+        Return the item that get() would take, and leave it in; wait for one as get() does. The next get() of another
+        thread or task may take it.
 
         Raise what get() raises.
         """
@@ -581,20 +584,20 @@ class Queue:
         """
         Put an item; wait for room if the queue is full, at most `timeout` seconds, and not at all unless `block`.
 
-        Callable from any thread; blocks it, lets other threads run meanwhile, and Ctrl-C works. Not for a thread that runs an
-        event loop, if there is a maxsize: `await queue.async_put(item)` there.
+        Callable from any thread; blocks it, lets other threads run meanwhile, and Ctrl-C works. Not for a thread that
+        runs an event loop, if there is a maxsize: `await queue.async_put(item)` there.
 
-        Raise QueueFull (a queue.Full) if there was no room in time, QueueShutDown if the queue is shut down, or is meanwhile;
-        ValueError if the timeout is negative; MemoryError if there is no memory for the item, which is not in then. Never because
-        a wake-up was refused: the item is in, and the refusal is logged.
+        Raise QueueFull (a queue.Full) if there was no room in time, QueueShutDown if the queue is shut down, or is
+        meanwhile; ValueError if the timeout is negative; MemoryError if there is no memory for the item, which is not
+        in then. Never because a wake-up was refused: the item is in, and the refusal is logged.
         """
     def put_many(self, /, items: Any, timeout: SupportsFloat | SupportsIndex | None = None) -> None:
         """
-        Put all items of an iterable, which is read to its end first; wait for room item by item, at most `timeout` seconds in
-        all.
+        Put all items of an iterable, which is read to its end first; wait for room item by item, at most `timeout`
+        seconds in all.
 
-        Raise what put() raises. The attribute `accepted` of a QueueFull, QueueShutDown or MemoryError is the number of items that
-        went in: the first of those given.
+        Raise what put() raises. The attribute `accepted` of a QueueFull, QueueShutDown or MemoryError is the number of
+        items that went in: the first of those given.
         """
     def put_nowait(self, /, item: Any) -> None:
         """
@@ -613,7 +616,8 @@ class Queue:
         """
     def shutdown(self, /, immediate: "bool" = False) -> None:
         """
-        Take no more items: from now on, and for those who wait, put() raises QueueShutDown, and get() does once it is empty.
+        Take no more items: from now on, and for those who wait, put() raises QueueShutDown, and get() does once it is
+        empty.
 
         `immediate`: what is in there is thrown away, and counts as done. Callable from any thread; again does no harm.
         """
@@ -654,7 +658,7 @@ class Reader:
 @disjoint_base
 class Ready:
     """
-    The next item, for whoever awaits it. It is taken then, and not before: there is nothing to give back.
+    The next item, to be awaited. It is taken in that moment, and not before: there is never an item to give back.
     """
     def __await__(self, /) -> Ready: ...
     def __iter__(self, /) -> Ready: ...
@@ -662,38 +666,40 @@ class Ready:
     def __next__(self, /) -> Any: ...
     def close(self, /) -> None:
         """
-        As of a coroutine.
+        The same as the method of a coroutine.
         """
     def send(self, /, value: Any) -> Any: ...
     def throw(self, /, error: Any, value: Any | None = None, traceback: Any | None = None) -> Any:
         """
-        As of a coroutine.
+        The same as the method of a coroutine.
         """
 
 @final
 class Receiver:
     """
-    The portal's end in its loop, whose thread alone uses it. When it goes, the loop is gone.
+    A portal's receiver in its loop, for the loop's thread alone. When the receiver is dropped, the loop is gone.
 
-    asyncio: `begin()`. The loop's hub alone owns it, but for a moment in which the loop itself does (`call_soon`): both let go
-    of it in `loop.close()`. Others: call `turn()` whenever the event rises, and `end()` at the end.
+    On asyncio, call `begin()`. The loop's hub alone owns the receiver, but for a moment in which the loop itself does
+    (`call_soon`): both let go of it in `loop.close()`. On other loops, call `turn()` whenever the event rises, and
+    `end()` when the loop ends.
 
-    `runner`, in Python, knows the loop: `step(call)`; `failed(error, function)` for what a callback has raised; `rest()`, told
-    of a closed portal whose calls have all begun, returns True if they have all ended, too; `gone(calls)` with what will never
-    run: calls, and the arguments of `Context.run`.
+    `runner`, in Python, knows the loop: `step(call)`; `failed(error, function)` for what a callback has raised;
+    `rest()`, told of a closed portal whose calls have all begun, returns True if they have all ended, too;
+    `gone(calls)` with what will never run: calls, and the arguments of `Context.run`.
     """
     def __call__(self, /, _rose: bool) -> None:
         """
-        The event has risen: from the hub.
+        Serve a rise of the event. The hub calls it.
         """
     def __new__(cls, /, inbox: Inbox, runner: Any, hub: Hub | None = None, event_loop: Any | None = None) -> Receiver: ...
     def _run(self, /, context: Any) -> bool | None:
         """
-        In an empty context, for those who brought none: one for all of them, until one of them leaves something in it (None).
+        Run calls in an empty context, which those that brought none share, until one of them leaves something in it
+        (None).
         """
     def again(self, /) -> None:
         """
-        The next turn: from the loop.
+        Serve the next turn. The loop calls it.
         """
     def begin(self, /) -> None:
         """
@@ -701,17 +707,17 @@ class Receiver:
         """
     def end(self, /) -> None:
         """
-        The loop is gone: from now on calls are refused, and those who have made one that will never run are told.
+        Say that the loop is gone: calls are refused from now on, and the callers of those that will never run are told.
         """
     @property
     def finished(self, /) -> bool:
         """
-        True if nobody will ever call again, and all calls have ended.
+        True if the portal is gone, and all its calls have ended.
         """
     def turn(self, /) -> bool:
         """
-        Run calls until there are none, or the turn is over. Return True if there are more: let the loop have its turn, and
-        call again.
+        Run calls until there are none, or the turn is over. Return True if there are more: let the loop have its turn,
+        and call again.
 
         Raise what ends a loop, KeyboardInterrupt and SystemExit; then there may be more, too.
         """

@@ -266,6 +266,9 @@ impl<T, E: QueueEvent> QueueState<T, E> {
     }
 }
 
+/// Chooses an event of a queue's state that shows something of the queue.
+pub(crate) type Which<T, E> = fn(&mut QueueState<T, E>) -> &mut Option<E>;
+
 /// A cell with a queue's state in it.
 pub(crate) trait QueueCell {
     type Item;
@@ -448,7 +451,7 @@ pub(crate) trait QueueCell {
     /// Those of `fresh`.
     fn shown<R, X>(
         &self,
-        which: fn(&mut QueueState<Self::Item, Self::Event>) -> &mut Option<Self::Event>,
+        which: Which<Self::Item, Self::Event>,
         fresh: impl FnOnce() -> Result<Self::Event, X>,
         share: impl Fn(&Self::Event) -> R,
     ) -> Result<R, X> {

@@ -26,7 +26,8 @@ pub(crate) enum Life {
 
 /// The calls that a portal has accepted, in the order in which they came.
 pub(crate) struct Calls<C> {
-    calls: VecDeque<C>,
+    /// The calls that have not begun.
+    waiting: VecDeque<C>,
     life: Life,
     /// The number of calls that were taken out and have not ended: more than one if a call runs the loop inside the
     /// loop.
@@ -63,7 +64,7 @@ pub(crate) enum Batch<P> {
 impl<C> Calls<C> {
     pub(crate) fn new(thread: ThreadId) -> Self {
         Self {
-            calls: VecDeque::new(),
+            waiting: VecDeque::new(),
             life: Life::Open,
             busy: 0,
             dropped: false,
@@ -80,10 +81,10 @@ impl<C> Calls<C> {
         if self.life != Life::Open && !(again && self.life == Life::Closed) {
             return Err((Obstacle::Shut, call));
         }
-        if self.calls.try_reserve(1).is_err() {
+        if self.waiting.try_reserve(1).is_err() {
             return Err((Obstacle::NoMemory, call));
         }
-        self.calls.push_back(call);
+        self.waiting.push_back(call);
         Ok(())
     }
 
@@ -93,19 +94,19 @@ impl<C> Calls<C> {
     fn next(&mut self, ended: usize) -> Next<C> {
         self.busy -= ended;
         let nested = self.busy > 0;
-        let call = self.calls.pop_front();
-        capacity::shed(&mut self.calls);
+        let call = self.waiting.pop_front();
+        capacity::shed(&mut self.waiting);
         self.busy += usize::from(call.is_some());
         Next {
             call,
-            last: self.calls.is_empty(),
+            last: self.waiting.is_empty(),
             nested,
         }
     }
 
     /// The end of a batch, if no call has come since the event was lowered.
     fn rest<P>(&self, nested: bool) -> Option<Batch<P>> {
-        self.calls.is_empty().then_some(Batch::Empty {
+        self.waiting.is_empty().then_some(Batch::Empty {
             at_rest: self.life == Life::Closed && !nested, // in a nested turn, the outer call has not ended
             dropped: self.dropped,
         })
@@ -121,7 +122,7 @@ impl<C> Calls<C> {
     pub(crate) fn end(&mut self) -> Option<VecDeque<C>> {
         match mem::replace(&mut self.life, Life::Gone) {
             Life::Gone => None,
-            Life::Open | Life::Closed => Some(mem::take(&mut self.calls)),
+            Life::Open | Life::Closed => Some(mem::take(&mut self.waiting)),
         }
     }
 
@@ -139,12 +140,12 @@ impl<C> Calls<C> {
 
     /// The calls that have not begun.
     pub(crate) fn waiting(&self) -> &VecDeque<C> {
-        &self.calls
+        &self.waiting
     }
 
     /// Whether no call is in, and none runs.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.calls.is_empty() && self.busy == 0
+        self.waiting.is_empty() && self.busy == 0
     }
 
     /// Whether a call runs in that thread.
@@ -225,6 +226,6 @@ pub(crate) trait InboxCell {
         if last {
             self.lower();
         }
-        !last || self.with(|calls| !calls.calls.is_empty())
+        !last || self.with(|calls| !calls.waiting.is_empty())
     }
 }
