@@ -162,6 +162,7 @@ impl<T, E: QueueEvent> QueueState<T, E> {
     ///
     /// # Errors
     /// Nothing was done, and the item comes back: an `attempt` is to be made.
+    #[cfg(not(wakefd_no_fast_methods))] // only they put in this way
     #[inline]
     pub(crate) fn put_at_once(&mut self, item: T) -> Result<Bells<E::Bell>, T> {
         if self.shows() {

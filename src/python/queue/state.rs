@@ -210,6 +210,7 @@ impl Queue {
     }
 
     /// The short way of a put. The item comes back: call `try_put`.
+    #[cfg(not(wakefd_no_fast_methods))] // only they put in this way
     #[inline]
     pub(crate) fn put_at_once(&self, py: Python<'_>, item: Py<PyAny>) -> Result<(), Py<PyAny>> {
         if self.heap {
