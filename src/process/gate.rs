@@ -25,7 +25,8 @@ impl Gate {
 
     /// A pipe's UNSENT has fallen.
     pub(crate) fn lower(&self) {
-        self.0.fetch_sub(1, AcqRel);
+        let before = self.0.fetch_sub(1, AcqRel);
+        debug_assert!(before > 1, "GATE: lowered before it was raised");
     }
 
     /// No pipe is UNSENT, as in the child of a fork.
