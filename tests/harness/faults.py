@@ -1,4 +1,4 @@
-"""Runs a program again and again, and lets another of its statements raise each time.
+"""Run a program again and again, and let another of its statements raise each time.
 
     python faults.py [--interrupt] PROGRAM ARGUMENTS...
 
@@ -101,7 +101,7 @@ def ended(function):
 
 
 def excused(path):
-    """The lines that do not raise."""
+    """The lines in which nothing can raise."""
     lines = set()
     for node in ast.walk(ast.parse(Path(path).read_text("utf-8"))):
         if isinstance(node, ast.Try):
@@ -142,7 +142,7 @@ def visited(path, interrupt):
 
 
 def complaint(path, side, line):
-    """The complaint about a program in which this line fails; None: it ends well."""
+    """Return the complaint about a program in which this line fails; None if it ends well."""
     with tempfile.TemporaryFile("w+", buffering=1) as notes:
 
         def visit(*place):
@@ -152,7 +152,7 @@ def complaint(path, side, line):
 
         status, said = child(lambda: begin(path, visit))
         if not notes.tell():
-            return None  # this run did not come to that line
+            return None  # this run did not reach the line
     thread = "the main" if side == "main" else "another"
     where = f"{path}:{line or ' the target'} fails in {thread} thread: "
     if status is None:

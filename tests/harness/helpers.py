@@ -1,4 +1,4 @@
-"""What the tests share: patience, children, and a look at this process."""
+"""The tools that all tests share: bounded waits, child processes, and questions to this process."""
 
 import _thread
 import errno
@@ -26,33 +26,33 @@ ROOT = Path(__file__).parents[2]
 # The folders of test modules, whose names are unique: a test, or its child, may import any.
 FOLDERS = [str(path) for path in sorted((ROOT / "tests").iterdir()) if any(path.glob("*.py"))]
 
-# Seconds. The cores are slow, but what takes longer than this is lost.
+# The bound of a wait, in seconds. The cores may be slow, but a wait that lasts longer is lost.
 PATIENCE = 20.0
 
 FULL = os.environ.get("WAKEFD_STRESS", "small") == "full"
 
 
 def stress(small, full):
-    """How often: WAKEFD_STRESS says."""
+    """Return the number of repetitions that WAKEFD_STRESS asks for."""
     return full if FULL else small
 
 
-# Options of a child in which warnings are errors, but for the warning of a fork in a process with
-# threads: from 3.15 on os.fork() raises it, and forks are what our tests are about.
+# The options of a child in which warnings are errors. One warning is none: from Python 3.15 on,
+# os.fork() warns in a process with threads, and these tests are about forks.
 STRICT = ["-W", "error", "-W", "ignore:This process"]
 
-# What a test that runs in a fresh interpreter may take as a whole, in seconds.
+# The bound of a test that runs in a fresh interpreter, in seconds.
 CHILD_LIMIT = stress(2 * PATIENCE, 3000)
 
 
 def patched():
-    """Has gevent patched the standard library?"""
+    """Return whether gevent has patched the standard library."""
     monkey = sys.modules.get("gevent.monkey")
     return monkey is not None and monkey.is_module_patched("threading")
 
 
 def real(module, name):
-    """What gevent may have patched."""
+    """Return a function of the standard library as it was before gevent patched it."""
     return (
         sys.modules["gevent.monkey"].get_original(module.__name__, name)
         if patched()
@@ -60,7 +60,7 @@ def real(module, name):
     )
 
 
-def until(condition, what="it", patience=PATIENCE):
+def until(condition, what="the condition", patience=PATIENCE):
     """Block this thread until `condition()` is true."""
     deadline = time.monotonic() + patience
     while not condition():
@@ -69,7 +69,7 @@ def until(condition, what="it", patience=PATIENCE):
 
 
 def replace_file(file, number):
-    """Call os.dup2(); again on EBUSY: another thread's open() is about to get that number."""
+    """Call os.dup2(), again after EBUSY: another thread's open() is about to get the number."""
 
     def replaced():
         try:
@@ -84,7 +84,7 @@ def replace_file(file, number):
 
 
 def new_turn():
-    """The turn of the asyncio loop that runs here, if one does, begins anew."""
+    """Begin a new turn of the asyncio loop that runs here, if one does."""
     turn = _asyncio.turn()
     if turn is not None:
         turn.pauses()
@@ -92,7 +92,7 @@ def new_turn():
 
 
 def use_up_the_turn():
-    """The turn of the asyncio loop that runs here is over: who comes next pauses."""
+    """Wait until the turn of the asyncio loop that runs here is over: the next operation pauses."""
     turn = _asyncio.turn()
     deadline = time.monotonic() + PATIENCE
     while turn.within():
@@ -100,29 +100,29 @@ def use_up_the_turn():
 
 
 def waiting(event):
-    """How many wait for the event."""
+    """Return the number of waiters of the event."""
     return int(re.search(r"(\d+) waiting", repr(event))[1])
 
 
 def readable(fd):
-    """Is it readable now?"""
+    """Return whether the descriptor is readable now."""
     return bool(select.select([fd], [], [], 0)[0])
 
 
 def kill(fd):
-    """The connection ends, as after a suspend."""
+    """End the connection of a socket, as a suspend of the machine does."""
     with socket.socket(fileno=os.dup(fd)) as end:
         end.shutdown(socket.SHUT_RDWR)
 
 
 def fds():
-    """How many descriptors this process has open, garbage apart."""
+    """Return the number of open descriptors, those of garbage left out."""
     gc.collect()
     return len(os.listdir("/proc/self/fd"))
 
 
 def errno_of(call, *args):
-    """The errno of the OSError that it raises; None if it raises none."""
+    """Return the errno of the OSError that the call raises; None if it raises none."""
     try:
         call(*args)
     except OSError as error:
@@ -131,10 +131,10 @@ def errno_of(call, *args):
 
 
 def errnos_of_a_closed_reader():
-    """What notify() says when the descriptor was closed under us."""
+    """Return the errnos that notify() may raise once its descriptor was closed by somebody else."""
     from wakefd._wakefd import backend
 
-    # The other end of a connection hears of it; TCP's, later.
+    # The other end of a connection is told; the other end of a TCP connection, later.
     return {
         "eventfd": {errno.EBADF},
         "socketpair": {errno.EPIPE},
@@ -143,13 +143,13 @@ def errnos_of_a_closed_reader():
 
 
 def numbers():
-    """The numbers of all open descriptors."""
+    """Return the numbers of all open descriptors."""
     found = set()
     for number in os.listdir("/proc/self/fd"):
         try:
             os.fstat(int(number))
         except OSError:
-            continue  # the listing's own
+            continue  # the descriptor of the listing itself
         found.add(int(number))
     return found
 
@@ -157,7 +157,7 @@ def numbers():
 class Thread:
     """A thread of the operating system, also where gevent has patched `threading`.
 
-    `finish()` hands its result or exception over, within our patience.
+    `finish()` returns the function's result or raises its exception, within a bound.
     """
 
     def __init__(self, function, *args):
@@ -186,12 +186,12 @@ class Thread:
 
 
 def later(function, seconds=0.02):
-    """Call it in a thread, in a while."""
+    """Call the function in a thread, after some seconds."""
     return Thread(lambda: (real(time, "sleep")(seconds), function()))
 
 
 def python_path():
-    """PYTHONPATH of a child: its own entries come after the folders of test modules."""
+    """Return PYTHONPATH for a child: the folders of test modules come first."""
     return os.pathsep.join(filter(None, [*FOLDERS, os.environ.get("PYTHONPATH")]))
 
 
@@ -216,13 +216,14 @@ def run_child(module, name, *args, strict=False, **environment):
 
 
 def child_main(function, args):
+    """Call the function in the child of `run_child`, and dump the stacks if it hangs."""
     faulthandler.dump_traceback_later(CHILD_LIMIT - 10, exit=True)
     getattr(function, "__wrapped__", function)(*args)
     faulthandler.cancel_dump_traceback_later()
 
 
 def in_child(test):
-    """Run the test in a fresh interpreter: it forks, dies, or bends its process."""
+    """Run the test in a fresh interpreter, because it forks, dies, or changes its whole process."""
 
     @functools.wraps(test)
     def run(*args, **kwargs):
@@ -232,7 +233,7 @@ def in_child(test):
 
 
 def forked(function, fork=os.fork):
-    """Run `function` in a forked child; it must end well."""
+    """Run `function` in a forked child, which must end well."""
     pid = fork()
     if pid == 0:
         status = 1
@@ -248,6 +249,7 @@ def forked(function, fork=os.fork):
 
 
 def reaped(pid):
+    """Wait for a forked child, which must end well."""
     deadline = time.monotonic() + PATIENCE
     while True:
         done, status = os.waitpid(pid, os.WNOHANG)
@@ -262,7 +264,7 @@ def reaped(pid):
 
 
 def program(code, *args, limit=2 * PATIENCE, **environment):
-    """Run a program of its own; it must end well and silently. Return what it printed."""
+    """Run a program in a fresh interpreter, which must end well and silently; return its output."""
     done = subprocess.run(
         [sys.executable, *STRICT, "-c", textwrap.dedent(code), *args],
         env={**os.environ, "PYTHONPATH": python_path(), **environment},
@@ -278,7 +280,7 @@ def program(code, *args, limit=2 * PATIENCE, **environment):
 
 
 def pytest_run(*args):
-    """Run pytest in a fresh interpreter; it must end well. Return its report."""
+    """Run pytest in a fresh interpreter, which must end well; return its report."""
     done = subprocess.run(
         [sys.executable, *args, "-q", "-p", "no:cacheprovider"],
         cwd=ROOT,
@@ -292,7 +294,7 @@ def pytest_run(*args):
 
 
 def without(module, wanted):
-    """Import a module of ours where its framework is missing; return the ImportError's words."""
+    """Import a module whose framework is missing; return the message of the ImportError."""
     return program(
         f"""
         import sys
@@ -308,7 +310,7 @@ def without(module, wanted):
 
 @contextmanager
 def screen():
-    """An X display for Tk; skip if there is none to be had."""
+    """Yield an X display for Tk; skip the test if there is none."""
     import pytest
 
     if "DISPLAY" in os.environ:

@@ -11,7 +11,7 @@ from wakefd._loops import asyncio as _asyncio
 
 
 class UnknownLoop(asyncio.SelectorEventLoop):
-    """As one that wakefd does not know to bear a step in a callback: with futures."""
+    """A loop that wakefd serves with futures, because it does not know the loop's class."""
 
     def __init__(self):
         super().__init__()
@@ -19,7 +19,7 @@ class UnknownLoop(asyncio.SelectorEventLoop):
 
 
 class _CannotWatch:
-    """Has `call_soon_threadsafe` and `call_later`, and no more: as the Proactor loop of Windows."""
+    """A loop that cannot watch descriptors, like the Proactor loop of Windows."""
 
     def add_reader(self, fd, callback, *args):
         raise NotImplementedError
@@ -29,19 +29,19 @@ class _CannotWatch:
 
 
 class ThreadedLoop(_CannotWatch, asyncio.SelectorEventLoop):
-    """The selector thread serves it."""
+    """A loop that the selector thread serves."""
 
 
 class UnknownThreadedLoop(_CannotWatch, UnknownLoop):
-    """The same, with futures."""
+    """A loop that the selector thread serves, with futures."""
 
 
 def python_task(loop, coro, **kwargs):
     return asyncio.tasks._PyTask(coro, loop=loop, **kwargs)
 
 
-# From 3.14 on, the task in Python registers only with `current_task` and `all_tasks` in Python, but
-# everybody calls those in C: let both tasks register with the same.
+# From 3.14 on, the Python task registers with the Python versions of `current_task` and `all_tasks`
+# only, but all programs call the C versions: here both kinds of task register with the same.
 for _name, _function in list(vars(asyncio.tasks).items()):
     if _name.startswith("_c_") and hasattr(asyncio.tasks, f"_py_{_name[3:]}"):
         setattr(asyncio.tasks, f"_py_{_name[3:]}", _function)
@@ -71,7 +71,7 @@ class AsyncioKit(Kit):
             return runner.run(bounded())
 
     def play(self, steps):
-        """Between two steps the loop stands still, so a step may fork. Tasks are left pending."""
+        """Run the steps on a loop that stands still between two steps: a step may fork."""
         loop = self._standing = self.new_loop()
         try:
             for step in steps:
@@ -158,10 +158,10 @@ class TornadoKit(AsyncioKit):
 
 
 class ZmqAsyncioKit(AsyncioKit):
-    """asyncio, but waits with pyzmq's poller."""
+    """asyncio, with waits on pyzmq's poller."""
 
     def __init__(self, name):
-        import zmq.asyncio  # noqa: F401 - if there is none, there is no kit
+        import zmq.asyncio  # noqa: F401 - without it there is no kit
 
         super().__init__(name)
         self._waits = Counter()
@@ -180,5 +180,5 @@ class ZmqAsyncioKit(AsyncioKit):
             await poller.poll()
         finally:
             self._waits[event] -= 1
-            await asyncio.sleep(0)  # the poller lets go of it
+            await asyncio.sleep(0)  # the poller lets go of the descriptor
             os.close(fd)

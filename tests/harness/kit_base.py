@@ -1,4 +1,4 @@
-"""What all kits have in common."""
+"""The base class of all kits."""
 
 import select
 from contextlib import asynccontextmanager
@@ -10,7 +10,7 @@ CANCELLED = "cancelled"
 
 class Kit:
     name: str
-    lacks = ()  # kits.py says what
+    lacks = ()  # the abilities that kits.py takes away
     is_asyncio = False
     leaks = 0  # descriptors of its own that the loop does not close at its end
 
@@ -23,7 +23,7 @@ class Kit:
         return not {*self.lacks} & {*what}
 
     def play(self, steps):
-        """Run these asynchronous functions, one after the other; then the loop ends."""
+        """Run the asynchronous functions in order, and end the loop."""
 
         async def main():
             for step in steps:
@@ -32,17 +32,17 @@ class Kit:
         self.run(main, 4 * PATIENCE)
 
     def after_fork(self):
-        """Do what the library asks for in a child."""
+        """Do what the library asks for in the child of a fork."""
 
     def notified(self, event):
         return event.notified()
 
     def waits(self, event):
-        """How many wait for the event."""
+        """Return the number of tasks that wait for the event."""
         return waiting(event)
 
     async def waiting(self, event, count):
-        """Until so many wait for the event."""
+        """Wait until `count` tasks wait for the event."""
         async with self.patient(f"{count} waiters of {event}"):
             while self.waits(event) != count:
                 await self.sleep(0.0005)
@@ -57,7 +57,7 @@ class Kit:
         assert not scope.expired, f"waited in vain for {what}"
 
     def watch(self, fd, callback):
-        """Call it over and over while the descriptor is readable, as long as we are not stopped.
+        """Call the callback again and again while the descriptor is readable, until stopped.
 
         Where the loop itself cannot, or is ours to begin with: a selector in another thread.
         """

@@ -13,7 +13,7 @@ deadline = contextvars.ContextVar("deadline", default=math.inf)
 
 
 class Deadlines(Kit):
-    """Timeouts belong to each wait: what is in a scope passes its deadline on."""
+    """A scope whose deadline is passed to each wait inside it, because timeouts belong to waits."""
 
     @asynccontextmanager
     async def move_on_after(self, seconds):
@@ -104,7 +104,7 @@ class GeventKit(Kit):
         return await self.spawn(main).join()
 
     def play(self, steps):
-        """The main thread's hub lives on, as it does in a user's program."""
+        """Run the steps; the main thread's hub lives on, as in a user's program."""
         if threading.current_thread() is not threading.main_thread():
             super().play(steps)
             return
@@ -147,7 +147,7 @@ class GeventKit(Kit):
 
 class _GeventTask:
     def __init__(self, gevent, function, args):
-        self._result = CANCELLED  # if it does not even begin
+        self._result = CANCELLED  # stays if the greenlet does not even begin
         self._error = None
         self._cancelled = gevent.GreenletExit
         self._greenlet = gevent.spawn(self._run, function, args)

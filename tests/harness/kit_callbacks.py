@@ -1,4 +1,4 @@
-"""Frameworks that call back: coroutines of ours on their timers and rises."""
+"""Frameworks that call back: the tests' coroutines run on the frameworks' timers and on rises."""
 
 import contextvars
 import types
@@ -17,7 +17,7 @@ class _Expired(BaseException):
 
 
 class CallbackKit(Kit):
-    """Runs coroutines on `call_later` and `on_rise`, which return what takes the call back."""
+    """A kit that runs coroutines on `call_later` and `on_rise`, which return a function to cancel."""
 
     def run(self, main, patience=PATIENCE):
         self._tasks, self._current, self.late = [], None, False
@@ -107,7 +107,7 @@ class _CallbackTask:
             self._joined.pop()()
 
     def interrupt(self, error):
-        """Throw this into it, from the loop."""
+        """Throw the exception into the coroutine, from the loop."""
         if not self._ended and self._thrown is None:
             self._thrown = error
             self._waits = None

@@ -1,4 +1,4 @@
-"""Qt and Tk."""
+"""The kits of Qt and Tk."""
 
 import atexit
 import math
@@ -93,7 +93,7 @@ class TkKit(CallbackKit):
         return lambda: root.deletefilehandler(fd)
 
 
-# Tk aborts if the collector runs in another thread when it finds one.
+# Tk aborts the process if the garbage collector frees an interpreter in another thread.
 _roots = []
 
 

@@ -1,4 +1,4 @@
-"""A loop of a few lines around a poller: the standard library's, and pyzmq's."""
+"""The kit of pollers: a loop of a few lines around one of the standard library's, or pyzmq's."""
 
 import heapq
 import itertools

@@ -1,4 +1,4 @@
-"""trio, also as a guest of asyncio, and anyio."""
+"""The kits of trio, also as a guest of asyncio, and of anyio."""
 
 import asyncio
 from contextlib import asynccontextmanager
@@ -8,7 +8,7 @@ from kit_base import CANCELLED, Kit, Scope
 
 
 class TrioKit(Kit):
-    """trio, and anyio, whose names are the same."""
+    """The kit of trio and of anyio, which share their names."""
 
     def __init__(self, name, library, open_nursery, run, wait_readable):
         self.name = name

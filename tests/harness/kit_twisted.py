@@ -1,4 +1,4 @@
-"""Twisted: each run has a reactor of its own, and each task a Deferred of its coroutine."""
+"""The kit of Twisted."""
 
 import asyncio
 import contextlib

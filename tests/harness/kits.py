@@ -30,18 +30,18 @@ from kit_twisted import TwistedKit
 __all__ = ["ALONE", "ASYNCIO", "CANCELLED", "KITS", "LOOPS", "Kit", "kit", "names"]
 
 CAN = {
-    "await": "`await event.notified()` and `async for` themselves",
+    "await": "a task awaits `event.notified()` and `async for` directly",
     "cancel": "a waiting task can be cancelled",
-    "close": "whoever waits hears of the close",
-    "end": "the loop may end while somebody waits",
+    "close": "a waiter is told of the close",
+    "end": "the loop may end while a task waits",
     "fair": "a consumer whose flag is always up does not starve the others",
     "finalize": "the end of a run finalizes asynchronous generators",
-    "hub": "it waits with a hub of ours",
-    "loop": "one task at a time",
+    "hub": "the loop waits with a hub of wakefd",
+    "loop": "one task runs at a time",
     "order": "tasks resume in the order of the waits, and of the notifications",
     "reader": "the loop itself watches a user's descriptors",
-    "remembers": "a rise that is cleared at once releases whoever waited",
-    "shared": "one descriptor, however many events there are",
+    "remembers": "a rise that is cleared at once releases the waiters all the same",
+    "shared": "all events share one descriptor",
     "threads": "a loop may run in any thread",
 }
 
@@ -50,21 +50,21 @@ _SHUFFLES = {"order": "trio shuffles its tasks"}
 _GEVENT = {"await": "greenlets do not await: wakefd.gevent.wait"}
 _TWISTED = {"await": "wakefd.twisted.notified"}
 _POLLER = {
-    "await": "it knows fileno() alone",
+    "await": "the poller knows `fileno()` alone",
     "close": "a descriptor must leave the poller before it is closed",
-    "hub": "it has its own way to wait",
-    "order": "the kernel's own, or the descriptors'",
+    "hub": "the poller has its own way to wait",
+    "order": "the order is the kernel's, or that of the descriptors",
     "remembers": "a descriptor is readable no longer than the flag is up",
     "shared": "each event has its own descriptor",
 }
 _QT = {
     "await": "wakefd.qt.EventNotifier",
-    "close": "the watch ends quietly: it is for those who look at every rise",
-    "order": "the dispatcher's",
-    "shared": "each notifier has its own descriptor: it may be moved to another thread",
+    "close": "the watch ends quietly: a watch is for programs that look at every rise",
+    "order": "the order is the dispatcher's",
+    "shared": "each notifier may be moved to another thread, so it has its own descriptor",
 }
 
-# What a kit cannot do, and why. All else they can, all of them.
+# The abilities that a kit lacks, and why. Each kit has all others.
 LACKS = {
     "asyncio-thread": _NO_READER,
     "asyncio-thread-future": _NO_READER,
@@ -83,15 +83,15 @@ LACKS = {
     "tk": {
         "await": "wakefd.tk.watch",
         "close": "the watch ends quietly",
-        "threads": "it must be freed in its own, and the collector runs anywhere",
+        "threads": "Tcl must be freed in its own thread, and the collector runs anywhere",
     },
     "threads": {
-        "await": "they block: event.wait",
-        "cancel": "nobody can cancel a blocked thread",
+        "await": "threads block: event.wait",
+        "cancel": "a blocked thread cannot be cancelled",
         "end": "there is no loop",
         "fair": "there is no loop",
         "loop": "threads run at the same time",
-        "order": "the scheduler's",
+        "order": "the order is the scheduler's",
         "reader": "there is no loop",
         "shared": "each thread has its own hub",
     },
@@ -141,16 +141,16 @@ if sys.version_info >= (3, 12):
 
 ASYNCIO = [name for name in KITS if name.startswith(("asyncio", "uvloop"))]
 
-# They bend their process, or may end it: the contract runs in an interpreter of their own.
+# The kits that change their process, or may end it: the contract runs in a fresh interpreter.
 ALONE = ["gevent-patched", "qt", "qt-glib", "tk"]
 
-# Themselves they cannot do without an eventfd.
+# The kits whose library itself needs an eventfd.
 NEED_EVENTFD = ["rloop", "uvloop", "uvloop-debug", "qt"]
 
-# Their library never ends the main thread's loop.
+# The kits whose library never ends the main thread's loop.
 ENDLESS_IN_MAIN_THREAD = ["gevent", "gevent-patched"]
 
-# One of each kind of loop, for what is slow.
+# One kit of each kind of loop, for slow tests.
 LOOPS = ("asyncio", "uvloop", "trio")
 
 
@@ -161,7 +161,7 @@ def kit(name):
 
 
 def names(needs, only=None):
-    """Of the kits that can do all that, those that run in this process."""
+    """Return the kits that have all of these abilities and run in this process."""
     return [
         name
         for name in KITS

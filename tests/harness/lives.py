@@ -1,4 +1,4 @@
-"""Scenes of life and death on every kind of loop: it begins, somebody waits, it runs, it ends.
+"""Scenes of life and death on every kind of loop: the loop begins, a task waits, the loop ends.
 
 A scene is a generator that a fresh loop of a kit plays. `yield condition` runs the loop until the
 condition is true; `yield wait` runs the loop, and lets it sleep, until that wait is over. A wait
@@ -48,7 +48,7 @@ class Wait:
 
 
 class Life:
-    """A kit's loop, as a scene sees it."""
+    """The loop of a kit, as a scene sees it."""
 
     def __init__(self, kit):
         self.kit = kit
@@ -70,11 +70,11 @@ class Life:
         wait.task.cancel()
 
     def begun(self, event, count=1):
-        """A condition: that many tasks wait for the event."""
+        """Return a condition: that many tasks wait for the event."""
         return lambda: self.kit.waits(event) == count
 
     def steps(self, scene, args):
-        """The scene as asynchronous functions, which the kit runs one after the other."""
+        """Yield the steps of the scene as asynchronous functions, which the kit runs in order."""
         for what in scene(self, *args):
             yield partial(self._until, what)
 
@@ -89,7 +89,7 @@ class Life:
 
 
 def play(name, scene, *args):
-    """Play the scene on a new loop: in this thread, if loops of that kind end there."""
+    """Play the scene on a new loop, in this thread if loops of that kind end there."""
     in_main_thread = threading.current_thread() is threading.main_thread()
     if in_main_thread and name in kits.ENDLESS_IN_MAIN_THREAD:
         Thread(play_here, name, scene, *args).finish()
@@ -104,7 +104,7 @@ def play_here(name, scene, *args):
 
 
 def every(*but, only=LIVES):
-    """Parametrize a test over all loops, but for some."""
+    """Parametrize a test over all loops but some."""
     no_screen = "DISPLAY" not in os.environ and shutil.which("Xvfb") is None
     skip = pytest.mark.skipif(no_screen, reason="no DISPLAY, and no Xvfb to make one")
     return pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def every(*but, only=LIVES):
 
 @contextmanager
 def on_a_screen():
-    """A display for this process and its children, if there is one to be had."""
+    """Give this process and its children a display, if there is one."""
     if "DISPLAY" in os.environ or shutil.which("Xvfb") is None:
         yield
         return
@@ -144,5 +144,5 @@ def wakes_up(life, event):
 
 
 def works(name, event):
-    """Does a new loop of this kind wake up?"""
+    """Assert that a new loop of this kind wakes up."""
     play(name, wakes_up, event)
