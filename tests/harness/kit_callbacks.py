@@ -17,7 +17,7 @@ class _Expired(BaseException):
 
 
 class CallbackKit(Kit):
-    """A kit that runs coroutines on `call_later` and `on_rise`, which return a function to cancel."""
+    """A kit that runs coroutines on `call_later` and `on_rise`; both return a cancel function."""
 
     def run(self, main, patience=PATIENCE):
         self._tasks, self._current, self.late = [], None, False
