@@ -3,7 +3,7 @@
 
 #[path = "../../../src/process/mod.rs"]
 mod process;
-#[path = "../../../src/sync.rs"]
+#[path = "../../../src/sync/mod.rs"]
 mod sync;
 
 use process::{Entered, lock};

@@ -1,142 +1,44 @@
-//! Atomics and cells in three editions: the standard library's; loom's, for the models; and one that
-//! counts steps, so that a test can run a signal handler or a fork between any two of them.
+//! The editions of the models: a census and a limit that a model sets, and the atomics that count steps.
 
-#[cfg(not(any(loom, wakefd_steps)))]
-pub(crate) use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, fence};
-#[cfg(not(any(loom, wakefd_steps)))]
-pub(crate) use std::sync::{Mutex, MutexGuard};
-#[cfg(not(loom))]
-pub(crate) use std::thread::yield_now;
-
-#[cfg(loom)]
-pub(crate) use loom::{
-    cell::UnsafeCell,
-    sync::{
-        Mutex, MutexGuard,
-        atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, fence},
-    },
-    thread::yield_now,
+use std::{
+    marker::PhantomData,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
-#[cfg(wakefd_steps)]
-pub(crate) use steps::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Mutex, MutexGuard, fence};
+pub(crate) struct Limit(AtomicUsize);
 
-/// A process-wide value; loom wants a fresh one for every execution.
-#[cfg(not(loom))]
-macro_rules! global {
-    ($(#[$attr:meta])* static $name:ident: $type:ty = $init:expr;) => { $(#[$attr])* pub(crate) static $name: $type = $init; };
-}
-#[cfg(loom)]
-macro_rules! global {
-    ($(#[$attr:meta])* static $name:ident: $type:ty = $init:expr;) => {
-        loom::lazy_static! { pub(crate) static ref $name: $type = $init; }
-    };
-}
-pub(crate) use global;
-
-/// A value for each thread.
-#[cfg(not(any(loom, wakefd_steps)))]
-macro_rules! local {
-    ($vis:vis static $name:ident: $type:ty = $init:expr;) => {
-        thread_local! { $vis static $name: $type = const { $init }; }
-    };
-}
-#[cfg(loom)]
-macro_rules! local {
-    ($vis:vis static $name:ident: $type:ty = $init:expr;) => {
-        loom::thread_local! { $vis static $name: $type = $init; }
-    };
-}
-#[cfg(not(wakefd_steps))]
-pub(crate) use local;
-
-/// `std::cell::UnsafeCell` with loom's interface, so that loom can watch each access.
-#[cfg(not(loom))]
-pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
-
-#[cfg(not(loom))]
-impl<T> UnsafeCell<T> {
-    pub(crate) const fn new(value: T) -> Self {
-        Self(std::cell::UnsafeCell::new(value))
-    }
-
-    pub(crate) fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
-        f(self.0.get())
-    }
-}
-
-/// A number that is fixed in what is shipped, and that a model sets.
-#[cfg(not(any(loom, wakefd_steps)))]
-pub(crate) struct Limit(usize);
-
-#[cfg(not(any(loom, wakefd_steps)))]
 impl Limit {
     pub(crate) const fn new(value: usize) -> Self {
-        Self(value)
+        Self(AtomicUsize::new(value))
     }
 
-    #[inline]
     pub(crate) fn get(&self) -> usize {
-        self.0
+        self.0.load(Relaxed)
+    }
+
+    pub(crate) fn set(&self, value: usize) {
+        self.0.store(value, Relaxed);
     }
 }
 
-/// A member of each value whose number a model counts; nothing in what is shipped.
-#[cfg(not(any(loom, wakefd_steps)))]
-pub(crate) struct Census<T>(std::marker::PhantomData<fn() -> T>);
+/// A type whose values are counted.
+pub(crate) trait Population {
+    /// The number of those that are alive.
+    fn alive() -> &'static AtomicUsize;
+}
 
-#[cfg(not(any(loom, wakefd_steps)))]
-impl<T> Census<T> {
-    pub(crate) const fn new() -> Self {
-        Self(std::marker::PhantomData)
+pub(crate) struct Census<T: Population>(PhantomData<fn() -> T>);
+
+impl<T: Population> Census<T> {
+    pub(crate) fn new() -> Self {
+        T::alive().fetch_add(1, Relaxed);
+        Self(PhantomData)
     }
 }
 
-#[cfg(any(loom, wakefd_steps))]
-pub(crate) use counted::{Census, Limit, Population};
-
-#[cfg(any(loom, wakefd_steps))]
-mod counted {
-    use std::{
-        marker::PhantomData,
-        sync::atomic::{AtomicUsize, Ordering::Relaxed},
-    };
-
-    pub(crate) struct Limit(AtomicUsize);
-
-    impl Limit {
-        pub(crate) const fn new(value: usize) -> Self {
-            Self(AtomicUsize::new(value))
-        }
-
-        pub(crate) fn get(&self) -> usize {
-            self.0.load(Relaxed)
-        }
-
-        pub(crate) fn set(&self, value: usize) {
-            self.0.store(value, Relaxed);
-        }
-    }
-
-    /// A type whose values are counted.
-    pub(crate) trait Population {
-        /// The number of those that are alive.
-        fn alive() -> &'static AtomicUsize;
-    }
-
-    pub(crate) struct Census<T: Population>(PhantomData<fn() -> T>);
-
-    impl<T: Population> Census<T> {
-        pub(crate) fn new() -> Self {
-            T::alive().fetch_add(1, Relaxed);
-            Self(PhantomData)
-        }
-    }
-
-    impl<T: Population> Drop for Census<T> {
-        fn drop(&mut self) {
-            T::alive().fetch_sub(1, Relaxed);
-        }
+impl<T: Population> Drop for Census<T> {
+    fn drop(&mut self) {
+        T::alive().fetch_sub(1, Relaxed);
     }
 }
 
