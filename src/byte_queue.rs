@@ -258,7 +258,7 @@ impl ByteQueue {
     /// # Errors
     /// As of [`IoEvent::native`].
     pub fn native(&self) -> io::Result<NativeHandle> {
-        NativeHandle::of_ring(fork::enter(), &self.ring)
+        NativeHandle::new(fork::enter(), &self.ring.event, Some(&self.ring))
     }
 
     /// Takes no more messages. What is in there can still be taken.

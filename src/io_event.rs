@@ -221,7 +221,7 @@ impl IoEvent {
     /// # }
     /// ```
     pub fn native(&self) -> io::Result<NativeHandle> {
-        NativeHandle::new(fork::enter(), &self.event)
+        NativeHandle::new(fork::enter(), &self.event, None)
     }
 
     /// Closes the event for ever: `notify` and `clear` return false from now on, and all who wait are released with an error,

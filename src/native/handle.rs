@@ -18,13 +18,9 @@ pub struct NativeHandle {
 }
 
 impl NativeHandle {
-    pub(crate) fn new(entered: Entered, event: &EventRef) -> io::Result<Self> {
-        let argument = handle_table::open(entered, event)?;
-        Ok(Self { argument, entered })
-    }
-
-    pub(crate) fn of_ring(entered: Entered, ring: &Arc<Ring>) -> io::Result<Self> {
-        let argument = handle_table::open_ring(entered, ring)?;
+    /// A handle of `event`, and of `ring` if it is a byte queue's event.
+    pub(crate) fn new(entered: Entered, event: &EventRef, ring: Option<&Arc<Ring>>) -> io::Result<Self> {
+        let argument = handle_table::open(entered, event, ring)?;
         Ok(Self { argument, entered })
     }
 

@@ -303,15 +303,11 @@ pub(crate) fn forget_visitors(lock: &mut Locked) {
 // ---------------------------------------------------------------------------------------------------------------------
 // The functions of native code. `argument` may be any number.
 
-/// A new slot for this event, with one hold: its argument.
+/// A new slot for this event, and for the byte queue whose event it is, with one hold: its argument.
 ///
 /// # Errors
 /// There are no more: some sixteen million of them are open.
-pub(crate) fn open(entered: Entered, event: &EventRef) -> io::Result<usize> {
-    open_slot(entered, event, None)
-}
-
-fn open_slot(entered: Entered, event: &EventRef, ring: Option<&Arc<Ring>>) -> io::Result<usize> {
+pub(crate) fn open(entered: Entered, event: &EventRef, ring: Option<&Arc<Ring>>) -> io::Result<usize> {
     event.make_immortal();
     let slot = TABLE.take(&mut lock(entered)).ok_or(io::ErrorKind::QuotaExceeded)?;
     slot.event.store(event.clone().into_raw(), Release);
@@ -366,12 +362,8 @@ pub(crate) fn release(argument: usize) -> Result<(), CallError> {
 /// The functions that only C and byte queues need; the models speak no C.
 #[cfg(not(any(loom, wakefd_steps)))]
 mod for_c {
-    use super::{CallError, TABLE, open_slot};
-    use crate::{
-        process::Entered,
-        ring::{PushError, Ring},
-    };
-    use std::{io, sync::Arc};
+    use super::{CallError, TABLE};
+    use crate::ring::PushError;
 
     impl CallError {
         /// As C has it.
@@ -389,14 +381,6 @@ mod for_c {
                 Self::System(_) => libc::EIO,
             }
         }
-    }
-
-    /// The same for a byte queue, and its event.
-    ///
-    /// # Errors
-    /// As of `open`.
-    pub(crate) fn open_ring(entered: Entered, ring: &Arc<Ring>) -> io::Result<usize> {
-        open_slot(entered, &ring.event, Some(ring))
     }
 
     /// Lowers the flag; true if it was up. A byte queue's rises again at once while something is in there.
@@ -430,7 +414,7 @@ mod for_c {
     }
 }
 #[cfg(not(any(loom, wakefd_steps)))]
-pub(crate) use for_c::{clear, open_ring, push};
+pub(crate) use for_c::{clear, push};
 
 /// The hook of the models.
 #[cfg(any(loom, wakefd_steps))]

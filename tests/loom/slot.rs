@@ -33,7 +33,7 @@ fn all_is_given_back() {
 fn a_late_call_finds_its_event_used_again() {
     model(4, || {
         let event = Event::new(enter());
-        let argument = handle_table::open(enter(), &event).unwrap();
+        let argument = handle_table::open(enter(), &event, None).unwrap();
         let called = Cell::new(None);
         together!(|| called.set(Some(handle_table::notify(argument))), || {
             handle_table::release(argument).unwrap();
@@ -56,13 +56,13 @@ fn a_late_call_finds_its_event_used_again() {
 fn a_late_call_finds_its_slot_used_again() {
     model(4, || {
         let [event, next] = [Event::new(enter()), Event::new(enter())];
-        let argument = handle_table::open(enter(), &event).unwrap();
+        let argument = handle_table::open(enter(), &event, None).unwrap();
         let called = Cell::new(None);
         together!(|| called.set(Some(handle_table::notify(argument))), || {
             handle_table::release(argument).unwrap();
             enter();
             next.notify().unwrap();
-            let again = handle_table::open(enter(), &next).unwrap();
+            let again = handle_table::open(enter(), &next, None).unwrap();
             next.clear().unwrap();
             assert!(
                 handle_table::notify(again).unwrap(),
@@ -87,7 +87,7 @@ fn a_late_call_finds_its_slot_used_again() {
 fn a_handle_is_closed_in_the_middle_of_a_call() {
     model(3, || {
         let event = Event::new(enter());
-        let argument = handle_table::open(enter(), &event).unwrap();
+        let argument = handle_table::open(enter(), &event, None).unwrap();
         let mut lp = Loop::new();
         let ticket = lp.wait(&event, 0).unwrap();
         lp.waits.clear();
@@ -114,7 +114,7 @@ fn a_handle_is_closed_in_the_middle_of_a_call() {
 fn a_loop_ends_and_a_handle_is_closed_in_the_middle_of_a_call() {
     model(2, || {
         let event = Event::new(enter());
-        let argument = handle_table::open(enter(), &event).unwrap();
+        let argument = handle_table::open(enter(), &event, None).unwrap();
         let mut lp = Loop::new();
         lp.wait(&event, 0).unwrap();
         lp.waits.clear();
@@ -141,7 +141,7 @@ fn a_loop_ends_and_a_handle_is_closed_in_the_middle_of_a_call() {
 fn two_calls_and_a_close() {
     model(3, || {
         let event = Event::new(enter());
-        let argument = handle_table::open(enter(), &event).unwrap();
+        let argument = handle_table::open(enter(), &event, None).unwrap();
         let cleared = || handle_table::with(argument, |event| event.clear().unwrap());
         let raised = Cell::new(0);
         together!(
@@ -160,7 +160,7 @@ fn two_calls_and_a_close() {
 fn a_retain_races_with_the_close() {
     model(None, || {
         let event = Event::new(enter());
-        let argument = handle_table::open(enter(), &event).unwrap();
+        let argument = handle_table::open(enter(), &event, None).unwrap();
         drop(event);
         together!(
             || {

@@ -30,7 +30,7 @@ const STATES: [&str; 14] = [
 impl Native {
     fn new(state: &str) -> Self {
         let event = Event::new(enter());
-        let argument = handle_table::open(enter(), &event).unwrap();
+        let argument = handle_table::open(enter(), &event, None).unwrap();
         handle_table::retain(argument).unwrap();
         let mut native = Self {
             event: Some(event),
