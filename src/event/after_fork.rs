@@ -17,9 +17,9 @@ pub(crate) fn repair(lock: &mut Locked) {
         hub.reset(lock);
         index += 1;
     }
-    for event in &*EXPOSED.get(lock) {
+    for event in EXPOSED.get(lock).iter() {
         // SAFETY: events remove themselves under the lock when they go.
-        let pipe = &unsafe { &*event.as_ptr() }.pipe;
+        let pipe = &unsafe { &*event }.pipe;
         pipe.void();
         let _ = pipe.renew(); // without a descriptor the next `fileno` makes one
     }

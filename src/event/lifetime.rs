@@ -6,13 +6,12 @@ use super::{
 use crate::{
     notifier::{self, Notifier},
     process::{
-        Address, Entered, Guarded, Locked, lock,
+        Addresses, Entered, Guarded, Locked, lock,
         refcount::{Count, Counted, Last},
     },
     sync::{AtomicPtr, AtomicU32, AtomicUsize, Census, UnsafeCell, global},
 };
 use std::{
-    collections::BTreeSet,
     io, mem,
     ptr::{self, NonNull},
     sync::atomic::{
@@ -23,12 +22,12 @@ use std::{
 
 global! {
     /// The events that have, or had, a descriptor of their own, for the child of a fork.
-    static EXPOSED: Guarded<BTreeSet<Address<Event>>> = Guarded::new(BTreeSet::new());
+    static EXPOSED: Guarded<Addresses<Event>> = Guarded::new(Addresses::new());
 }
 
 global! {
     /// The immortal events that nobody uses.
-    static RESTING: Guarded<Vec<Address<Event>>> = Guarded::new(Vec::new());
+    static RESTING: Guarded<Vec<&'static Event>> = Guarded::new(Vec::new());
 }
 
 global! {
@@ -80,9 +79,8 @@ impl Event {
         let resting = RESTING.get(&mut lock);
         let event = resting.pop()?;
         RESTING_COUNT.store(resting.len(), Relaxed);
-        let event = NonNull::new(event.as_ptr().cast_mut())?;
         // SAFETY: `last` put it there, and now it is ours alone.
-        Some(unsafe { Counted::again(event) })
+        Some(unsafe { Counted::again(NonNull::from(event)) })
     }
 
     /// The memory of the event stays, whatever becomes of the references.
@@ -101,7 +99,7 @@ impl Event {
         }
         if !self.pipe.word().is_exposed() {
             let notifier = Notifier::new()?;
-            EXPOSED.get(&mut lock).insert(Address::of(self));
+            EXPOSED.get(&mut lock).insert(self);
             self.pipe.expose(notifier)?;
         }
         Ok(self.pipe.hold())
@@ -146,10 +144,10 @@ impl Event {
 
     /// The end of an immortal event, and the beginning of its next life.
     #[cold]
-    fn rest(&self) {
+    fn rest(&'static self) {
         let mut lock = lock(self.entered);
         self.pipe.close();
-        EXPOSED.get(&mut lock).remove(&Address::of(self));
+        EXPOSED.get(&mut lock).remove(self);
         for listener in self.listeners() {
             // Nobody waits, so it is one of these or FREE.
             if matches!(listener.state.load(Acquire), IDLE | ARMED) {
@@ -164,7 +162,7 @@ impl Event {
         self.strays.store(0, Relaxed);
         self.pipe.reopen();
         let resting = RESTING.get(&mut lock);
-        resting.push(Address::of(self));
+        resting.push(self);
         RESTING_COUNT.store(resting.len(), Relaxed);
     }
 }
@@ -193,7 +191,7 @@ impl Drop for Event {
             return;
         }
         let mut lock = lock(self.entered);
-        EXPOSED.get(&mut lock).remove(&Address::of(self));
+        EXPOSED.get(&mut lock).remove(self);
         for listener in self.listeners() {
             // Nobody waits (a waiter would keep the event), so it is IDLE (or ARMED, by a cancel that lost a race against nobody)
             // or FREE.

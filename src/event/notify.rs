@@ -4,7 +4,7 @@
 
 use super::{ARMED, CLOSED, Event, EventRef, Hub, Listener, QUEUED, lifetime::EXPOSED, self_pipe::Raised};
 use crate::{
-    process::{Address, lock},
+    process::lock,
     sync::{AtomicPtr, fence},
 };
 use std::{
@@ -154,7 +154,7 @@ impl EventRef {
         {
             let mut lock = lock(self.entered);
             let closed = self.pipe.close();
-            EXPOSED.get(&mut lock).remove(&Address::of(&**self));
+            EXPOSED.get(&mut lock).remove(self);
             if !closed {
                 return Ok(());
             }

@@ -5,7 +5,7 @@
 
 use super::entry::Entered;
 use crate::sync::{Mutex, MutexGuard, UnsafeCell, global};
-use std::{cmp::Ordering, ptr, sync::PoisonError};
+use std::{collections::BTreeSet, ptr, sync::PoisonError};
 
 global! {
     static LOCK: Mutex<()> = Mutex::new(());
@@ -54,46 +54,27 @@ impl<T> Guarded<T> {
     }
 }
 
-/// An address, to be kept in a list behind the lock. Whoever follows it shows why something is there.
-pub(crate) struct Address<T>(*const T);
+/// The addresses of values, to be kept behind the lock. Whoever follows one shows why its value is there.
+pub(crate) struct Addresses<T>(BTreeSet<*const T>);
 
 // SAFETY: an address is a number that any thread may know; following it is unsafe by itself.
-unsafe impl<T> Send for Address<T> {}
+unsafe impl<T> Send for Addresses<T> {}
 
-impl<T> Address<T> {
-    pub(crate) fn of(value: &T) -> Self {
-        Self(value)
+impl<T> Addresses<T> {
+    pub(crate) const fn new() -> Self {
+        Self(BTreeSet::new())
     }
 
-    pub(crate) fn as_ptr(self) -> *const T {
-        self.0
+    pub(crate) fn insert(&mut self, value: &T) {
+        self.0.insert(value);
     }
-}
 
-impl<T> Clone for Address<T> {
-    fn clone(&self) -> Self {
-        *self
+    pub(crate) fn remove(&mut self, value: &T) {
+        self.0.remove(&ptr::from_ref(value));
     }
-}
 
-impl<T> Copy for Address<T> {}
-
-impl<T> PartialEq for Address<T> {
-    fn eq(&self, other: &Self) -> bool {
-        ptr::eq(self.0, other.0)
-    }
-}
-
-impl<T> Eq for Address<T> {}
-
-impl<T> PartialOrd for Address<T> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<T> Ord for Address<T> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.0.cmp(&other.0)
+    #[cfg(all(unix, not(loom)))]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = *const T> {
+        self.0.iter().copied()
     }
 }

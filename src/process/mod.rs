@@ -14,7 +14,7 @@ pub(crate) mod refcount;
 
 pub(crate) use entry::Entered;
 pub(crate) use gate::GATE;
-pub(crate) use lock::{Address, Guarded, Locked, lock};
+pub(crate) use lock::{Addresses, Guarded, Locked, lock};
 
 /// A call into the library begins here if it makes or closes something: the fork handlers are installed (by `install`, once
 /// per process), and memory that was let go where nothing may be freed is freed now.

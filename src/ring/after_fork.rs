@@ -3,21 +3,21 @@
 
 use super::{Ring, SHUT};
 use crate::{
-    process::{Address, Guarded, Locked, lock},
+    process::{Addresses, Guarded, Locked, lock},
     sync::global,
 };
-use std::{collections::BTreeSet, sync::atomic::Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
 global! {
     /// All rings there are.
-    static RINGS: Guarded<BTreeSet<Address<Ring>>> = Guarded::new(BTreeSet::new());
+    static RINGS: Guarded<Addresses<Ring>> = Guarded::new(Addresses::new());
 }
 
 impl Ring {
     /// The ring will be emptied after a fork.
     pub(super) fn remember(&self) {
         let mut lock = lock(self.event.entered);
-        RINGS.get(&mut lock).insert(Address::of(self));
+        RINGS.get(&mut lock).insert(self);
     }
 
     /// The ring is empty again. This process has no other thread.
@@ -42,14 +42,14 @@ impl Ring {
 impl Drop for Ring {
     fn drop(&mut self) {
         let mut lock = lock(self.event.entered);
-        RINGS.get(&mut lock).remove(&Address::of(self));
+        RINGS.get(&mut lock).remove(self);
     }
 }
 
 /// Every ring is emptied, once the events have descriptors of their own. Allocates nothing.
 pub(crate) fn empty_all(lock: &mut Locked) {
-    for ring in &*RINGS.get(lock) {
+    for ring in RINGS.get(lock).iter() {
         // SAFETY: rings remove themselves under the lock when they go.
-        unsafe { &*ring.as_ptr() }.empty();
+        unsafe { &*ring }.empty();
     }
 }
