@@ -45,6 +45,7 @@ mod futex;
         not(any(wakefd_notifier = "socketpair", wakefd_notifier = "tcp", wakefd_steps))
     )
 ))]
+#[cfg_attr(loom, path = "model.rs")]
 mod kernel;
 #[cfg(not(any(loom, wakefd_steps)))]
 #[cfg_attr(any(windows, wakefd_notifier = "tcp"), path = "tcp.rs")]
