@@ -98,7 +98,7 @@ fn start(event: &IoEvent, sleeper: &Arc<Sleeper>) -> io::Result<(Begun, Arc<Pump
 impl Reactor {
     fn new(entered: Entered) -> io::Result<Self> {
         let hub = WaitTable::new(entered, false)?;
-        let source = Async::new(descriptor(&hub))?;
+        let source = Async::new(hub.usable_descriptor())?;
         let pump = Arc::new(Pump { epoch: epoch() });
         let mut reactor = Self { hub, source, pump };
         reactor.turn(&mut Vec::new())?;
@@ -112,17 +112,10 @@ impl Reactor {
         while self.source.poll_readable(&mut context)?.is_ready() {
             if self.hub.dispatch(released).is_some() {
                 // The descriptor was dead and has been replaced. The old source holds it open until the new one is watched.
-                self.source = Async::new(descriptor(&self.hub))?;
+                self.source = Async::new(self.hub.usable_descriptor())?;
             }
         }
         Ok(())
-    }
-}
-
-fn descriptor(hub: &WaitTable<Arc<Sleeper>>) -> Descriptor {
-    match hub.descriptor() {
-        Some(descriptor) => descriptor,
-        None => unreachable!("the table was not closed, so its hub has a notifier"),
     }
 }
 

@@ -47,15 +47,11 @@ impl Wait {
         HUB.with(|slot| {
             let slot = &mut *slot.borrow_mut();
             let epoch = epoch();
-            if !slot.as_ref().is_some_and(WaitTable::is_usable) {
-                *slot = Some(WaitTable::new(entered, true)?); // the first wait, or the first one after a fork
-            }
-            let Some(hub) = slot.as_mut() else {
-                unreachable!("it has just been made if it was not there")
+            let hub = match slot {
+                Some(hub) if hub.is_usable() => hub,
+                _ => slot.insert(WaitTable::new(entered, true)?), // the first wait, or the first one after a fork
             };
-            let Some(descriptor) = hub.descriptor() else {
-                unreachable!("a usable hub has a notifier: `renew` takes it away only when it has another one")
-            };
+            let descriptor = hub.usable_descriptor();
             let outcome = Arc::new(OnceLock::new());
             let mut keys = Vec::with_capacity(events.len());
             for event in &events {
@@ -121,10 +117,7 @@ impl Wait {
                 return; // a signal handler has forked since `sleep` looked, and `sleep` looks again
             };
             hub.dispatch(&mut released);
-            let Some(descriptor) = hub.descriptor() else {
-                unreachable!("a usable hub has a notifier: `renew` takes it away only when it has another one")
-            };
-            self.descriptor = descriptor;
+            self.descriptor = hub.usable_descriptor();
         });
         for (outcome, how) in released {
             let _ = outcome.set(how);

@@ -99,6 +99,15 @@ impl<W> WaitTable<W> {
         self.hub.pipe.hold()
     }
 
+    /// The descriptor of a table that is usable.
+    #[cfg(not(wakefd_steps))]
+    pub(crate) fn usable_descriptor(&self) -> Descriptor {
+        match self.descriptor() {
+            Some(descriptor) => descriptor,
+            None => unreachable!("a usable hub has a notifier: `renew` takes it away only when it has another one"),
+        }
+    }
+
     /// Begins to wait for `event`. The hub must be usable.
     pub(crate) fn wait(&mut self, event: &EventRef, waiter: W) -> Begun {
         debug_assert!(self.is_usable());
