@@ -114,15 +114,6 @@ impl Owned {
         self.compare(Identity::for_certain)
     }
 
-    /// The same at the end of the descriptor: without a look into /proc, unless there is a suspicion.
-    fn is_ours_at_the_end(&self) -> Option<bool> {
-        if SUSPICION.load(Relaxed) {
-            self.is_ours()
-        } else {
-            self.compare(Identity::at_a_glance)
-        }
-    }
-
     fn compare(&self, now: impl FnOnce(&OwnedFd) -> Identity) -> Option<bool> {
         if self.gone.load(Relaxed) {
             return Some(false);
@@ -168,9 +159,7 @@ impl Owned {
         mem::forget(fresh);
         Ok(())
     }
-}
 
-impl Owned {
     /// The number has no owner any more, if it was this one.
     fn give_number_back(&self) {
         if let Some(owner) = owner_of(&self.fd) {
@@ -188,9 +177,14 @@ impl AsFd for Owned {
 
 impl Drop for Owned {
     fn drop(&mut self) {
-        let ours = self.is_ours_at_the_end() != Some(false);
+        // Without a look into /proc, unless there is a suspicion.
+        let ours = if SUSPICION.load(Relaxed) {
+            self.is_ours()
+        } else {
+            self.compare(Identity::at_a_glance)
+        };
         self.give_number_back(); // before it is closed: the next descriptor may get the number at once
-        if ours {
+        if ours != Some(false) {
             // SAFETY: nobody uses it any more.
             unsafe { ManuallyDrop::drop(&mut self.fd) };
         }
