@@ -95,9 +95,6 @@ impl<E: QueueEvent> PlaceInLine<E> {
     }
 }
 
-/// What an attempt has done, and the bells that are to be rung for it.
-pub(crate) type Attempted<R, B> = Result<(R, Bells<B>), Obstacle>;
-
 impl<T, E: QueueEvent> QueueState<T, E> {
     pub(crate) fn new(maxsize: i64, stack: bool) -> Self {
         Self {
@@ -111,8 +108,8 @@ impl<T, E: QueueEvent> QueueState<T, E> {
         }
     }
 
-    /// One attempt to take something out, or to put something in. With a place, the waiter gets in line if it is to
-    /// wait.
+    /// One attempt. With a place, the waiter gets in line if it is to wait. `serves`: the attempt takes something out, or
+    /// puts something in. A waiter that only looks at what is there stays woken, and `leave` passes the baton.
     ///
     /// # Errors
     /// Those of `act`; `NoMemory` also if there is none for the place.
@@ -120,14 +117,15 @@ impl<T, E: QueueEvent> QueueState<T, E> {
     fn attempt<R>(
         &mut self,
         mut place: Option<&mut PlaceInLine<E>>,
-        act: impl FnOnce(&mut Queue<T, E::Bell>) -> Attempted<R, E::Bell>,
-    ) -> Attempted<R, E::Bell> {
+        serves: bool,
+        act: impl FnOnce(&mut Queue<T, E::Bell>) -> Result<R, Obstacle>,
+    ) -> Result<R, Obstacle> {
         if let Some(place) = place.as_deref_mut() {
             place.vacate(&mut self.queue);
         }
         let attempted = act(&mut self.queue);
         match (&attempted, place) {
-            (Ok(_), place) => {
+            (Ok(_), place) if serves => {
                 self.settle();
                 if let Some(place) = place {
                     place.woken = false;
@@ -137,25 +135,6 @@ impl<T, E: QueueEvent> QueueState<T, E> {
             _ => {}
         }
         attempted
-    }
-
-    /// The same for a waiter that only looks at what is there: it stays woken, and `leave` passes the baton.
-    ///
-    /// # Errors
-    /// As of `attempt`.
-    fn peek<R>(
-        &mut self,
-        mut place: Option<&mut PlaceInLine<E>>,
-        look: impl FnOnce(&Queue<T, E::Bell>) -> Result<R, Obstacle>,
-    ) -> Result<R, Obstacle> {
-        if let Some(place) = place.as_deref_mut() {
-            place.vacate(&mut self.queue);
-        }
-        let seen = look(&self.queue);
-        if let (Err(Obstacle::NotNow), Some(place)) = (&seen, place) {
-            place.enlist(&mut self.queue)?;
-        }
-        seen
     }
 
     /// The short way of a put: without a place, and where none is to hear of it but the first getter.
@@ -270,6 +249,13 @@ impl<T, E: QueueEvent> QueueState<T, E> {
 /// Chooses an event of a queue's state that shows something of the queue.
 pub(crate) type Which<T, E> = fn(&mut QueueState<T, E>) -> &mut Option<E>;
 
+/// The bell of one waiter at a cell's queue.
+type BellOf<C> = <<C as QueueCell>::Event as QueueEvent>::Bell;
+/// The bells to be rung for what was done to that queue.
+type BellsOf<C> = Bells<BellOf<C>>;
+/// The queue in a cell.
+type QueueOf<C> = Queue<<C as QueueCell>::Item, BellOf<C>>;
+
 /// A cell with a queue's state in it.
 pub(crate) trait QueueCell {
     type Item;
@@ -282,10 +268,20 @@ pub(crate) trait QueueCell {
     ///
     /// # Errors
     /// The system refused it.
-    fn notify(&self, bell: &<Self::Event as QueueEvent>::Bell) -> io::Result<()>;
+    fn notify(&self, bell: &BellOf<Self>) -> io::Result<()>;
 
     /// Tells people of a refused wake-up; called once for each queue.
     fn report(&self, error: io::Error);
+
+    /// Does something to the state, and then rings the bells again that the system has refused.
+    #[inline]
+    fn with_retry<R>(&self, act: impl FnOnce(&mut QueueState<Self::Item, Self::Event>) -> R) -> R {
+        let (result, trouble) = self.with(|state| (act(state), state.trouble()));
+        if trouble {
+            self.ring_the_refused();
+        }
+        result
+    }
 
     /// One attempt, and its bells. With a place, the waiter is in line after `NotNow`.
     ///
@@ -295,15 +291,9 @@ pub(crate) trait QueueCell {
     fn attempt<R>(
         &self,
         place: Option<&mut PlaceInLine<Self::Event>>,
-        act: impl FnOnce(
-            &mut Queue<Self::Item, <Self::Event as QueueEvent>::Bell>,
-        ) -> Attempted<R, <Self::Event as QueueEvent>::Bell>,
+        act: impl FnOnce(&mut QueueOf<Self>) -> Result<(R, BellsOf<Self>), Obstacle>,
     ) -> Result<R, Obstacle> {
-        let (attempted, trouble) = self.with(|state| (state.attempt(place, act), state.trouble()));
-        if trouble {
-            self.ring_the_refused();
-        }
-        let (done, bells) = attempted?;
+        let (done, bells) = self.with_retry(|state| state.attempt(place, true, act))?;
         self.ring(bells);
         Ok(done)
     }
@@ -311,34 +301,22 @@ pub(crate) trait QueueCell {
     /// The same for a waiter that only looks.
     ///
     /// # Errors
-    /// Those of `QueueState::peek`.
+    /// Those of `QueueState::attempt`.
     fn peek<R>(
         &self,
         place: Option<&mut PlaceInLine<Self::Event>>,
-        look: impl FnOnce(&Queue<Self::Item, <Self::Event as QueueEvent>::Bell>) -> Result<R, Obstacle>,
+        look: impl FnOnce(&QueueOf<Self>) -> Result<R, Obstacle>,
     ) -> Result<R, Obstacle> {
-        let (seen, trouble) = self.with(|state| (state.peek(place, look), state.trouble()));
-        if trouble {
-            self.ring_the_refused();
-        }
-        seen
+        self.with_retry(|state| state.attempt(place, false, |queue| look(queue)))
     }
 
     /// Does something to the queue that cannot fail and needs no place, and rings the bells for it.
-    fn change<R>(
-        &self,
-        change: impl FnOnce(
-            &mut Queue<Self::Item, <Self::Event as QueueEvent>::Bell>,
-        ) -> (R, Bells<<Self::Event as QueueEvent>::Bell>),
-    ) -> R {
-        let ((done, bells), trouble) = self.with(|state| {
+    fn change<R>(&self, change: impl FnOnce(&mut QueueOf<Self>) -> (R, BellsOf<Self>)) -> R {
+        let (done, bells) = self.with_retry(|state| {
             let changed = change(&mut state.queue);
             state.settle();
-            (changed, state.trouble())
+            changed
         });
-        if trouble {
-            self.ring_the_refused();
-        }
         self.ring(bells);
         done
     }
@@ -406,7 +384,7 @@ pub(crate) trait QueueCell {
 
     /// Rings the bells, one after the other: a list of many might find no memory.
     #[inline]
-    fn ring(&self, mut bells: Bells<<Self::Event as QueueEvent>::Bell>) {
+    fn ring(&self, mut bells: BellsOf<Self>) {
         match bells {
             Bells::None => {}
             Bells::One(bell) => self.ring_one(bell),
@@ -418,7 +396,7 @@ pub(crate) trait QueueCell {
         }
     }
 
-    fn ring_one(&self, bell: <Self::Event as QueueEvent>::Bell) {
+    fn ring_one(&self, bell: BellOf<Self>) {
         if let Err(error) = self.notify(&bell) {
             let without_memory = self.with(|state| state.refuse(bell, error));
             drop(without_memory);
