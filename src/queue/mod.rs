@@ -320,9 +320,13 @@ impl<T, B> Queue<T, B> {
 
     /// Takes all items out, and counts them as done.
     pub(crate) fn clear(&mut self) -> (VecDeque<T>, Bells<B>) {
+        (self.throw_away(), Bells::Many(Side::Put, self.room()))
+    }
+
+    fn throw_away(&mut self) -> VecDeque<T> {
         let gone = mem::take(self.items_mut());
         self.unfinished = self.unfinished.saturating_sub(gone.len());
-        (gone, Bells::Many(Side::Put, self.room()))
+        gone
     }
 
     /// The items in the order in which they came: of a stack, the next one to be taken is the last.
@@ -372,12 +376,7 @@ impl<T, B> Queue<T, B> {
     pub(crate) fn shut(&mut self, now: bool) -> (VecDeque<T>, Bells<B>) {
         self.shut = true;
         self.closed |= now;
-        let gone = if now {
-            mem::take(self.items_mut())
-        } else {
-            VecDeque::new()
-        };
-        self.unfinished = self.unfinished.saturating_sub(gone.len());
+        let gone = if now { self.throw_away() } else { VecDeque::new() };
         (gone, Bells::All)
     }
 
