@@ -96,7 +96,9 @@ impl Portal {
     }
 
     fn __reduce__(&self) -> PyResult<String> {
-        Err(not_copyable())
+        Err(PyTypeError::new_err(
+            "a Portal cannot be copied or pickled: pass the object itself to threads",
+        ))
     }
 
     #[allow(clippy::needless_pass_by_value)] // PyO3's signature
@@ -122,8 +124,4 @@ fn not_callable(function: &Bound<'_, PyAny>) -> PyErr {
         Ok(repr) => PyTypeError::new_err(format!("a portal calls functions: {repr} is not callable")),
         Err(error) => error,
     }
-}
-
-fn not_copyable() -> PyErr {
-    PyTypeError::new_err("a Portal cannot be copied or pickled: pass the object itself to threads")
 }

@@ -408,7 +408,10 @@ impl Queue {
     }
 
     fn __reduce__(&self) -> PyResult<String> {
-        Err(not_copyable())
+        Err(PyTypeError::new_err(
+            "a Queue cannot be copied or pickled: pass the object itself to threads and tasks; \
+             between processes use multiprocessing.Queue",
+        ))
     }
 
     #[allow(clippy::needless_pass_by_value)] // PyO3's signature
@@ -455,11 +458,4 @@ fn all_of(items: &Bound<'_, PyAny>, function: &str) -> PyResult<VecDeque<Py<PyAn
         all.push_back(item.unbind());
     }
     Ok(all)
-}
-
-fn not_copyable() -> PyErr {
-    PyTypeError::new_err(
-        "a Queue cannot be copied or pickled: pass the object itself to threads and tasks; \
-         between processes use multiprocessing.Queue",
-    )
 }
