@@ -27,15 +27,15 @@ pub(crate) enum Life {
 /// The calls that a portal has accepted, in the order in which they came.
 pub(crate) struct Calls<C> {
     /// The calls that have not begun.
-    waiting: VecDeque<C>,
-    life: Life,
+    pub(crate) waiting: VecDeque<C>,
+    pub(crate) life: Life,
     /// The number of calls that were taken out and have not ended: more than one if a call runs the loop inside the
     /// loop.
     busy: usize,
     /// Whether the portal is gone: no thread can put any more.
-    dropped: bool,
+    pub(crate) dropped: bool,
     /// The thread of the last turn.
-    thread: ThreadId,
+    pub(crate) thread: ThreadId,
 }
 
 /// What is to be run next.
@@ -124,23 +124,6 @@ impl<C> Calls<C> {
             Life::Gone => None,
             Life::Open | Life::Closed => Some(mem::take(&mut self.waiting)),
         }
-    }
-
-    pub(crate) fn begin_turn(&mut self, thread: ThreadId) {
-        self.thread = thread;
-    }
-
-    pub(crate) fn drop_portal(&mut self) {
-        self.dropped = true;
-    }
-
-    pub(crate) fn life(&self) -> Life {
-        self.life
-    }
-
-    /// The calls that have not begun.
-    pub(crate) fn waiting(&self) -> &VecDeque<C> {
-        &self.waiting
     }
 
     /// Whether no call is in, and none runs.

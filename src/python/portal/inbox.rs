@@ -100,7 +100,7 @@ impl Inbox {
     /// How many calls have not begun.
     #[getter]
     pub(super) fn size(&self, py: Python<'_>) -> usize {
-        self.attached(py).with(|calls| calls.waiting().len())
+        self.attached(py).with(|calls| calls.waiting.len())
     }
 
     /// True if no call is in there, and none of them runs now.
@@ -120,7 +120,7 @@ impl Inbox {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.event)?;
         self.calls.traverse(&visit, |calls| {
-            calls.waiting().iter().try_for_each(|call| match call {
+            calls.waiting.iter().try_for_each(|call| match call {
                 Call::Soon {
                     function,
                     args,
@@ -159,7 +159,7 @@ impl Inbox {
     /// A portal from before a fork is gone in the child.
     fn life(&self, py: Python<'_>) -> Life {
         if self.epoch == epoch() {
-            self.attached(py).with(|calls| calls.life())
+            self.attached(py).with(|calls| calls.life)
         } else {
             Life::Gone
         }

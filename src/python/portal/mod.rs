@@ -8,7 +8,7 @@ pub(super) use inbox::Inbox;
 pub(super) use receiver::Receiver;
 
 use crate::python::arguments::no_arguments;
-use crate::queue::inbox::{Calls, InboxCell};
+use crate::queue::inbox::InboxCell;
 use inbox::Call;
 use pyo3::{
     PyTraverseError, PyVisit,
@@ -113,7 +113,7 @@ impl Drop for Portal {
     fn drop(&mut self) {
         Python::try_attach(|py| {
             let inbox = self.inbox.get();
-            inbox.attached(py).with(Calls::drop_portal);
+            inbox.attached(py).with(|calls| calls.dropped = true);
             inbox.close(py);
         });
     }

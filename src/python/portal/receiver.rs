@@ -110,7 +110,7 @@ impl Receiver {
     fn turn(slf: &Bound<'_, Self>) -> PyResult<bool> {
         let (py, this) = (slf.py(), slf.get());
         let here = thread::current().id();
-        this.inbox.get().attached(py).with(|calls| calls.begin_turn(here));
+        this.inbox.get().attached(py).with(|calls| calls.thread = here);
         let run = slf.getattr(intern!(py, "_run"))?;
         this.rest_of_turn.with(py, |turn| *turn = Clock::FRESH);
         loop {
