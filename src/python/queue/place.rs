@@ -3,10 +3,11 @@
 use crate::python::{
     arguments::{Count, most},
     attached_cell::AttachedCell,
+    errors::no_memory,
     event::IoEvent,
     queue::state::{PlaceInLine, Queue},
 };
-use crate::queue::Side;
+use crate::queue::{Side, attempt::QueueCell};
 use pyo3::{Borrowed, PyTraverseError, PyVisit, exceptions::PyRuntimeError, prelude::*};
 use slotmap::{DefaultKey, SlotMap};
 use std::sync::Arc;
@@ -65,7 +66,8 @@ impl Place {
     /// Stand in line, if there is nothing to do but to wait. Return False if an attempt is to be made instead.
     fn line_up(&mut self, py: Python<'_>) -> PyResult<bool> {
         let in_line = self.in_line.as_mut().ok_or_else(left)?;
-        self.queue.get().line_up(py, in_line)
+        let lined_up = self.queue.get().attached(py).line_up(in_line);
+        lined_up.map_err(|_| no_memory(py))
     }
 
     /// Put the item. Return False if there is no room.
@@ -101,7 +103,7 @@ impl Place {
             drop(this);
         }
         if let Some(in_line) = self.in_line.take() {
-            self.queue.get().leave(py, in_line);
+            self.queue.get().attached(py).leave(in_line);
         }
     }
 

@@ -335,14 +335,6 @@ impl Queue {
         self.attached(py).enter(side, || IoEvent::fresh(py))
     }
 
-    pub(crate) fn line_up(&self, py: Python<'_>, place: &mut PlaceInLine) -> PyResult<bool> {
-        self.attached(py).line_up(place).map_err(|_| no_memory(py))
-    }
-
-    pub(crate) fn leave(&self, py: Python<'_>, place: PlaceInLine) {
-        self.attached(py).leave(place);
-    }
-
     pub(crate) fn shown(
         &self,
         py: Python<'_>,
