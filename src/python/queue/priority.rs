@@ -18,44 +18,38 @@ pub(crate) trait HeapCell: QueueCell<Item = Py<PyAny>> + Copy {}
 
 impl<C: QueueCell<Item = Py<PyAny>> + Copy> HeapCell for C {}
 
-/// The way of one item through the heap.
+/// The way of one item through the heap: the places from where the item starts to where it ends up. The item at each
+/// place moves to the place before.
 pub(crate) struct Plan {
+    /// The queue's `changes`, when the plan was begun.
     changes: u64,
-    way: Way,
-}
-
-/// The places from where an item starts to where it ends up: the item at each place moves to the place before.
-struct Way {
     /// As many as the deepest heap has levels, and one for its last item: a plan allocates nothing.
     steps: [usize; usize::BITS as usize],
     length: usize,
 }
 
-impl Way {
-    const EMPTY: Self = Self {
-        steps: [0; usize::BITS as usize],
-        length: 0,
-    };
+impl Plan {
+    fn new(changes: u64) -> Self {
+        Self {
+            changes,
+            steps: [0; usize::BITS as usize],
+            length: 0,
+        }
+    }
 
-    fn push(&mut self, at: usize) {
+    fn add(&mut self, at: usize) {
         self.steps[self.length] = at;
         self.length += 1;
     }
 
-    fn steps(&self) -> &[usize] {
-        &self.steps[..self.length]
-    }
-}
-
-impl Plan {
     /// The plan for an item that is to be put. `None`: the queue has changed meanwhile.
     ///
     /// # Errors
     /// The exception of a comparison.
     pub(crate) fn push(py: Python<'_>, queue: impl HeapCell, item: &Py<PyAny>) -> PyResult<Option<Self>> {
         let (changes, mut at) = queue.with(|state| (state.queue.changes(), state.queue.items().len()));
-        let mut way = Way::EMPTY;
-        way.push(at);
+        let mut plan = Self::new(changes);
+        plan.add(at);
         while at > 0 {
             let parent = (at - 1) / 2;
             let Some(other) = get(py, queue, changes, parent) else {
@@ -65,9 +59,9 @@ impl Plan {
                 break;
             }
             at = parent;
-            way.push(at);
+            plan.add(at);
         }
-        Ok(Some(Self { changes, way }))
+        Ok(Some(plan))
     }
 
     /// The plan for taking the first item: the last item fills the gap, down along the lesser children, and then up
@@ -78,13 +72,12 @@ impl Plan {
     /// The exception of a comparison.
     pub(crate) fn pop(py: Python<'_>, queue: impl HeapCell) -> PyResult<Option<Self>> {
         let (changes, len) = queue.with(|state| (state.queue.changes(), state.queue.items().len()));
+        let mut plan = Self::new(changes);
         let Some(last) = len.checked_sub(1) else {
-            let way = Way::EMPTY;
-            return Ok(Some(Self { changes, way }));
+            return Ok(Some(plan));
         };
-        let mut way = Way::EMPTY;
-        way.push(last);
-        way.push(0);
+        plan.add(last);
+        plan.add(0);
         let mut at = 0;
         while 2 * at + 1 < last {
             at = 2 * at + 1;
@@ -96,21 +89,21 @@ impl Plan {
                     at += 1;
                 }
             }
-            way.push(at);
+            plan.add(at);
         }
         let Some(it) = get(py, queue, changes, last) else {
             return Ok(None);
         };
-        while way.length > 2 {
-            let Some(other) = get(py, queue, changes, way.steps[way.length - 1]) else {
+        while plan.length > 2 {
+            let Some(other) = get(py, queue, changes, plan.steps[plan.length - 1]) else {
                 return Ok(None);
             };
             if !is_less(it.bind(py), other.bind(py))? {
                 break;
             }
-            way.length -= 1;
+            plan.length -= 1;
         }
-        Ok(Some(Self { changes, way }))
+        Ok(Some(plan))
     }
 
     /// # Errors
@@ -123,24 +116,14 @@ impl Plan {
         }
     }
 
-    /// Moves the item that was put, and is the last one, to its place.
-    pub(crate) fn pushed<B>(&self, queue: &mut Queue<Py<PyAny>, B>) {
-        if self.way.length > 1 {
+    /// Moves the item that was put, and is the last one, to its place; or the first item to the end, where it is taken.
+    pub(crate) fn apply<B>(&self, queue: &mut Queue<Py<PyAny>, B>) {
+        if self.length > 1 {
             let items = queue.items_mut();
-            for pair in self.way.steps().windows(2) {
+            for pair in self.steps[..self.length].windows(2) {
                 items.swap(pair[0], pair[1]);
             }
         }
-    }
-
-    /// Moves the first item to the end, where it is taken.
-    ///
-    /// # Errors
-    /// The queue has changed.
-    pub(crate) fn apply<B>(&self, queue: &mut Queue<Py<PyAny>, B>) -> Result<(), Obstacle> {
-        self.check(queue)?;
-        self.pushed(queue);
-        Ok(())
     }
 }
 

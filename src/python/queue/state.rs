@@ -128,7 +128,7 @@ impl Queue {
             let put = self.attached(py).attempt(place.as_deref_mut(), |queue| {
                 plan.check(queue)?;
                 let done = queue.put_from(item)?;
-                plan.pushed(queue);
+                plan.apply(queue);
                 Ok(done)
             });
             if put == Err(Obstacle::NotNow) {
@@ -187,7 +187,8 @@ impl Queue {
                 continue;
             };
             let got = self.attached(py).attempt(place.as_deref_mut(), |queue| {
-                plan.apply(queue)?;
+                plan.check(queue)?;
+                plan.apply(queue);
                 queue.get()
             });
             if !matches!(got, Err(Obstacle::Changed)) {
@@ -381,7 +382,7 @@ impl Queue {
                 match queue.give_back(it) {
                     Ok(bells) => {
                         if let Some(plan) = plan {
-                            plan.pushed(queue);
+                            plan.apply(queue);
                         }
                         (Ok(()), bells)
                     }
