@@ -53,7 +53,7 @@ impl IoEvent {
     /// Raise OSError if the system refused to make a descriptor readable. The flag is up all the same, whoever could be
     /// woken was, and the next notify() tries again.
     fn notify(&self, py: Python<'_>) -> PyResult<bool> {
-        self.notify_attached(py).map_err(os_error)
+        notify_attached(py, &self.inner.event).map_err(os_error)
     }
 
     /// Lower the flag. Return True if it was up. Clear first and look at your data afterwards.
@@ -158,12 +158,6 @@ impl IoEvent {
 }
 
 impl IoEvent {
-    /// Notifies from an attached thread, as the function `notify_attached` does.
-    #[inline]
-    pub(super) fn notify_attached(&self, py: Python<'_>) -> io::Result<bool> {
-        notify_attached(py, &self.inner.event)
-    }
-
     pub(super) fn fresh(py: Python<'_>) -> PyResult<Py<Self>> {
         let inner = crate::IoEvent::new();
         Py::new(py, Self { inner })

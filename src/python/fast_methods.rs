@@ -7,7 +7,7 @@
 use super::{
     attached_cell::attached,
     errors::os_error,
-    event::IoEvent,
+    event::{IoEvent, notify_attached},
     queue::async_iter::{Items, READY, Ready, Sent},
     queue::state::Queue,
 };
@@ -190,7 +190,7 @@ macro_rules! fast {
 
 fast!(Notify, IoEvent, "notify", 0, |this: &IoEvent, py, _| Some(flag(
     py,
-    this.notify_attached(py)
+    notify_attached(py, &this.inner.event)
 )));
 fast!(Clear, IoEvent, "clear", 0, |this: &IoEvent, py, _| Some(flag(
     py,

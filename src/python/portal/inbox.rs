@@ -6,7 +6,7 @@ use crate::python::{
     attached_cell::AttachedCell,
     context,
     errors::{ClosedResourceError, LoopClosedError, no_memory, report},
-    event::IoEvent,
+    event::{IoEvent, notify_attached},
 };
 use crate::{
     process::epoch::epoch,
@@ -188,7 +188,7 @@ impl InboxCell for AttachedInbox<'_> {
 
     #[inline]
     fn notify(&self) {
-        if let Err(error) = self.inbox.event.get().notify_attached(self.py) {
+        if let Err(error) = notify_attached(self.py, &self.inbox.event.get().inner.event) {
             if !self.inbox.reported.swap(true, Relaxed) {
                 let consequence = "its calls stay in, and the next one tries again";
                 report(self.py, "a portal", consequence, error);
