@@ -8,7 +8,7 @@ use super::{
     attached_cell::attached,
     errors::os_error,
     event::{IoEvent, notify_attached},
-    queue::async_iter::{Items, READY, Ready, Sent},
+    queue::async_iter::{ITEMS, Items, READY, Ready, Sent},
     queue::state::Queue,
 };
 use pyo3::{
@@ -163,7 +163,8 @@ pub(super) fn install(py: Python<'_>) -> PyResult<()> {
     install_one::<Put>(py)?;
     install_one::<PutNowait>(py)?;
     install_one::<Get>(py)?;
-    install_one::<GetNowait>(py)
+    install_one::<GetNowait>(py)?;
+    install_subclasses(py)
 }
 
 macro_rules! fast {
@@ -237,43 +238,21 @@ fn get(queue: &Queue, py: Python<'_>, _: *mut PyObject) -> Option<*mut PyObject>
 // `async for` takes three calls an item: `__anext__`, `__await__`, and then `am_send`, which PyO3 does not have, or on
 // CPython 3.11 `__next__`. These are slots of subclasses, and the subclasses are what is used.
 
-static ITEMS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-
-/// Begin an `async for` over a queue or a byte queue; `wait` makes the coroutine that waits for an item.
-#[pyfunction]
-pub(super) fn items<'py>(
-    py: Python<'py>,
-    queue: &Bound<'py, PyAny>,
-    wait: &Bound<'py, PyAny>,
-) -> PyResult<Bound<'py, Items>> {
-    let class = ITEMS.get_or_try_init(py, || {
-        install_ready(py)?;
-        let anext: unsafe extern "C" fn(*mut PyObject) -> *mut PyObject = anext;
-        subclass::<Items>(
-            py,
-            c"wakefd._wakefd.FastItems",
-            [(ffi::Py_am_anext, anext as *mut c_void)],
-        )
-    })?;
-    Ok(class.bind(py).call1((queue, wait))?.cast_into::<Items>()?)
-}
-
-/// Has `Items` make its awaitables of a faster subclass of `Ready`.
-fn install_ready(py: Python<'_>) -> PyResult<()> {
-    READY
-        .get_or_try_init(py, || {
-            let itself: unsafe extern "C" fn(*mut PyObject) -> *mut PyObject = itself;
-            let send: unsafe extern "C" fn(*mut PyObject, *mut PyObject, *mut *mut PyObject) -> ffi::PySendResult =
-                send;
-            let next: unsafe extern "C" fn(*mut PyObject) -> *mut PyObject = next;
-            let slots = [
-                (ffi::Py_am_await, itself as *mut c_void),
-                (ffi::Py_tp_iternext, next as *mut c_void),
-                (ffi::Py_am_send, send as *mut c_void),
-            ];
-            subclass::<Ready>(py, c"wakefd._wakefd.FastReady", slots)
-        })
-        .map(drop)
+/// Makes the subclasses of `Items` and `Ready`, of which an `async for` makes its objects from then on.
+fn install_subclasses(py: Python<'_>) -> PyResult<()> {
+    let anext: unsafe extern "C" fn(*mut PyObject) -> *mut PyObject = anext;
+    let itself: unsafe extern "C" fn(*mut PyObject) -> *mut PyObject = itself;
+    let next: unsafe extern "C" fn(*mut PyObject) -> *mut PyObject = next;
+    let send: unsafe extern "C" fn(*mut PyObject, *mut PyObject, *mut *mut PyObject) -> ffi::PySendResult = send;
+    let items = [(ffi::Py_am_anext, anext as *mut c_void)];
+    let ready = [
+        (ffi::Py_am_await, itself as *mut c_void),
+        (ffi::Py_tp_iternext, next as *mut c_void),
+        (ffi::Py_am_send, send as *mut c_void),
+    ];
+    READY.get_or_try_init(py, || subclass::<Ready>(py, c"wakefd._wakefd.FastReady", ready))?;
+    ITEMS.get_or_try_init(py, || subclass::<Items>(py, c"wakefd._wakefd.FastItems", items))?;
+    Ok(())
 }
 
 /// A subclass with these slots. Each function must be of the type that its slot wants.

@@ -11,27 +11,6 @@ mod event;
 mod fairness;
 #[cfg(not(wakefd_no_fast_methods))]
 mod fast_methods;
-#[cfg(wakefd_no_fast_methods)]
-mod fast_methods {
-    //! The build without fast methods, for the tests: each call is PyO3's method.
-
-    use super::queue::async_iter::Items;
-    use pyo3::prelude::*;
-
-    pub(super) fn install(_: Python<'_>) -> PyResult<()> {
-        Ok(())
-    }
-
-    /// Begin an `async for` over a queue or a byte queue; `wait` makes the coroutine that waits for an item.
-    #[pyfunction]
-    pub(super) fn items<'py>(
-        py: Python<'py>,
-        queue: &Bound<'py, PyAny>,
-        wait: &Bound<'py, PyAny>,
-    ) -> PyResult<Bound<'py, Items>> {
-        Ok(py.get_type::<Items>().call1((queue, wait))?.cast_into::<Items>()?)
-    }
-}
 mod hub;
 mod list;
 mod native;
@@ -47,7 +26,9 @@ fn set_up(py: Python<'_>) -> PyResult<()> {
     errors::find_exceptions(py);
     let version: String = py.import("sys")?.getattr("version")?.extract()?;
     attached_cell::set_free_threaded(version.contains("free-threading")); // an import may switch the GIL off or on
-    fast_methods::install(py)
+    #[cfg(not(wakefd_no_fast_methods))] // the tests have a build in which each call is PyO3's method
+    fast_methods::install(py)?;
+    Ok(())
 }
 
 /// The compiled half of wakefd. Use the package `wakefd`.
@@ -61,12 +42,11 @@ mod _wakefd {
         errors::exceptions,
         event::{IoEvent, seconds, wait_for_one},
         fairness::Turn,
-        fast_methods::items,
         hub::Hub,
         native::{NativeHandle, c_api},
         portal::{Inbox, Portal, Receiver},
         queue::Queue,
-        queue::async_iter::{Items, Ready},
+        queue::async_iter::{Items, Ready, items},
         queue::place::Place,
         set_up,
     };

@@ -10,7 +10,7 @@ use crate::python::{
     queue::state::Queue,
 };
 use pyo3::{
-    Borrowed, PyTraverseError, PyVisit,
+    Borrowed, PyTraverseError, PyTypeInfo, PyVisit,
     exceptions::{PyRuntimeError, PyStopIteration},
     ffi, intern,
     prelude::*,
@@ -22,8 +22,26 @@ use std::{
     sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-/// The subclass of `Ready` that the fast methods make, if this build has them.
+/// The subclass of `Items` that the fast methods make, if this build has them.
+pub(crate) static ITEMS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+/// The subclass of `Ready`, likewise.
 pub(crate) static READY: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+
+fn subclass_or_class<'py, C: PyTypeInfo>(py: Python<'py>, subclass: &PyOnceLock<Py<PyType>>) -> Bound<'py, PyType> {
+    let subclass = subclass.get(py).map(|class| class.bind(py).clone());
+    subclass.unwrap_or_else(|| py.get_type::<C>())
+}
+
+/// Begin an `async for` over a queue or a byte queue; `wait` makes the coroutine that waits for an item.
+#[pyfunction]
+pub(crate) fn items<'py>(
+    py: Python<'py>,
+    queue: &Bound<'py, PyAny>,
+    wait: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, Items>> {
+    let items = subclass_or_class::<Items>(py, &ITEMS).call1((queue, wait))?;
+    Ok(items.cast_into::<Items>()?)
+}
 
 /// The queue that an `async for` takes from.
 #[derive(FromPyObject)]
@@ -126,10 +144,7 @@ impl Items {
     #[cold]
     pub(crate) fn new_ready(slf: Borrowed<'_, '_, Self>) -> PyResult<Py<Ready>> {
         let py = slf.py();
-        let class = READY
-            .get(py)
-            .map_or_else(|| py.get_type::<Ready>(), |class| class.bind(py).clone());
-        let ready = class.call0()?.cast_into::<Ready>()?;
+        let ready = subclass_or_class::<Ready>(py, &READY).call0()?.cast_into::<Ready>()?;
         ready.get().begin(slf);
         Ok(ready.unbind())
     }
@@ -230,8 +245,7 @@ impl Ready {
     }
 
     fn __clear__(&self, py: Python<'_>) {
-        let stage = self.stage.with(py, |stage| mem::replace(stage, Stage::Spent));
-        drop(stage); // may run Python code
+        self.goes_on(py, Stage::Spent);
     }
 }
 
