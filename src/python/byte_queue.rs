@@ -210,8 +210,11 @@ impl ByteQueue {
     }
 
     /// Take a message if there is one. Return None if there is none.
-    fn _get<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        self.get_step(py)
+    #[inline]
+    #[pyo3(name = "_get")]
+    pub(super) fn get_step<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let message = self.attempt(py, |take| take_one(py, take))?.transpose()?;
+        Ok(message.map(|message| message.into_bound(py)))
     }
 
     /// The same for at most `max` messages.
@@ -345,12 +348,6 @@ impl ByteQueue {
             Nothing::Yet => Ok(taken),
             Nothing::Ever => Err(shut(py, Side::Get)),
         }
-    }
-
-    #[inline]
-    pub(super) fn get_step<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        let message = self.attempt(py, |take| take_one(py, take))?.transpose()?;
-        Ok(message.map(|message| message.into_bound(py)))
     }
 
     fn get_many_step<'py>(&self, py: Python<'py>, most: usize) -> PyResult<Option<Bound<'py, PyAny>>> {

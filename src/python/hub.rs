@@ -152,9 +152,7 @@ impl Hub {
             Begun::Waiting(ticket) => Ok(Some(ticket.data().as_ffi())),
         }
     }
-}
 
-impl Hub {
     /// Calls those who are to be released, each with `resume`; the errors are those that it returned.
     ///
     /// `drained` is called first, with the number of the descriptor that was replaced, if one was. The table is not borrowed
