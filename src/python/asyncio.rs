@@ -34,8 +34,7 @@ use std::mem;
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum WaitState {
     Pending,
-    Rose,
-    Closed,
+    Released(Outcome),
     Cancelled,
 }
 
@@ -112,8 +111,8 @@ impl Waiter {
 
     fn result(&self, py: Python<'_>) -> PyResult<()> {
         match self.state {
-            WaitState::Rose => Ok(()),
-            WaitState::Closed => Err(closed()),
+            WaitState::Released(Outcome::Rose) => Ok(()),
+            WaitState::Released(Outcome::Closed) => Err(closed()),
             WaitState::Cancelled => Err(match &self.message {
                 Some(message) => CancelledError::new_err((message.clone_ref(py),)),
                 None => CancelledError::new_err(()),
@@ -267,10 +266,7 @@ impl Waiter {
             if this.state != WaitState::Pending {
                 return Ok(()); // a task that was resumed a moment ago has cancelled this one
             }
-            this.state = match outcome {
-                Outcome::Rose => WaitState::Rose,
-                Outcome::Closed => WaitState::Closed,
-            };
+            this.state = WaitState::Released(outcome);
             if this.waits.len() > 1 {
                 drop(this);
                 Self::cancel_waits(slf); // the other events
@@ -369,12 +365,7 @@ impl Reader {
         let event_loop = this.event_loop.call0(py)?;
         for error in errors {
             // Raised here, the traceback would keep this callback, and so the hub, alive past the end of the loop.
-            let raise = Bound::new(
-                py,
-                Raise {
-                    error: error.into_value(py).into_any(),
-                },
-            )?;
+            let raise = Raise::new(py, error)?;
             call_method(event_loop.bind(py), intern!(py, "call_soon"), (raise,))?;
         }
         Ok(())
@@ -417,7 +408,14 @@ fn resume(who: &Bound<'_, PyAny>, outcome: Outcome) -> PyResult<()> {
 /// Raises what came out of a task's step (KeyboardInterrupt, SystemExit) where it ends the loop.
 #[pyclass(frozen)]
 pub(super) struct Raise {
-    pub(super) error: Py<PyAny>,
+    error: Py<PyAny>,
+}
+
+impl Raise {
+    pub(super) fn new(py: Python<'_>, error: PyErr) -> PyResult<Bound<'_, Self>> {
+        let error = error.into_value(py).into_any();
+        Bound::new(py, Self { error })
+    }
 }
 
 #[pymethods]

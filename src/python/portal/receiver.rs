@@ -216,9 +216,8 @@ impl Receiver {
         let waits = Self::begin(slf).is_ok();
         let more = Self::turn(slf).or_else(|error| {
             // As in `Reader.dispatch`: raised here, the traceback would keep us alive past the end of the loop.
-            let error = error.into_value(py).into_any();
             this.postponed.store(this.scheduled.load(Relaxed), Relaxed);
-            this.call_soon(py, Bound::new(py, Raise { error })?.into_any())?;
+            this.call_soon(py, Raise::new(py, error)?.into_any())?;
             Ok::<_, PyErr>(true)
         })?;
         if this.finished.load(Relaxed) {
