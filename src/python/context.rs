@@ -11,19 +11,21 @@ pub(super) fn copy_context(py: Python<'_>) -> PyResult<&Py<PyAny>> {
     FUNCTION.get_or_try_init(py, || Ok(py.import("contextvars")?.getattr("copy_context")?.unbind()))
 }
 
+/// `contextvars.Context`.
+fn class(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let class: PyResult<_> = CLASS.get_or_try_init(py, || Ok(py.import("contextvars")?.getattr("Context")?.unbind()));
+    Ok(class?.bind(py))
+}
+
 /// `contextvars.Context.run`, unbound.
 pub(super) fn run(py: Python<'_>) -> PyResult<&Py<PyAny>> {
     static FUNCTION: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    FUNCTION.get_or_try_init(py, || {
-        let class = py.import("contextvars")?.getattr("Context")?;
-        Ok(class.getattr("run")?.unbind())
-    })
+    FUNCTION.get_or_try_init(py, || Ok(class(py)?.getattr("run")?.unbind()))
 }
 
 pub(super) fn empty(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-    static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let class: PyResult<_> = CLASS.get_or_try_init(py, || Ok(py.import("contextvars")?.getattr("Context")?.unbind()));
-    class?.bind(py).call0()
+    class(py)?.call0()
 }
 
 pub(super) fn call<'py>(
