@@ -156,19 +156,6 @@ impl<T, E: QueueEvent> QueueState<T, E> {
         if self.shows() { None } else { self.queue.get().ok() }
     }
 
-    /// Stands in line without an attempt, if there is nothing to do but to wait. False: make an attempt.
-    ///
-    /// # Errors
-    /// No memory.
-    fn line_up(&mut self, place: &mut PlaceInLine<E>) -> Result<bool, Obstacle> {
-        place.vacate(&mut self.queue);
-        let wait = !self.queue.can(place.side);
-        if wait {
-            place.enlist(&mut self.queue)?;
-        }
-        Ok(wait)
-    }
-
     /// Out of line for good. The bell is the baton; the event is to be dropped outside of the cell.
     fn leave(&mut self, mut place: PlaceInLine<E>) -> (Bells<E::Bell>, Option<E>) {
         place.vacate(&mut self.queue);
@@ -345,7 +332,14 @@ pub(crate) trait QueueCell {
     /// # Errors
     /// No memory.
     fn line_up(&self, place: &mut PlaceInLine<Self::Event>) -> Result<bool, Obstacle> {
-        self.with(|state| state.line_up(place))
+        self.with(|state| {
+            place.vacate(&mut state.queue);
+            let wait = !state.queue.can(place.side);
+            if wait {
+                place.enlist(&mut state.queue)?;
+            }
+            Ok(wait)
+        })
     }
 
     /// Out of line for good, served or not. A waiter that was woken and not served passes the baton.
