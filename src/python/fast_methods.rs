@@ -75,22 +75,36 @@ unsafe extern "C" fn method<M: Fast>(
 ) -> *mut PyObject {
     // SAFETY: CPython has attached this thread.
     let py = unsafe { Python::assume_attached() };
-    trampoline(py, ptr::null_mut(), || {
-        if count == M::TAKES && names.is_null() {
-            // SAFETY: CPython has checked the class, and holds a reference during the call.
-            let this = unsafe { Borrowed::from_ptr(py, slf).cast_unchecked::<M::Class>() };
-            let argument = if M::TAKES == 0 {
-                ptr::null_mut()
-            } else {
-                // SAFETY: there is one.
-                unsafe { *args }
-            };
-            if let Some(result) = M::common(this.get(), py, argument) {
-                return result;
-            }
+    if count == M::TAKES && names.is_null() {
+        // SAFETY: CPython has checked the class, and holds a reference during the call.
+        let this = unsafe { Borrowed::from_ptr(py, slf).cast_unchecked::<M::Class>() };
+        let argument = if M::TAKES == 0 {
+            ptr::null_mut()
+        } else {
+            // SAFETY: there is one.
+            unsafe { *args }
+        };
+        if let Some(result) = trampoline(py, Some(ptr::null_mut()), || M::common(this.get(), py, argument)) {
+            return result;
         }
+    }
+    // SAFETY: as of this function.
+    unsafe { other_case::<M>(py, slf, args, count, names) }
+}
+
+/// # Safety
+/// As of `method`.
+#[cold]
+unsafe fn other_case<M: Fast>(
+    py: Python<'_>,
+    slf: *mut PyObject,
+    args: *const *mut PyObject,
+    count: ffi::Py_ssize_t,
+    names: *mut PyObject,
+) -> *mut PyObject {
+    trampoline(py, ptr::null_mut(), || {
         attached(py, |py| {
-            // SAFETY: as above.
+            // SAFETY: as of this function.
             let result = unsafe { original::<M>(py, slf, args, count, names) };
             result.map_or_else(|error| set_exception(py, error), Py::into_ptr)
         })
