@@ -143,7 +143,7 @@ impl<T, E: QueueEvent> QueueState<T, E> {
     /// Nothing was done, and the item comes back: an `attempt` is to be made.
     #[cfg(not(wakefd_no_fast_methods))] // only they put in this way
     #[inline]
-    pub(crate) fn put_at_once(&mut self, item: T) -> Result<Bells<E::Bell>, T> {
+    pub(crate) fn put_at_once(&mut self, item: T) -> Result<Option<E::Bell>, T> {
         if self.shows() {
             return Err(item);
         }
@@ -152,7 +152,7 @@ impl<T, E: QueueEvent> QueueState<T, E> {
 
     /// The short way of a get. `None`: nothing was done, and an `attempt` is to be made.
     #[inline]
-    pub(crate) fn get_at_once(&mut self) -> Option<(T, Bells<E::Bell>)> {
+    pub(crate) fn get_at_once(&mut self) -> Option<(T, Option<E::Bell>)> {
         if self.shows() { None } else { self.queue.get().ok() }
     }
 

@@ -170,7 +170,7 @@ impl<T, B> Queue<T, B> {
     /// # Errors
     /// The queue is full or shut down, or there is no memory; the item comes back.
     #[inline]
-    pub(crate) fn put(&mut self, item: T) -> Result<Bells<B>, (Obstacle, T)> {
+    pub(crate) fn put(&mut self, item: T) -> Result<Option<B>, (Obstacle, T)> {
         if self.shut {
             return Err((Obstacle::Shut, item));
         }
@@ -183,7 +183,7 @@ impl<T, B> Queue<T, B> {
         self.items.push_back(item);
         self.unfinished += 1;
         self.changes = self.changes.wrapping_add(1);
-        Ok(self.getters.first().into())
+        Ok(self.getters.first())
     }
 
     /// The same with the item of a caller that may have to try again: it is taken if it is in.
@@ -196,7 +196,7 @@ impl<T, B> Queue<T, B> {
             return Ok(((), Bells::None));
         };
         match self.put(it) {
-            Ok(bells) => Ok(((), bells)),
+            Ok(bell) => Ok(((), bell.into())),
             Err((obstacle, it)) => {
                 *item = Some(it);
                 Err(obstacle)
@@ -230,7 +230,7 @@ impl<T, B> Queue<T, B> {
     /// # Errors
     /// The queue is empty, or shut down and empty.
     #[inline]
-    pub(crate) fn get(&mut self) -> Result<(T, Bells<B>), Obstacle> {
+    pub(crate) fn get(&mut self) -> Result<(T, Option<B>), Obstacle> {
         match if self.stack {
             self.items.pop_back()
         } else {
@@ -239,7 +239,7 @@ impl<T, B> Queue<T, B> {
             Some(item) => {
                 self.changes = self.changes.wrapping_add(1);
                 capacity::shed(&mut self.items);
-                Ok((item, self.baton(Side::Put).into()))
+                Ok((item, self.baton(Side::Put)))
             }
             None => Err(self.nothing()),
         }

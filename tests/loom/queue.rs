@@ -125,7 +125,7 @@ impl Guarded {
     }
 
     fn try_get(&self, place: Option<&mut Place>) -> Result<Option<u32>, Obstacle> {
-        or_wait(self.attempt(place, Queue::get))
+        or_wait(self.attempt(place, |queue| queue.get().map(|(item, bell)| (item, bell.into()))))
     }
 
     fn try_get_many(&self, mut place: Option<&mut Place>, most: usize) -> Result<Option<Vec<u32>>, Obstacle> {

@@ -177,7 +177,9 @@ impl Queue {
     #[inline]
     pub(crate) fn try_get(&self, py: Python<'_>, mut place: Option<&mut PlaceInLine>) -> PyResult<Option<Py<PyAny>>> {
         if !self.heap {
-            let got = self.attached(py).attempt(place, Core::get);
+            let got = self
+                .attached(py)
+                .attempt(place, |queue| queue.get().map(|(item, bell)| (item, bell.into())));
             return done_or_wait(py, Side::Get, got);
         }
         let mut attempts = self.peace.attempts();
@@ -189,7 +191,7 @@ impl Queue {
             let got = self.attached(py).attempt(place.as_deref_mut(), |queue| {
                 plan.check(queue)?;
                 plan.apply(queue);
-                queue.get()
+                queue.get().map(|(item, bell)| (item, bell.into()))
             });
             if !matches!(got, Err(Obstacle::Changed)) {
                 return done_or_wait(py, Side::Get, got);
@@ -203,9 +205,9 @@ impl Queue {
         if self.heap {
             return None;
         }
-        let (item, bells) = self.attached(py).with(QueueState::get_at_once)?;
-        if !matches!(bells, Bells::None) {
-            attached(py, |py| self.attached(py).ring(bells));
+        let (item, bell) = self.attached(py).with(QueueState::get_at_once)?;
+        if let Some(bell) = bell {
+            attached(py, |py| self.attached(py).ring(Bells::One(bell)));
         }
         Some(item)
     }
@@ -217,9 +219,8 @@ impl Queue {
         if self.heap {
             return Err(item);
         }
-        let bells = self.attached(py).with(|state| state.put_at_once(item))?;
-        if !matches!(bells, Bells::None) {
-            attached(py, |py| self.attached(py).ring(bells));
+        if let Some(bell) = self.attached(py).with(|state| state.put_at_once(item))? {
+            attached(py, |py| self.attached(py).ring(Bells::One(bell)));
         }
         Ok(())
     }
