@@ -58,7 +58,6 @@ impl QueueEvent for Flag {
     }
 }
 
-type Queue = queue::Queue<u32, Flag>;
 type QueueState = attempt::QueueState<u32, Flag>;
 type Place = attempt::PlaceInLine<Flag>;
 
@@ -194,15 +193,15 @@ impl Guarded {
     /// As the fast methods do.
     fn put_now(&self, item: u32) {
         match self.with(|state| state.put_at_once(item)) {
-            Ok(bells) => self.ring(bells),
+            Ok(bell) => self.ring(bell.into()),
             Err(item) => assert_eq!(self.try_put(None, item), Ok(Some(()))),
         }
     }
 
     fn get_now(&self) -> Option<u32> {
         match self.with(QueueState::get_at_once) {
-            Some((item, bells)) => {
-                self.ring(bells);
+            Some((item, bell)) => {
+                self.ring(bell.into());
                 Some(item)
             }
             None => self.try_get(None).unwrap(),
