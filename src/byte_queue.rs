@@ -196,7 +196,7 @@ impl ByteQueue {
         message
     }
 
-    /// What is there, up to `max` messages; how many were appended to `to`, at least one.
+    /// Appends the messages that are there, up to `max`, to `to`. Returns their number, which is at least one.
     ///
     /// # Errors
     /// As [`try_get`](Self::try_get).
@@ -253,10 +253,10 @@ impl ByteQueue {
         self.event().descriptor()
     }
 
-    /// What C needs to push: an argument for [`capi::Api::push`](crate::native::capi::Api::push). It keeps the queue's memory.
+    /// The argument for C code that pushes, for [`capi::Api::push`](crate::native::capi::Api::push). It keeps the queue's memory.
     ///
     /// # Errors
-    /// As of [`IoEvent::native`].
+    /// Those of [`IoEvent::native`].
     pub fn native(&self) -> io::Result<NativeHandle> {
         NativeHandle::new(fork::enter(), &self.ring.event, Some(&self.ring))
     }

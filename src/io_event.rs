@@ -18,7 +18,7 @@ use std::{
 /// Think of a doorbell: [`notify`](Self::notify) rings it, whoever is at the door hears it, and ringing again before
 /// somebody has answered ([`clear`](Self::clear)) makes no difference. It carries no data and counts nothing.
 ///
-/// It is cheap until it is used: an event that nobody waits for has no descriptor and makes no system call. Clones are the
+/// An event is cheap until it is used: one without waiters has no descriptor and makes no system call. Clones are the
 /// same event.
 ///
 /// # Guarantees

@@ -8,7 +8,7 @@
 //! - Features: `async-io` gives `IoEvent::notified().await`; `pyo3` gives extension modules in Rust a handle of a Python
 //!   `wakefd.IoEvent`; `python` and `abi3` are for building the package.
 //!
-//! It wakes; it carries nothing. For data, put a channel or a queue beside it, and let the event say "look".
+//! An event wakes; it carries nothing. For data, put a channel or a queue beside it, and let the event say "look".
 //!
 //! ```
 //! use std::sync::mpsc;

@@ -69,7 +69,7 @@ impl EventRef {
     /// lock again. An event for which no thread is blocked is notified with the lock held: a loop is usually woken for later.
     ///
     /// # Errors
-    /// As of `notify`.
+    /// Those of `notify`.
     #[cfg(any(feature = "python", all(test, loom)))]
     #[inline]
     pub(crate) fn notify_with_lock(&self, let_go: impl FnOnce(Rest<'_>) -> io::Result<()>) -> io::Result<bool> {

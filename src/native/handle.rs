@@ -10,7 +10,7 @@ use std::{ffi::c_void, fmt, io, ptr, sync::Arc};
 
 /// A C function and its argument, for native code that notifies an event: see [`IoEvent::native`](crate::IoEvent::native).
 ///
-/// It keeps the event alive. Dropping it makes the argument *stale*: a call with it, at any time later, does nothing. Native
+/// The handle keeps the event alive. Dropping it makes the argument *stale*: a call with it, at any time later, does nothing. Native
 /// code that needs the argument for longer has holds of its own (`retain` and `release` of [`capi::Api`]).
 pub struct NativeHandle {
     argument: usize,

@@ -1,4 +1,4 @@
-//! The handle table: native code holds a number that outlives everything it could mean.
+//! The handle table: native code holds an argument that may outlive the event that it names.
 //!
 //! A C library gets a `void *` and calls it whenever it likes: after the handle was closed, after the event is gone, while
 //! the interpreter exits. So the argument is no pointer. It names a *slot* in memory that is never freed, and a
@@ -10,12 +10,12 @@
 //! | bits | field | meaning |
 //! |---|---|---|
 //! | 0-15 | COUNT | holds: 1 of the handle's, and 1 for each `retain`. None: the generation has passed |
-//! | 16-23 | VISITORS | how many are between their entry and their exit; what the slot refers to stays until they left |
+//! | 16-23 | VISITORS | the number of calls between entry and exit; the slot's event stays until all have left |
 //! | 24-63 | GENERATION | +1 when the last hold is given up |
 //!
 //! # The argument
 //!
-//! Whoever works on the event enters as a visitor, in the exchange that checks the generation. But a `notify` of an event
+//! A call that works on the event enters as a visitor, in the exchange that checks the generation. But a `notify` of an event
 //! that is up already must cost no exchange. It reads the event's word, and *afterwards* the generation: if that is still its
 //! own, it was so when the word was read, and the word was its event's. For that the memory of the event must be there,
 //! whatever has happened since: from its first slot on an event is *immortal*, and is used again as an event only.
@@ -55,19 +55,19 @@ const GENERATIONS: u64 = (1 << (usize::BITS - INDEX_BITS)) - 1;
 pub(crate) enum CallError {
     /// The argument is 0.
     Null,
-    /// It is no argument, or of a handle that was given back.
+    /// The number is no argument, or the argument of a handle that was given back.
     Stale,
     /// The event is closed.
     Closed,
     /// More holds than can be counted.
     TooMany,
-    /// A message for what is no byte queue.
+    /// The argument is not of a byte queue.
     NoQueue,
-    /// Longer than a message may be.
+    /// The message is too long.
     TooLong,
     /// The byte queue is shut down.
     Shut,
-    /// The operating system's.
+    /// The operating system refused.
     System(#[cfg_attr(not(unix), allow(dead_code))] io::Error),
 }
 

@@ -71,7 +71,7 @@ impl Waiter {
         Self::wait(hub, event_loop, [event])
     }
 
-    /// The same for the first of `events`. None: one of them is up now.
+    /// Begin to wait for the first of `events`. None: one of them is up now.
     #[staticmethod]
     fn begin_any<'py>(
         hub: &Bound<'py, Hub>,
@@ -259,7 +259,7 @@ impl Waiter {
     /// Runs the task's step at once.
     ///
     /// # Errors
-    /// What the step let through (KeyboardInterrupt, SystemExit).
+    /// An exception that the step let through (KeyboardInterrupt, SystemExit).
     fn resume(slf: &Bound<'_, Self>, outcome: Outcome) -> PyResult<()> {
         let wakeup = {
             let mut this = slf.borrow_mut();
@@ -306,7 +306,7 @@ impl Waiter {
     }
 }
 
-/// What an asyncio loop calls (`dispatch`) when its hub is readable.
+/// The callback (`dispatch`) of an asyncio loop whose hub is readable.
 ///
 /// The loop alone owns it: when the loop is closed or collected it goes, and the hub is closed with it.
 #[pyclass(module = "wakefd._wakefd", frozen, weakref)]

@@ -77,7 +77,7 @@ impl<T> AttachedCell<T> {
         unsafe { self.enter(act) }
     }
 
-    /// The same for the garbage collector's visit, which an attached thread makes, and where there is no token.
+    /// Gives the value to the garbage collector's visit. An attached thread makes that visit, but PyO3 has no token for it.
     pub(super) fn traverse<R>(&self, _attached: &PyVisit<'_>, act: impl FnOnce(&mut T) -> R) -> R {
         // SAFETY: a `PyVisit` is only lent to a `__traverse__`, and CPython calls that from an attached thread.
         unsafe { self.enter(act) }

@@ -1,7 +1,7 @@
 //! `ByteQueue`, the Python class of the byte queue: its consumers.
 //!
-//! It is one room although it is long: each method is a few lines, most of the file is what Python shows of them, and all of
-//! them rest on the one `attempt` at the end.
+//! This file is one room although it is long: each method is a few lines, most of the file is the methods' documentation for
+//! Python, and all methods rest on the one `attempt` at the end.
 
 use super::{
     arguments::{Count, Seconds, initialised_before, integer, made_by_new, most, parameters, required, truth},
@@ -31,7 +31,7 @@ use std::{
     time::Instant,
 };
 
-/// What moves messages of bytes from native threads to threads and tasks.
+/// A queue of messages of bytes from native threads to threads and tasks.
 ///
 /// The base class of `wakefd.ByteQueue`, which adds what needs an event loop.
 #[pyclass(module = "wakefd._wakefd", frozen, subclass, weakref)]
@@ -217,7 +217,7 @@ impl ByteQueue {
         Ok(message.map(|message| message.into_bound(py)))
     }
 
-    /// The same for at most `max` messages.
+    /// One step of taking at most `max` messages.
     fn _get_many<'py>(&self, py: Python<'py>, max: Option<Count<'_, '_>>) -> PyResult<Option<Bound<'py, PyAny>>> {
         self.get_many_step(py, most(max, "async_get_many()")?)
     }
@@ -231,7 +231,7 @@ impl ByteQueue {
         }
     }
 
-    /// The same for at most `max` messages.
+    /// One step of taking at most `max` messages.
     fn _take_many<'py>(
         &self,
         py: Python<'py>,

@@ -143,11 +143,11 @@ pub(super) fn empty() -> PyErr {
     Empty::new_err(())
 }
 
-/// An exception from a comparison comes again at the next attempt: here it is as if there were nothing.
+/// Drops an exception from a comparison, because the next attempt raises it again: here the queue counts as empty.
 ///
 /// # Errors
-/// What does not come again: KeyboardInterrupt, SystemExit and the like, which a signal handler may have raised while a
-/// comparison ran. Who drops it has swallowed it.
+/// An exception that no attempt raises again: KeyboardInterrupt, SystemExit and the like, which a signal handler may have
+/// raised while a comparison ran. To drop such an exception would be to swallow it.
 pub(super) fn or_again<T>(py: Python<'_>, result: PyResult<Option<T>>) -> PyResult<Option<T>> {
     result.or_else(|error| if comes_again(py, &error) { Ok(None) } else { Err(error) })
 }

@@ -60,7 +60,7 @@ impl NativeHandle {
         self.with_handle(py, |handle| handle.function() as usize)
     }
 
-    /// What to call it with, as a `void *`; never 0.
+    /// The argument to call the function with, as a `void *`; never 0.
     #[getter]
     fn argument(&self, py: Python<'_>) -> PyResult<usize> {
         self.with_handle(py, |handle| handle.argument().addr())

@@ -1,27 +1,27 @@
 //! How threads and tasks use a queue: the attempt, the place in line, the baton, and the ringing of bells.
 //!
 //! A queue's state is in a *cell*, which lets one thread at a time in (Python's is under the GIL or a flag; the models'
-//! is loom's mutex). An attempt is made in the cell and touches nothing but the state. What it says to others are
-//! `Bells`, which are rung outside: a bell may wake a thread that comes into the cell at once, and the system may
+//! is loom's mutex). An attempt is made in the cell and touches nothing but the state. The waiters that it has to wake are
+//! returned as `Bells`, which are rung outside: a bell may wake a thread that comes into the cell at once, and the system may
 //! refuse it.
 //!
-//! A waiter, in this order:
+//! A waiter does this, in this order:
 //! 1. `enter`: it gets a number and an event, and is not in line yet;
-//! 2. an attempt with its place: out of line, if it was there, and its event cleared; then the queue is asked; and if
-//!    there is nothing to do but to wait, in line again with the number that it has. All that in one go: a bell that
+//! 2. an attempt with its place, all in one stay in the cell: the place leaves the line, if it was there, and its event is
+//!    cleared; the queue is asked; if the waiter has to wait, the place stands in line again with its number. A bell that
 //!    comes later finds either the place in line, or a waiter that has yet to look;
 //! 3. it sleeps until its event rises, and makes the next attempt;
 //! 4. `leave`, served or not: a waiter that was woken and not served passes the baton.
 //!
 //! A bell that the system has refused to ring is kept and rung again after each later operation.
 //!
-//! No Python in this room. Errors are an `Obstacle`; whoever calls makes exceptions of them.
+//! This room knows no Python. Errors are an `Obstacle`, of which the caller makes an exception.
 
 use super::{Bells, Number, Obstacle, Queue, Side};
 use std::{io, mem};
 
-/// What a waiter sleeps beside. The queue knows its bell; whoever waits keeps the event itself, which may be an object
-/// of Python's.
+/// The event on which a waiter sleeps. The queue knows its bell; the waiter keeps the event itself, which may be a Python
+/// object.
 pub(crate) trait QueueEvent {
     /// A handle by which the event is notified.
     type Bell;
@@ -44,7 +44,7 @@ const SPARE: usize = 8;
 /// All that is in a queue's cell.
 pub(crate) struct QueueState<T, E: QueueEvent> {
     pub(crate) queue: Queue<T, E::Bell>,
-    /// Events that nobody uses. A waiter that waits again in the same loop gets the one that the loop knows.
+    /// Events that are not in use. A waiter that waits again in the same loop gets the one that the loop knows.
     spare: Vec<E>,
     /// Up while there is something to get, or the queue is shut down; made when somebody asks.
     pub(crate) readable: Option<E>,
@@ -285,7 +285,7 @@ pub(crate) trait QueueCell {
         Ok(done)
     }
 
-    /// The same for a waiter that only looks.
+    /// One attempt of a waiter that only looks: the item stays in.
     ///
     /// # Errors
     /// Those of `QueueState::attempt`.

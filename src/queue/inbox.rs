@@ -8,8 +8,8 @@
 //! with the calls that are left and those that come, while the outer call has not ended: `busy` counts such calls, and
 //! an inbox is at rest only when none is left.
 //!
-//! The inbox is in a cell, as a queue's state is (see `attempt`). No Python in this room: how a call is run, and how
-//! the loop is asked for another turn, is the caller's.
+//! The inbox is in a cell, as a queue's state is (see `attempt`). This room knows no Python: the caller runs the calls, and
+//! asks the loop for another turn.
 
 use super::Obstacle;
 use crate::capacity;
@@ -38,7 +38,7 @@ pub(crate) struct Calls<C> {
     pub(crate) thread: ThreadId,
 }
 
-/// What is to be run next.
+/// The call that is to be run next.
 struct Next<C> {
     call: Option<C>,
     /// Whether no other call is in.
@@ -56,7 +56,7 @@ pub(crate) enum Batch<P> {
     Empty {
         /// The portal is closed, and all calls have ended.
         at_rest: bool,
-        /// Nobody has the portal any more.
+        /// The portal is gone.
         dropped: bool,
     },
 }

@@ -186,7 +186,7 @@ impl<T, B> Queue<T, B> {
         Ok(self.getters.first())
     }
 
-    /// The same with the item of a caller that may have to try again: it is taken if it is in.
+    /// Puts the item of a caller that may have to try again: the item is taken from the caller once it is in the queue.
     ///
     /// # Errors
     /// Those of `put`; the item stays where it is.

@@ -93,10 +93,10 @@ impl Memory {
         self.bytes
     }
 
-    /// All of it is zero, of which but `units` from `at` on were not; without writing to each page, if possible.
+    /// Makes the whole memory zero, of which only `units` from `at` on are not; without a write to each page, if possible.
     ///
     /// # Safety
-    /// It is the caller's alone.
+    /// The memory is the caller's alone.
     #[cfg(unix)] // nobody forks elsewhere
     pub(super) unsafe fn clear(&self, at: usize, units: usize) {
         // SAFETY: so says the caller.
@@ -169,7 +169,7 @@ impl Memory {
     }
 
     /// # Safety
-    /// They are the caller's alone.
+    /// The units are the caller's alone.
     #[inline]
     pub(super) unsafe fn zero(&self, at: usize, units: usize) {
         let (first, fits) = self.piece(at, units * UNIT);

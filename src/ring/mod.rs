@@ -1,17 +1,17 @@
-//! The ring: messages of bytes from any threads, in memory that never grows; and the rule which keeps an event up while
-//! there are some.
+//! The ring: messages of bytes from any threads, in memory that never grows, and the rule that keeps the ring's event up
+//! while there are messages.
 //!
 //! A room for byte queues without their faces. It may know `event`, `process` and `sync`. `memory` has the bytes, and
 //! `after_fork` what a child repairs.
 //!
-//! It is the many-to-one ring buffer of Aeron (and the BPF ring buffer of Linux), with one difference: a message that does not
-//! fit before the end goes on at the beginning, so that there is room for it whenever so many bytes are free.
+//! The ring is the many-to-one ring buffer of Aeron (and the BPF ring buffer of Linux), with one difference: a message that
+//! does not fit before the end goes on at the beginning. So a message has room whenever that number of bytes is free.
 //!
 //! # The ring
 //!
-//! It is counted in *units* of 8 bytes. A message has a header of one unit, which is 0 until the message is *committed*, and
-//! then its bytes, padded. `head` and `tail` each hold an offset and how many messages have passed it, in one word; so two of
-//! them tell how much is in between, and an old one is known for what it is.
+//! The ring is counted in *units* of 8 bytes. A message has a header of one unit, which is 0 until the message is
+//! *committed*, and then its bytes, padded. `head` and `tail` each hold, in one word, an offset and the number of messages
+//! that have passed it. So the two tell how many units and messages are between them, and a stale one is recognized.
 //!
 //! ```text
 //!   push:     t = tail; SHUT -> refused. h = head (Acquire); too few units free between t and h -> full
@@ -21,19 +21,19 @@
 //!             copy the bytes ; zero all of the message ; head = behind it (Release)
 //! ```
 //!
-//! A producer waits for nobody, takes no lock and allocates nothing: it may be a signal handler. One that stands still between
-//! reservation and commit stops the consumers at its message, as messages come out in the order of their reservations; other
+//! A producer does not wait, takes no lock and allocates nothing: it may be a signal handler. A producer that stands still
+//! between reservation and commit stops the consumers at its message, as messages come out in the order of their reservations; other
 //! producers go on until the ring is full.
 //!
 //! # Memory ordering (each has a model that fails without it)
 //!
-//! - The commit is a Release store and the look at it an Acquire load: the consumer reads all of the message.
+//! - The commit is a Release store, and the consumer's look at it an Acquire load: the consumer reads all of the message.
 //! - All units from `tail` to `head` are zero: the memory begins so, and what is consumed is zeroed *before* the head is
-//!   stored (Release). Whoever reserves has loaded that head (Acquire): it writes after the zeroes. So the consumer finds the
+//!   stored (Release). A producer that reserves has loaded that head (Acquire): it writes after the zeroes. So the consumer finds the
 //!   header of a message that is only reserved to be 0, whatever stood there one round before.
 //! - "Full" must have been true at some time. A tail that is too old (other producers have been there since, and consumers
 //!   have even taken what they pushed) is known by the counts. A head that is too old for the tail is never seen: the exchange
-//!   of the tail is Release, and the load of it Acquire, so whoever sees a reservation sees the head for which it was made,
+//!   of the tail is Release, and the load of it Acquire, so a thread that sees a reservation sees the head for which it was made,
 //!   or a newer one.
 //!
 //! # The rule
@@ -43,8 +43,8 @@
 //! and raises it again if need be. Both have a SeqCst fence in between (`notify` begins with one and `clear` ends with
 //! one), so one of them sees the other. Nobody else lowers it.
 //!
-//! It may be up for nothing: a consumer is quicker than the producer of what it took, which notifies then. Whoever is woken
-//! by that looks, finds nothing, and lowers it.
+//! The event may be up although the ring is empty: a consumer may take a message before its producer has notified. The
+//! consumer that is woken by that late notify looks, finds nothing, and lowers the flag.
 
 #[cfg(all(unix, not(loom)))]
 pub(crate) mod after_fork;
@@ -253,10 +253,10 @@ impl Ring {
         }
     }
 
-    /// Lowers the flag unless there is something: what native code that polls may do at any time. True if it was up.
+    /// Lowers the flag unless there is a message. Native code that polls may call this at any time. True if the flag was up.
     ///
     /// # Errors
-    /// As of `Event::clear` and `EventRef::notify`.
+    /// Those of `Event::clear` and `EventRef::notify`.
     pub(crate) fn clear(&self) -> io::Result<bool> {
         let cleared = self.event.clear()?;
         // The header at the head is the consumers' to read: a message that is only reserved wakes them once for nothing.
@@ -320,17 +320,17 @@ impl Take<'_> {
         })
     }
 
-    /// Its bytes.
+    /// Copies the bytes of a message to `to`.
     ///
     /// # Safety
-    /// It is the one at the head, and there is so much room.
+    /// The message is the one at the head, and `to` has room for its bytes.
     #[inline]
     pub(crate) unsafe fn copy(&self, message: Message, to: *mut u8) {
         // SAFETY: committed, and we are the only consumer.
         unsafe { self.ring.memory.read(message.at, to, message.length) };
     }
 
-    /// It was the one at the head, and goes.
+    /// Takes the message at the head out of the ring.
     #[inline]
     pub(crate) fn consume(&mut self, message: Message) {
         let units = units_of(message.length);

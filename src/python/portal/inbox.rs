@@ -1,6 +1,7 @@
 //! The inbox of a portal as Python's threads share it: its cell, its event, and its exceptions.
 //!
-//! What is accepted, and in which order it comes out, is `crate::queue::inbox`. In the cell nothing of Python runs.
+//! Which calls are accepted, and in which order they come out, is decided in `crate::queue::inbox`. No Python code runs in the
+//! cell.
 
 use crate::python::{
     attached_cell::AttachedCell,
@@ -21,7 +22,7 @@ use std::{
     thread,
 };
 
-/// What a portal has accepted.
+/// A call that a portal has accepted.
 pub(super) enum Call {
     /// A function from `call_soon`, with a copy of the caller's context if there is anything in it.
     Soon {
@@ -65,7 +66,7 @@ impl Inbox {
         self.put(py, Call::Step(call), false)
     }
 
-    /// The same of a call that was accepted before: also after close(), and in silence once the loop is gone.
+    /// Put a call in that was accepted before: also after close(), and without an error once the loop is gone.
     fn push_again(&self, py: Python<'_>, call: Py<PyAny>) -> PyResult<()> {
         let put = self.put(py, Call::Step(call), true);
         put.or_else(|error| if self.gone(py) { Ok(()) } else { Err(error) })

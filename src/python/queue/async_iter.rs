@@ -203,7 +203,7 @@ impl Ready {
         }
     }
 
-    /// The same as the method of a coroutine.
+    /// Throw an exception into the wait, like the method of a coroutine.
     #[pyo3(signature = (error, value=None, traceback=None))]
     fn throw(
         &self,
@@ -223,7 +223,7 @@ impl Ready {
         Ok(yielded)
     }
 
-    /// The same as the method of a coroutine.
+    /// End the wait, like the method of a coroutine.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let stage = self.stage.with(py, |stage| mem::replace(stage, Stage::Spent));
         match stage {
@@ -332,7 +332,7 @@ impl Ready {
 }
 
 /// Whether a coroutine has yielded a future of asyncio, or a waiter, that is not done: then it must not be stepped.
-/// What trio waits for cannot be told, but trio resumes a task with an outcome, and only a task that begins to await
+/// Of a wait of trio this cannot be told, but trio resumes a task with an outcome, and only a task that begins to await
 /// sends `None`.
 fn is_pending(yielded: &Bound<'_, PyAny>, value: Borrowed<'_, '_, PyAny>) -> PyResult<bool> {
     let py = yielded.py();

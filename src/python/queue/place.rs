@@ -30,13 +30,13 @@ struct Entry {
     key: DefaultKey,
 }
 
-/// What a coroutine waits for: an event, or what its place in line brings.
+/// The object that a coroutine waits for: an event, or its place in line.
 pub(crate) enum Awaited {
     Event(Py<IoEvent>),
     Place(Py<Place>),
 }
 
-// By hand: what is derived makes an exception for each place, as it is no event, and throws it away.
+// This conversion is written by hand, because the derived one makes and drops an exception for each place.
 impl FromPyObject<'_, '_> for Awaited {
     type Error = PyErr;
 

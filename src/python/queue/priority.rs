@@ -130,7 +130,7 @@ impl Plan {
 /// Peace for a thread whose plans were overtaken again and again: the other threads let it finish before they touch the
 /// heap.
 ///
-/// They do not wait for long, because a comparison of that thread may itself wait for one of them, and because after a
+/// The other threads do not wait for long, because a comparison of that thread may itself wait for one of them, and because after a
 /// fork it may be a thread of the parent.
 pub(crate) struct Peace {
     /// An address that only the thread with peace has; 0: no thread has it.

@@ -21,9 +21,9 @@ use std::{collections::VecDeque, io, time::Instant};
 
 /// The items and the lines of a queue of Python's.
 pub(crate) type Core = queue::Queue<Py<PyAny>, EventRef>;
-/// What is in the cell of one.
+/// The contents of a queue's cell.
 pub(crate) type QueueState = attempt::QueueState<Py<PyAny>, Py<IoEvent>>;
-/// A place in one of its lines.
+/// A place in one of the lines of a queue.
 pub(crate) type PlaceInLine = attempt::PlaceInLine<Py<IoEvent>>;
 
 impl QueueEvent for Py<IoEvent> {
@@ -49,7 +49,7 @@ impl QueueEvent for Py<IoEvent> {
     }
 }
 
-/// What moves items between threads and tasks.
+/// A queue of items between threads and tasks.
 ///
 /// The base class of `wakefd.Queue`, which adds what needs an event loop.
 #[pyclass(module = "wakefd._wakefd", frozen, subclass, weakref)]
@@ -279,10 +279,10 @@ impl Queue {
         }
     }
 
-    /// The same of a heap, one by one. An exception from a comparison leaves in what was not taken yet, and is raised
-    /// again at the next attempt.
+    /// A list of at most `most` items of a heap, taken one by one. After an exception from a comparison the items not yet
+    /// taken stay in, and the next attempt raises the exception again.
     ///
-    /// An exception that is not raised again (see `or_again`) is raised now, and what was taken goes back. To return
+    /// An exception that is not raised again (see `or_again`) is raised now, and the items that were taken go back. To return
     /// the items and raise the interrupt later would lose them: it would be raised as soon as this call has ended,
     /// before the caller has assigned them.
     fn try_get_sorted<'py>(
@@ -405,7 +405,7 @@ impl Queue {
     }
 }
 
-/// What an attempt has done; `None`: nothing yet, and its caller waits or makes another one.
+/// The result of an attempt; `None`: there is none yet, and the caller waits or makes another attempt.
 ///
 /// # Errors
 /// QueueShutDown or MemoryError.
