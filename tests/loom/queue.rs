@@ -484,7 +484,19 @@ fn shutdown_releases_all_in_line() {
     });
 }
 
-/// What was in by then is delivered, and a getter who comes too late is told.
+/// The shutdown itself wakes each getter in line: the first one's loop is busy, and would pass a baton late.
+#[test]
+fn shutdown_releases_a_getter_behind_one_that_does_not_run() {
+    model(3, || {
+        let queue = Guarded::new(0, &[]);
+        let (first, second) = (queue.getter(), queue.getter());
+        together!(|| assert_eq!(queue.get(second), Err(Obstacle::Shut)), || queue.shut());
+        queue.leave(first);
+        queue.rest(&[]);
+    });
+}
+
+/// The items that were put before the shutdown are delivered, and a getter that comes too late is told.
 #[test]
 fn a_put_races_with_the_shutdown() {
     model(3, || {
