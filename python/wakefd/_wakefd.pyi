@@ -16,7 +16,7 @@ The version of the package, from Cargo.toml.
 @disjoint_base
 class ByteQueue:
     """
-    What moves messages of bytes from native threads to threads and tasks.
+    A queue of messages of bytes from native threads to threads and tasks.
 
     The base class of `wakefd.ByteQueue`, which adds what needs an event loop.
     """
@@ -33,7 +33,7 @@ class ByteQueue:
         """
     def _get_many(self, /, max: SupportsIndex | None) -> Any | None:
         """
-        The same for at most `max` messages.
+        One step of taking at most `max` messages.
         """
     def _readable(self, /) -> IoEvent:
         """
@@ -45,7 +45,7 @@ class ByteQueue:
         """
     def _take_many(self, /, max: SupportsIndex | None, at_once: bool) -> Any | None:
         """
-        The same for at most `max` messages.
+        One step of taking at most `max` messages.
         """
     def close(self, /) -> None:
         """
@@ -227,7 +227,7 @@ class Inbox:
         """
     def push_again(self, /, call: Any) -> None:
         """
-        The same of a call that was accepted before: also after close(), and in silence once the loop is gone.
+        Put a call in that was accepted before: also after close(), and without an error once the loop is gone.
         """
     @property
     def quiet(self, /) -> bool:
@@ -350,7 +350,7 @@ class NativeHandle:
     @property
     def argument(self, /) -> int:
         """
-        What to call it with, as a `void *`; never 0.
+        The argument to call the function with, as a `void *`; never 0.
         """
     def close(self, /) -> None:
         """
@@ -448,7 +448,7 @@ class Portal:
 @disjoint_base
 class Queue:
     """
-    What moves items between threads and tasks.
+    A queue of items between threads and tasks.
 
     The base class of `wakefd.Queue`, which adds what needs an event loop.
     """
@@ -636,7 +636,7 @@ class Queue:
 @final
 class Reader:
     """
-    What an asyncio loop calls (`dispatch`) when its hub is readable.
+    The callback (`dispatch`) of an asyncio loop whose hub is readable.
 
     The loop alone owns it: when the loop is closed or collected it goes, and the hub is closed with it.
     """
@@ -666,12 +666,12 @@ class Ready:
     def __next__(self, /) -> Any: ...
     def close(self, /) -> None:
         """
-        The same as the method of a coroutine.
+        End the wait, like the method of a coroutine.
         """
     def send(self, /, value: Any) -> Any: ...
     def throw(self, /, error: Any, value: Any | None = None, traceback: Any | None = None) -> Any:
         """
-        The same as the method of a coroutine.
+        Throw an exception into the wait, like the method of a coroutine.
         """
 
 @final
@@ -783,7 +783,7 @@ class Waiter:
     @staticmethod
     def begin_any(hub: Hub, event_loop: Any, events: SupportsGetItem[int, IoEvent | Place]) -> Waiter | None:
         """
-        The same for the first of `events`. None: one of them is up now.
+        Begin to wait for the first of `events`. None: one of them is up now.
         """
     def cancel(self, /, msg: Any | None = None) -> bool:
         """
