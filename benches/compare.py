@@ -123,7 +123,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", metavar="FILE", help="write the samples there")
     parser.add_argument("filters", nargs="*", metavar="FILTER", help="figures whose name has one")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     house.pin()
     everything = {}
     print(f"{'figure':34} {'old':>12} {'A/A':>6} {'(rounds)':>13} {'new':>6} {'(rounds)':>13}")

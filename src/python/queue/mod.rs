@@ -1,5 +1,8 @@
 //! The queue's Python classes: their methods, and the arguments of these. `state` has the attempts that the methods
 //! make.
+//!
+//! This file is one room although it is long: it is the one class that Python sees, each method is a few lines, and most of
+//! the file is the methods' documentation.
 
 pub(super) mod async_iter;
 pub(super) mod place;
