@@ -17,7 +17,7 @@ from pathlib import Path
 import house
 from house import median
 
-# What, the module, its arguments, the key of its answer, turns in a round.
+# Each figure: its name, the module and its arguments, the key of the answer, turns in a round.
 FIGURES = [
     *(
         (f"micro, {name}", "micro", (name, 21), "wakefd", 3)

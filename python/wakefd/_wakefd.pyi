@@ -33,7 +33,7 @@ class ByteQueue:
         """
     def _get_many(self, /, max: SupportsIndex | None) -> Any | None:
         """
-        One step of taking at most `max` messages.
+        Take up to `max` messages if there are some. Return None if there are none.
         """
     def _readable(self, /) -> IoEvent:
         """
@@ -45,7 +45,7 @@ class ByteQueue:
         """
     def _take_many(self, /, max: SupportsIndex | None, at_once: bool) -> Any | None:
         """
-        One step of taking at most `max` messages.
+        Take up to `max` messages if there are some, this turn's time is not used up, and the loop bears it (`at_once`).
         """
     def close(self, /) -> None:
         """
@@ -470,7 +470,7 @@ class Queue:
         """
     def _peek(self, /, default: Any) -> Any:
         """
-        The same, but the item stays in.
+        Return the next item, which stays in, if there is one and this turn's time is not used up, else `default`.
         """
     def _place(self, /, putter: bool) -> Place:
         """

@@ -24,7 +24,8 @@ impl Open {
         }))
     }
 
-    /// One holder less. The last one closes the descriptor and defers the memory's freeing: this may be a signal handler.
+    /// Gives up one hold. The last one closes the descriptor and defers the freeing of the memory, because this may be a signal
+    /// handler.
     ///
     /// # Safety
     /// The caller owns one hold and gives it up.

@@ -20,7 +20,7 @@ impl Listener {
         event.pipe.word()
     }
 
-    /// Nobody waits any more. The hub's thread only.
+    /// Disarms the listener, whose last waiter is gone. The hub's thread only.
     pub(crate) fn disarm(&self) {
         let _ = self.state.compare_exchange(ARMED, IDLE, AcqRel, Relaxed);
     }

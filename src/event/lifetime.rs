@@ -149,7 +149,7 @@ impl Event {
         self.pipe.close();
         EXPOSED.get(&mut lock).remove(self);
         for listener in self.listeners() {
-            // Nobody waits, so it is one of these or FREE.
+            // The listener has no waiter, so its state is one of these or FREE.
             if matches!(listener.state.load(Acquire), IDLE | ARMED) {
                 // SAFETY: not FREE, so it points to a hub.
                 let hub = unsafe { &*listener.hub.load(Acquire) };
@@ -193,8 +193,8 @@ impl Drop for Event {
         let mut lock = lock(self.entered);
         EXPOSED.get(&mut lock).remove(self);
         for listener in self.listeners() {
-            // Nobody waits (a waiter would keep the event), so it is IDLE (or ARMED, by a cancel that lost a race against nobody)
-            // or FREE.
+            // The listener has no waiter, which would keep the event. So its state is IDLE, ARMED (a cancelled wait left it so) or
+            // FREE.
             if matches!(listener.state.load(Acquire), IDLE | ARMED) {
                 // SAFETY: not FREE, so it points to a hub.
                 let hub = unsafe { &*listener.hub.load(Acquire) };

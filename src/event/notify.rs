@@ -181,7 +181,8 @@ impl Listener {
     pub(crate) fn fire(&self, event: &EventRef) -> io::Result<()> {
         match self.state.compare_exchange(ARMED, QUEUED, AcqRel, Relaxed) {
             Ok(_) => self.push(event),
-            // Somebody has queued it. If the hub's token was refused then, the hub sleeps, and whoever fires counts on its waking.
+            // Another notifier has queued the listener. If the hub's token was refused then, the hub sleeps, and this notifier
+            // counts on its waking.
             Err(_) => self.retry(),
         }
     }
@@ -212,7 +213,7 @@ impl Listener {
         hub.wake()
     }
 
-    /// Somebody has queued it already. If the hub's token was refused then, this is the next notify.
+    /// Wakes the hub of a listener that another notifier has queued, if the hub's token was refused then.
     fn retry(&self) -> io::Result<()> {
         // SAFETY: null or a hub, which is immortal. It may be another one by now: that costs it a spurious wake-up.
         match unsafe { self.hub.load(Acquire).as_ref() } {

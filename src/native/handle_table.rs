@@ -182,7 +182,7 @@ impl Slot {
     }
 }
 
-/// Somebody at work on a slot's event.
+/// A visitor: a call at work on a slot's event.
 struct Visit {
     slot: &'static Slot,
     event: ManuallyDrop<EventRef>,

@@ -47,7 +47,7 @@ pub(crate) fn may_die() -> bool {
     false
 }
 
-/// Nobody else closes descriptors here.
+/// Does nothing: no stranger closes descriptors in a model.
 #[cfg(wakefd_steps)]
 pub(crate) fn suspect() {}
 

@@ -137,7 +137,7 @@ fn keeping_errno<T>(f: impl FnOnce() -> T) -> T {
     result
 }
 
-/// One for a thread to sleep on: the same, where there is no futex.
+/// A notifier for a thread to sleep on: a stream pair, too, where there is no futex.
 #[cfg(any(
     not(any(target_os = "linux", target_os = "android")),
     wakefd_notifier = "socketpair",

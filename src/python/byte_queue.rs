@@ -217,7 +217,7 @@ impl ByteQueue {
         Ok(message.map(|message| message.into_bound(py)))
     }
 
-    /// One step of taking at most `max` messages.
+    /// Take up to `max` messages if there are some. Return None if there are none.
     fn _get_many<'py>(&self, py: Python<'py>, max: Option<Count<'_, '_>>) -> PyResult<Option<Bound<'py, PyAny>>> {
         self.get_many_step(py, most(max, "async_get_many()")?)
     }
@@ -231,7 +231,7 @@ impl ByteQueue {
         }
     }
 
-    /// One step of taking at most `max` messages.
+    /// Take up to `max` messages if there are some, this turn's time is not used up, and the loop bears it (`at_once`).
     fn _take_many<'py>(
         &self,
         py: Python<'py>,

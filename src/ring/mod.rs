@@ -285,7 +285,7 @@ impl Ring {
             tail = other;
         }
         if now {
-            // Somebody may still write: it stays as it is, and nobody looks.
+            // A producer may still write to the memory, so the memory stays as it is; no consumer reads it any more.
             self.head.0.store(tail | SHUT, Release);
         }
         drop(take);

@@ -366,7 +366,7 @@ impl Queue {
         }
     }
 
-    /// The same, but the item stays in.
+    /// Return the next item, which stays in, if there is one and this turn's time is not used up, else `default`.
     fn _peek(&self, py: Python<'_>, default: Py<PyAny>) -> PyResult<Py<PyAny>> {
         if fairness::within(py, false)? {
             Ok(self.try_peek(py, None)?.unwrap_or(default))
