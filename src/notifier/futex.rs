@@ -9,8 +9,12 @@
 //! wake-up goes to an address that is somebody else's by now. It does not overflow: until the next drain takes all there are
 //! the token of one rise, and one for each user that was late, at most 4095.
 
-use super::kernel::Kernel;
+#[cfg_attr(not(loom), path = "kernel.rs")]
+#[cfg_attr(loom, path = "model.rs")]
+mod kernel;
+
 use crate::sync::AtomicU32;
+use kernel::Kernel;
 use std::{
     io,
     sync::atomic::Ordering::{Acquire, Release},

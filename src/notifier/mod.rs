@@ -38,15 +38,6 @@ mod eventfd_or_stream;
     )
 ))]
 mod futex;
-#[cfg(any(
-    loom,
-    all(
-        any(target_os = "linux", target_os = "android"),
-        not(any(wakefd_notifier = "socketpair", wakefd_notifier = "tcp", wakefd_steps))
-    )
-))]
-#[cfg_attr(loom, path = "model.rs")]
-mod kernel;
 #[cfg(not(any(loom, wakefd_steps)))]
 #[cfg_attr(any(windows, wakefd_notifier = "tcp"), path = "tcp.rs")]
 #[cfg_attr(not(any(windows, wakefd_notifier = "tcp")), path = "socketpair.rs")]
