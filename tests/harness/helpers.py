@@ -6,6 +6,7 @@ import faulthandler
 import functools
 import gc
 import os
+import pickle
 import re
 import select
 import shutil
@@ -198,9 +199,11 @@ def python_path():
 def run_child(module, name, *args, strict=False, **environment):
     """Run a function of a test module in a fresh interpreter, which must end well.
 
-    With `strict`, a warning is an error there, and the child must end silently.
+    The arguments are pickled. With `strict`, a warning is an error there, and the child must end
+    silently.
     """
-    code = f"import helpers, {module}; helpers.child_main({module}.{name}, {args!r})"
+    arguments = pickle.dumps(args)
+    code = f"import helpers, {module}; helpers.child_main({module}.{name}, {arguments!r})"
     result = subprocess.run(
         [sys.executable, *(STRICT if strict else ()), "-c", code],
         env={**os.environ, "PYTHONPATH": python_path(), **environment},
@@ -215,19 +218,22 @@ def run_child(module, name, *args, strict=False, **environment):
     return result
 
 
-def child_main(function, args):
+def child_main(function, arguments):
     """Call the function in the child of `run_child`, and dump the stacks if it hangs."""
     faulthandler.dump_traceback_later(CHILD_LIMIT - 10, exit=True)
-    getattr(function, "__wrapped__", function)(*args)
+    getattr(function, "__wrapped__", function)(*pickle.loads(arguments))
     faulthandler.cancel_dump_traceback_later()
 
 
-def in_child(test):
+def in_child(test=None, *, strict=False):
     """Run the test in a fresh interpreter, because it forks, dies, or changes its whole process."""
+    if test is None:
+        return functools.partial(in_child, strict=strict)
+    module = Path(test.__code__.co_filename).stem
 
     @functools.wraps(test)
     def run(*args, **kwargs):
-        run_child(Path(test.__code__.co_filename).stem, test.__name__, *args, *kwargs.values())
+        run_child(module, test.__name__, *args, *kwargs.values(), strict=strict)
 
     return run
 
