@@ -8,9 +8,9 @@ import builtins
 import gc
 import os
 import resource
-import textwrap
 import threading
 import time
+import warnings
 
 import pytest
 
@@ -23,6 +23,7 @@ from helpers import (
     later,
     program,
     replace_file,
+    run_child,
     until,
     waiting,
 )
@@ -201,108 +202,72 @@ def test_a_new_loop_works_while_the_thread_still_holds_a_closed_loops_hub(kind):
     assert keeper._watched is None
 
 
-PROGRAM = """
-import asyncio, os, sys, threading, time
-from helpers import later
-from test_selector_thread import {kind} as Loop, selector_threads, waiting
-from wakefd import IoEvent
-event = IoEvent()
-
-async def main():
-    thread = later(event.notify)
-    await asyncio.wait_for(event.notified(), 20)
-    event.clear()
-    thread.finish()
-
-def run(main=main):
-    loop = Loop()
-    loop.run_until_complete(main())
-    loop.close()
-"""
-
-
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@in_child(strict=True)
 def test_after_a_fork_the_child_has_a_selector_thread_of_its_own(kind):
-    out = program(
-        PROGRAM.format(kind=kind.__name__)
-        + """
-async def forks():
-    task = asyncio.ensure_future(event.notified())
-    await asyncio.sleep(0.01)
-    pid = os.fork()
-    if pid == 0:
-        asyncio._set_running_loop(None)
-        try:
-            assert not [t for t in selector_threads() if t.is_alive()]
-            run()  # the child's loop gets a selector thread of the child's
-            os._exit(0)
-        except BaseException as error:
-            print(repr(error), file=sys.stderr)
-            os._exit(1)
-    deadline = time.monotonic() + 20
-    while True:
-        done, status = os.waitpid(pid, os.WNOHANG)
-        if done:
-            break
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.01)
-    assert not task.done() and not event.is_set()
-    event.notify()
-    await asyncio.wait_for(task, 20)
-    return status
+    event = IoEvent()
 
-run()
-loop = Loop()
-print(loop.run_until_complete(forks()))
-loop.close()
-"""
-    )
-    assert out == "0\n"
+    def child():
+        asyncio._set_running_loop(None)
+        assert not [thread for thread in selector_threads() if thread.is_alive()]
+        run(kind, lambda: woken(event))  # the child's loop gets a selector thread of the child's
+
+    async def forks():
+        task = asyncio.ensure_future(event.notified())
+        await asyncio.sleep(0.01)
+        forked(child)
+        await asyncio.sleep(0.01)
+        assert not task.done() and not event.is_set()
+        event.notify()
+        await task
+
+    run(kind, lambda: woken(event))
+    run(kind, forks)
 
 
 @pytest.mark.parametrize("closed", [True, False], ids=["closed", "left open"])
 def test_the_interpreter_can_exit_while_threads_notify(kind, closed):
     for _ in range(5):
-        program(
-            PROGRAM.format(kind=kind.__name__)
-            + f"""
-def work():
-    while True:
-        event.notify()
-
-run()
-threading.Thread(target=work, daemon=True).start()
-loop = Loop()
-async def main():
-    waits = asyncio.ensure_future(IoEvent().notified())
-    for _ in range(10):
-        await event.notified()
-        event.clear()
-    waits.cancel()
-loop.run_until_complete(main())
-if {closed}:
-    loop.close()
-else:
-    import warnings
-    warnings.simplefilter("ignore", ResourceWarning)
-    loop = loop
-"""
-        )
+        run_child("test_selector_thread", "exit_while_threads_notify", kind, closed, strict=True)
 
 
+kept = []  # loops that only the end of the interpreter drops
+
+
+def exit_while_threads_notify(kind, closed):
+    event = IoEvent()
+
+    def work():
+        while True:
+            event.notify()
+
+    async def main():
+        waits = asyncio.ensure_future(IoEvent().notified())
+        for _ in range(10):
+            await event.notified()
+            event.clear()
+        waits.cancel()
+
+    run(kind, lambda: woken(event))
+    threading.Thread(target=work, daemon=True).start()
+    loop = kind()
+    kept.append(loop)
+    loop.run_until_complete(main())
+    if closed:
+        loop.close()
+    else:
+        warnings.simplefilter("ignore", ResourceWarning)
+
+
+@in_child(strict=True)
 def test_the_selector_thread_starts_only_when_a_loop_needs_it():
-    program(
-        PROGRAM.format(kind="ThreadedLoop")
-        + """
-assert not selector_threads()
-asyncio.run(main())
-assert not selector_threads()  # this loop has add_reader
-run()
-assert len(selector_threads()) == 1
-run()
-assert len(selector_threads()) == 1 and selector_threads()[0].daemon
-"""
-    )
+    assert not selector_threads()
+    run(asyncio.SelectorEventLoop, lambda: woken(IoEvent()))
+    assert not selector_threads()  # this loop has add_reader
+    for _ in range(2):
+        round_trip()
+        (thread,) = selector_threads()
+        assert thread.daemon
 
 
 FAULTS = ["ValueError", "RuntimeError", "OSError", "KeyboardInterrupt", "SystemExit"]
@@ -374,14 +339,15 @@ def test_a_loop_that_is_closed_while_its_calls_raise_is_called_no_more():
     assert len(refused) == count
 
 
-def round_trip(kind=ThreadedLoop):
-    async def main():
-        event = IoEvent()
-        thread = later(event.notify, 0.001)
-        await event.notified()
-        thread.finish()
+async def woken(event):
+    thread = later(event.notify, 0.001)
+    await event.notified()
+    event.clear()
+    thread.finish()
 
-    run(kind, main)
+
+def round_trip(kind=ThreadedLoop):
+    run(kind, lambda: woken(IoEvent()))
 
 
 def own_ends():
@@ -530,41 +496,50 @@ def test_waits_work_although_no_thread_can_be_started():
 @pytest.mark.parametrize("first", ["before", "in the handler"])
 def test_a_loop_works_in_an_atexit_handler(first):
     """The wait raised "ValueError: I/O operation on closed epoll object"."""
-    program(
+    # A program in a string: its handler is registered first, and so it runs after all others.
+    out = program(
         """
-import atexit
+        import atexit
 
-def at_exit():
-    run(in_the_loop)
-    run(in_the_loop)
-    os.write(1, b"ran")
+        def at_exit():
+            run(in_the_loop)
+            run(in_the_loop)
+            os.write(1, b"ran")
 
-async def in_the_loop():  # from 3.12 on an atexit handler cannot start a thread
-    asyncio.get_running_loop().call_later(0.01, event.notify)
-    await asyncio.wait_for(event.notified(), 20)
-    event.clear()
+        async def in_the_loop():  # from 3.12 on an atexit handler cannot start a thread
+            asyncio.get_running_loop().call_later(0.01, event.notify)
+            await event.notified()
+            event.clear()
 
-atexit.register(at_exit)
-"""
-        + textwrap.dedent(PROGRAM.format(kind="ThreadedLoop"))
-        + ("run()" if first == "before" else "")
+        atexit.register(at_exit)
+
+        import asyncio, os, sys
+        import test_selector_thread
+        from wakefd import IoEvent
+
+        def run(main):
+            test_selector_thread.run(test_selector_thread.ThreadedLoop, main)
+
+        event = IoEvent()
+        if sys.argv[1] == "before":
+            run(lambda: test_selector_thread.woken(event))
+        """,
+        first,
     )
+    assert out == "ran"
 
 
+@in_child(strict=True)
 def test_a_loop_can_be_closed_after_the_selector_thread_has_ended():
     """The interpreter's exit printed a TypeError in `__del__`."""
-    program(
-        PROGRAM.format(kind="ThreadedLoop")
-        + """
-from wakefd._loops import selector_thread as _selector_thread
-loop = Loop()
-loop.run_until_complete(main())
-_selector_thread._current._left = True
-_selector_thread._current._interrupt.send()
-_selector_thread._current._thread.join(20)
-loop.close()
-"""
-    )
+    loop = ThreadedLoop()
+    kept.append(loop)
+    loop.run_until_complete(woken(IoEvent()))
+    thread = _selector_thread._current
+    thread._left = True
+    thread._interrupt.send()
+    thread._thread.join(PATIENCE)
+    loop.close()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
