@@ -71,8 +71,8 @@ def test_hundreds_of_blocked_threads_need_no_descriptor(call):
         for thread in threads:
             thread.finish()
     elif call == "get_bytes":
-        # A message wakes all who wait, so the messages wake THREADS * THREADS / 2 if that many wait:
-        # with 400, a busy machine took longer than the patience.
+        # Each message wakes all who wait, so the wake-ups grow with the square of the threads: with
+        # 400 of them, a busy machine took longer than the patience.
         few = THREADS // 8
         threads = blocked(ring.get, True, PATIENCE, threads=few)
         until(lambda: waiting(ring._readable()) == few)
