@@ -1,7 +1,11 @@
 """Tests of the examples with native code, compiled and run as a user would, and of the header."""
 
+import asyncio
+import ctypes
+import errno
 import fcntl
 import functools
+import gc
 import hashlib
 import os
 import re
@@ -9,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import time
 import zipfile
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +21,8 @@ from pathlib import Path
 import pytest
 
 import wakefd
-from helpers import PATIENCE, STRICT, program, stress
+from helpers import PATIENCE, STRICT, errno_of, in_child, readable, run_child, stress
+from wakefd import ByteQueue, ClosedResourceError, IoEvent, Queue
 
 ROOT = Path(__file__).parents[2]
 NATIVE = ROOT / "examples" / "native"
@@ -73,26 +79,21 @@ def test_the_resolver_example_reports_a_name_that_does_not_exist():
 
 
 @linux
+@in_child(strict=True)
 def test_a_cancelled_resolve_leaves_the_others_working():
-    program(
-        """
-        import asyncio, sys
-        sys.path.insert(0, sys.argv[1])
-        from resolve import resolve
+    sys.path.insert(0, str(NATIVE))
+    from resolve import resolve
 
-        async def main():
-            for n in range(50):
-                task = asyncio.create_task(resolve("127.0.0.1"))
-                for _ in range(n % 5):
-                    await asyncio.sleep(0)
-                task.cancel()
-                await asyncio.wait([task])
-                assert task.cancelled() or task.result() == ["127.0.0.1"]
+    async def main():
+        for n in range(50):
+            task = asyncio.create_task(resolve("127.0.0.1"))
+            for _ in range(n % 5):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait([task])
+            assert task.cancelled() or task.result() == ["127.0.0.1"]
 
-        asyncio.run(main())
-        """,
-        str(NATIVE),
-    )
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "trio"])
@@ -179,22 +180,24 @@ def test_the_example_of_an_extension_module_in_c(tmp_path):
     compiled(NATIVE / "delay.c", tmp_path / "delay.so", "c99", *LIBRARY, *WITH_PYTHON)
     said = run(NATIVE / "use_delay.py", PYTHONPATH=str(tmp_path))
     assert 0.05 <= float(re.fullmatch(r"notified after (.*) s\n", said)[1]) < LIMIT
-    program(
-        """
-        import delay, wakefd
-        from wakefd import IoEvent
-        handle = IoEvent().native()
-        handle.close()
-        for bad, error in ((handle, wakefd.ClosedResourceError), (7, AttributeError)):
-            try:
-                delay.start(bad, 0.0)
-            except error:
-                continue
-            raise AssertionError(bad)
-        """,
-        PYTHONPATH=str(tmp_path) + os.pathsep + os.environ.get("PYTHONPATH", ""),
-    )
-    assert "version 0 of its C API" in with_an_old_wakefd("import delay", tmp_path)
+    run_child("test_native_examples", "delay_refuses_bad_handles", tmp_path, strict=True)
+    assert "version 0 of its C API" in with_an_old_wakefd(import_delay, tmp_path)
+
+
+def delay_refuses_bad_handles(path):
+    sys.path.insert(0, str(path))
+    import delay
+
+    handle = IoEvent().native()
+    handle.close()
+    with pytest.raises(ClosedResourceError):
+        delay.start(handle, 0.0)
+    with pytest.raises(AttributeError):
+        delay.start(7, 0.0)
+
+
+def import_delay():
+    import delay  # noqa: F401 - the import fails
 
 
 def test_the_example_of_threads_in_cpp(tmp_path):
@@ -253,32 +256,28 @@ int storm(const wakefd_api *api_, void *argument, int rounds)
 def test_notify_in_a_signal_handler_that_interrupts_the_other_calls(exposed, tmp_path):
     source = tmp_path / "storm.c"
     source.write_text(STORM)
-    compiled(source, tmp_path / "storm.so", "c99", *LIBRARY)
-    program(
-        """
-        import asyncio, ctypes, sys
-        from test_native import table
-        from wakefd import IoEvent
+    library = compiled(source, tmp_path / "storm.so", "c99", *LIBRARY)
+    run_child("test_native_examples", "storm", library, exposed, strict=True)
 
-        library, event = ctypes.CDLL(sys.argv[1]), IoEvent()
-        library.storm.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int]
-        if sys.argv[2] == "True":
-            event.fileno()
 
-        async def main(handle):  # the event still works: no wake-up is lost, and no token is left
-            event.clear()
-            waits = asyncio.create_task(event.notified())
-            await asyncio.sleep(0)
-            assert table().notify(handle.argument) == 1
-            await asyncio.wait_for(waits, 20)
+def storm(path, exposed):
+    from test_native import table
 
-        with event.native() as handle:
-            assert library.storm(ctypes.addressof(table()), handle.argument, 2000) == 0
-            asyncio.run(main(handle))
-        """,
-        str(tmp_path / "storm.so"),
-        str(exposed),
-    )
+    library, event = ctypes.CDLL(str(path)), IoEvent()
+    library.storm.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int]
+    if exposed:
+        event.fileno()
+
+    async def main(handle):  # the event still works: no wake-up is lost, and no token is left
+        event.clear()
+        waits = asyncio.create_task(event.notified())
+        await asyncio.sleep(0)
+        assert table().notify(handle.argument) == 1
+        await asyncio.wait_for(waits, 20)
+
+    with event.native() as handle:
+        assert library.storm(ctypes.addressof(table()), handle.argument, 2000) == 0
+        asyncio.run(main(handle))
 
 
 def blocks(language):
@@ -309,44 +308,42 @@ def test_the_cython_block_of_the_document_compiles_and_works(tmp_path):
     # The C code that Cython writes does not pass PEDANTIC.
     flags = ["-w", *LIBRARY, *WITH_PYTHON]
     compiled(tmp_path / "counts.c", tmp_path / "counts.so", "c11", *flags)
-    program(
-        """
-        import asyncio
-        from counts import count
-        from wakefd import IoEvent
-
-        async def main():
-            event = IoEvent()
-            with event.native() as handle:
-                counting = asyncio.create_task(asyncio.to_thread(count, handle, 1000))
-                async with asyncio.timeout(20):
-                    await event.notified()
-                    await counting
-            assert event.clear()
-
-        asyncio.run(main())
-        """,
-        PYTHONPATH=str(tmp_path) + os.pathsep + os.environ.get("PYTHONPATH", ""),
-    )
+    run_child("test_native_examples", "counting_in_cython", tmp_path, strict=True)
 
 
-def with_an_old_wakefd(code, path):
-    """Run `code` with a C table of an older version, and return the message of its ImportError."""
-    return program(
-        f"""
-        import ctypes, wakefd
-        new = ctypes.pythonapi.PyCapsule_New
-        new.restype = ctypes.py_object
-        new.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
-        name, table = b"wakefd._C_API", (ctypes.c_uint32 * 2)(0, 8)
-        wakefd._C_API = new(ctypes.addressof(table), name, None)
-        try:
-            {code}
-        except ImportError as error:
-            print(error)
-        """,
-        PYTHONPATH=str(path) + os.pathsep + os.environ.get("PYTHONPATH", ""),
-    )
+def counting_in_cython(path):
+    sys.path.insert(0, str(path))
+    from counts import count
+
+    async def main():
+        event = IoEvent()
+        with event.native() as handle:
+            counting = asyncio.create_task(asyncio.to_thread(count, handle, 1000))
+            async with asyncio.timeout(20):
+                await event.notified()
+                await counting
+        assert event.clear()
+
+    asyncio.run(main())
+
+
+def with_an_old_wakefd(use, path):
+    """Call `use()` with a C table of an older version; return the message of its ImportError."""
+    done = run_child("test_native_examples", "used_with_an_old_wakefd", use, path, strict=True)
+    return done.stdout
+
+
+def used_with_an_old_wakefd(use, path):
+    sys.path.insert(0, str(path))
+    new = ctypes.pythonapi.PyCapsule_New
+    new.restype = ctypes.py_object
+    new.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
+    name, table = b"wakefd._C_API", (ctypes.c_uint32 * 2)(0, 8)
+    wakefd._C_API = new(ctypes.addressof(table), name, None)
+    try:
+        use()
+    except ImportError as error:
+        print(error)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -428,109 +425,98 @@ def test_the_example_of_a_thread_in_rust(rust):
     assert run(RUST / "stream.py", 10_000) == "1229 primes below 10000, the last one is 9973\n"
 
 
+@in_child(strict=True)
 def test_rust_can_push_messages_into_a_byte_queue(rust):
-    program(
-        """
-        import errno
-        from held import push
-        from wakefd import ByteQueue, IoEvent
+    from held import push
 
-        queue = ByteQueue(64, 16)
-        assert push(queue, [b"one", b"", b"x" * 17]) == [True, True, errno.EMSGSIZE]
-        assert queue.get_many_nowait(10) == [b"one", b""]
-        assert push(queue, [b"four" * 4] * 3) == [True, True, False]
-        queue.shutdown()
-        assert push(queue, [b"late"]) == [errno.EPIPE]
-        assert queue.get_many_nowait(10) == [b"four" * 4] * 2
-        try:
-            push(IoEvent(), [])
-        except TypeError as error:
-            print(error)
-        """,
-    )
+    queue = ByteQueue(64, 16)
+    assert push(queue, [b"one", b"", b"x" * 17]) == [True, True, errno.EMSGSIZE]
+    assert queue.get_many_nowait(10) == [b"one", b""]
+    assert push(queue, [b"four" * 4] * 3) == [True, True, False]
+    queue.shutdown()
+    assert push(queue, [b"late"]) == [errno.EPIPE]
+    assert queue.get_many_nowait(10) == [b"four" * 4] * 2
+    with pytest.raises(TypeError):
+        push(IoEvent(), [])
 
 
+@in_child(strict=True)
 def test_a_handle_in_rust_notifies_clears_and_keeps_the_event_alive(rust):
-    program(
-        """
-        import gc, os
-        from held import Held
-        from wakefd import IoEvent, PriorityQueue
-        from helpers import readable
+    from held import Held
 
-        event = IoEvent()
-        held = Held(event)
-        assert repr(held).startswith("EventHandle(0x")
-        assert not held.is_set()
-        assert (held.notify(), held.notify()) == (True, False)
-        assert held.is_set() and event.is_set()
-        assert held.fileno() == event.fileno() and readable(held.fileno())
-        assert (held.clear(), held.clear(), event.is_set()) == (True, False, False)
+    event = IoEvent()
+    held = Held(event)
+    assert repr(held).startswith("EventHandle(0x")
+    assert not held.is_set()
+    assert (held.notify(), held.notify()) == (True, False)
+    assert held.is_set() and event.is_set()
+    assert held.fileno() == event.fileno() and readable(held.fileno())
+    assert (held.clear(), held.clear(), event.is_set()) == (True, False, False)
 
-        other = held.clone()
-        held.drop()
-        number = event.fileno()
-        del event, held
-        gc.collect()
-        assert other.notify() and readable(number)  # the clone keeps the event alive
-        other.drop()
-        del other
-        gc.collect()
-        IoEvent()  # the making of an event frees those that native code has dropped
-        try:
-            os.fstat(number)
-        except OSError:
-            pass
-        else:
-            raise AssertionError("the event is still there")
+    other = held.clone()
+    held.drop()
+    number = event.fileno()
+    del event, held
+    gc.collect()
+    assert other.notify() and readable(number)  # the clone keeps the event alive
+    other.drop()
+    del other
+    gc.collect()
+    IoEvent()  # the making of an event frees those that native code has dropped
+    assert errno_of(os.fstat, number) == errno.EBADF
 
-        event = IoEvent()
-        held = Held(event)
-        event.close()
-        assert (held.notify(), held.clear(), held.is_set()) == (False, False, False)
-        try:
-            held.fileno()
-        except OSError as error:
-            assert "os error 9" in str(error)
-        else:
-            raise AssertionError("a closed event has a descriptor")
-        """
-    )
+    event = IoEvent()
+    held = Held(event)
+    event.close()
+    assert (held.notify(), held.clear(), held.is_set()) == (False, False, False)
+    with pytest.raises(OSError, match="os error 9"):
+        held.fileno()
 
 
 def test_a_handle_in_rust_needs_an_event_and_a_current_c_table(rust):
-    said = program(
-        """
-        import io
-        from held import Held
-        from wakefd import IoEvent, Queue
-        for other in (7, None, IoEvent, Queue(), IoEvent().fileno):
-            try:
-                Held(other)
-            except TypeError as error:
-                print(error)
-        """
-    )
-    kinds = ["int", "NoneType", "type", "wakefd._queue.Queue", "builtin_function_or_method"]
-    for line, kind in zip(said.splitlines(), kinds, strict=True):
-        assert line.endswith(f"a wakefd.IoEvent is needed, not a {kind}")
-    said = with_an_old_wakefd("from held import Held; Held(wakefd.IoEvent())", rust)
+    run_child("test_native_examples", "held_refuses_what_is_no_event", strict=True)
+    said = with_an_old_wakefd(hold, rust)
     assert "version 0 of its C API" in said and "upgrade wakefd" in said
+
+
+def held_refuses_what_is_no_event():
+    from held import Held
+
+    for other, kind in (
+        (7, "int"),
+        (None, "NoneType"),
+        (IoEvent, "type"),
+        (Queue(), "wakefd._queue.Queue"),
+        (IoEvent().fileno, "builtin_function_or_method"),
+    ):
+        with pytest.raises(TypeError) as caught:
+            Held(other)
+        assert str(caught.value).endswith(f"a wakefd.IoEvent is needed, not a {kind}")
+
+
+def hold():
+    from held import Held
+
+    Held(IoEvent())
 
 
 def test_threads_of_rust_outlive_the_interpreter(rust):
     for _ in range(stress(3, 100)):
-        program(
-            """
-            import held, time
-            from wakefd import IoEvent
-            event = IoEvent()
-            event.fileno()
-            for _ in range(2):
-                held.notify_for_ever(event)
-            time.sleep(0.02)
-            """
-        )
+        run_child("test_native_examples", "exit_while_rust_notifies", strict=True)
+
+
+kept = []  # an event that only the end of the interpreter drops
+
+
+def exit_while_rust_notifies():
+    import held
+
+    event = IoEvent()
+    event.fileno()
+    kept.append(event)
+    for _ in range(2):
+        held.notify_for_ever(event)
+    time.sleep(0.02)
 
 
 def test_every_native_example_has_a_test():
