@@ -1,4 +1,7 @@
-"""The package exports and shows all its names, and its import loads few modules."""
+"""The package exports and shows all its names, and its import loads few modules.
+
+The programs here stay strings: `run_child` imports wakefd and asyncio before it calls a function.
+"""
 
 import pickle
 
@@ -32,7 +35,6 @@ def test_a_fresh_interpreter_shows_all_names_before_their_first_use():
     """Names that are loaded late were missing from dir(), and so from tab completion."""
     program(
         """
-        import sys
         import wakefd
         import rlcompleter
 
