@@ -196,7 +196,7 @@ def python_path():
     return os.pathsep.join(filter(None, [*FOLDERS, os.environ.get("PYTHONPATH")]))
 
 
-def run_child(module, name, *args, strict=False, **environment):
+def run_child(module, name, *args, strict=False, limit=CHILD_LIMIT, **environment):
     """Run a function of a test module in a fresh interpreter, which must end well.
 
     The arguments are pickled. With `strict`, a warning is an error there, and the child must end
@@ -210,7 +210,7 @@ def run_child(module, name, *args, strict=False, **environment):
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=CHILD_LIMIT,
+        timeout=limit,
     )
     report = f"exit status {result.returncode}\n{result.stdout}\n{result.stderr}"
     assert result.returncode == 0, report

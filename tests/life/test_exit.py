@@ -4,8 +4,8 @@ import _thread
 import asyncio
 import atexit
 import ctypes
+import gc
 import os
-import subprocess
 import sys
 import threading
 import time
@@ -14,8 +14,11 @@ import pytest
 
 import kits
 import lives
-from helpers import PATIENCE, Thread, program, python_path, stress, until
-from wakefd import IoEvent, Portal, PriorityQueue, Queue, QueueShutDown, _wakefd
+from helpers import PATIENCE, Thread, in_child, run_child, stress, until
+from kit_asyncio import ThreadedLoop
+from wakefd import IoEvent, Portal, PriorityQueue, Queue, QueueShutDown, _native, _wakefd
+from wakefd._loops import asyncio as adapter
+from wakefd._loops import selector_thread
 
 event, other = IoEvent(), IoEvent()
 kept = []  # objects that only the end of the interpreter drops
@@ -150,16 +153,9 @@ def main(mix, seconds):
         each.fileno()
 
 
-def exits_well(call):
-    child = subprocess.run(
-        [sys.executable, "-X", "faulthandler", "-c", f"import test_exit; test_exit.{call}"],
-        env={**os.environ, "PYTHONPATH": python_path()},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=2 * PATIENCE,
-    )
-    assert child.returncode == 0, (child.returncode, child.stdout, child.stderr)
+def exits_well(function, *args):
+    limit = 2 * PATIENCE
+    child = run_child("test_exit", function.__name__, *args, limit=limit, PYTHONFAULTHANDLER="1")
     assert "panicked" not in child.stderr
     return child.stdout
 
@@ -167,7 +163,7 @@ def exits_well(call):
 @pytest.mark.parametrize("mix", MIXES)
 def test_the_interpreter_ends_although_daemon_threads_use_events(mix):
     for run in range(stress(4, 60)):
-        exits_well(f"main({mix!r}, {0.02 + run * 0.013 % 0.1})")
+        exits_well(main, mix, 0.02 + run * 0.013 % 0.1)
 
 
 spinning = threading.Event()
@@ -229,7 +225,7 @@ SPINNERS = {
 def test_the_interpreter_ends_while_a_daemon_thread_runs_code_that_wakefd_called(where):
     if "uvloop" in where:
         pytest.importorskip("uvloop")
-    exits_well(f"main_of_a_spinner({where!r})")
+    exits_well(main_of_a_spinner, where)
 
 
 def main_of_a_spinner(where):
@@ -239,7 +235,7 @@ def main_of_a_spinner(where):
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_the_interpreter_ends_although_a_loop_is_left_open(loop):
-    exits_well(f"leave_open({loop!r})")
+    exits_well(leave_open, loop)
 
 
 def leave_open(name):
@@ -250,7 +246,7 @@ def leave_open(name):
 
 
 def test_an_object_that_is_dropped_at_the_very_end_may_notify_and_close():
-    exits_well("drop_at_the_end()")
+    exits_well(drop_at_the_end)
 
 
 class Last:
@@ -348,7 +344,7 @@ FIRST_CALLS = {
 
 @pytest.mark.parametrize("what", FIRST_CALLS)
 def test_the_first_call_of_its_kind_may_come_from_del_at_the_very_end(what):
-    assert exits_well(f"make_the_first_call({what!r})").startswith(FIRST_CALLS[what][2])
+    assert exits_well(make_the_first_call, what).startswith(FIRST_CALLS[what][2])
 
 
 class CallsWhenDropped:
@@ -369,12 +365,12 @@ def make_the_first_call(what):
     sys.modules["last"] = CallsWhenDropped(what)
 
 
-@pytest.mark.parametrize("start", ["native", "bare"])
+@pytest.mark.parametrize("start", [native, bare])
 def test_the_interpreter_ends_although_threads_it_has_not_made_use_events(start):
     # These threads attach to the interpreter for each call; tests/rust/exit.rs has some that never
     # attach.
     for run in range(stress(6, 1000)):
-        exits_well(f"main_of_strangers(test_exit.{start}, {0.02 + run * 0.013 % 0.1})")
+        exits_well(main_of_strangers, start, 0.02 + run * 0.013 % 0.1)
 
 
 def main_of_strangers(start, seconds):
@@ -388,8 +384,8 @@ def main_of_strangers(start, seconds):
 def test_the_interpreter_ends_in_the_middle_of_a_loop(name):
     with lives.on_a_screen():
         for run in range(stress(2, 200)):
-            start = ("native", "daemon", "bare")[run % 3]
-            exits_well(f"in_the_middle({name!r}, test_exit.{start}, {run % 2})")
+            start = (native, daemon, bare)[run % 3]
+            exits_well(in_the_middle, name, start, run % 2)
 
 
 def in_the_middle(name, start, whole):
@@ -413,45 +409,34 @@ def in_the_middle(name, start, whole):
         pass
 
 
-# At the interpreter's end, CPython sets the globals of a module that is still in use to None.
-EMPTIED = """
-    import asyncio, gc, sys
-    import wakefd, wakefd._native
-    from wakefd._loops import asyncio as adapter, selector_thread
-    from kit_asyncio import AsyncioKit, ThreadedLoop
-
-    def empty(*modules):
-        for module in modules:
-            for name in vars(module):
-                if name != "__builtins__":
-                    vars(module)[name] = None
-"""
+def empty(*modules):
+    """Set the globals to None, as CPython does at its end for a module that is still in use."""
+    for module in modules:
+        for name in vars(module):
+            if name != "__builtins__":
+                vars(module)[name] = None
 
 
+@in_child(strict=True)
 def test_a_handle_that_outlives_its_modules_globals_is_closed_with_a_warning():
-    program(
-        f"""{EMPTIED}
     heard = []
-    sys.unraisablehook = heard.append  # `program` turns the warning into an error
-    event = wakefd.IoEvent()
+    sys.unraisablehook = heard.append  # the child turns the warning into an error
+    event = IoEvent()
     handle = event.native()
-    empty(wakefd._native)
+    empty(_native)
     del handle
     assert [kept.exc_type for kept in heard] == [ResourceWarning], heard
-    """
-    )
 
 
-@pytest.mark.parametrize("loop", ["SelectorEventLoop", "ThreadedLoop"])
-def test_a_loop_that_outlives_the_modules_globals_is_closed_without_an_error(loop):
-    program(
-        f"""{EMPTIED}
+@pytest.mark.parametrize("kind", [asyncio.SelectorEventLoop, ThreadedLoop])
+@in_child(strict=True)
+def test_a_loop_that_outlives_the_modules_globals_is_closed_without_an_error(kind):
     async def main(event):
-        later = asyncio.get_running_loop().call_later(0.01, event.notify)
+        asyncio.get_running_loop().call_later(0.01, event.notify)
         await event.notified()
 
-    loop = getattr(asyncio, "{loop}", ThreadedLoop)()
-    loop.run_until_complete(main(wakefd.IoEvent()))
+    loop = kind()
+    loop.run_until_complete(main(IoEvent()))
     thread = selector_thread._current
     if thread is not None:  # a daemon thread no longer runs when CPython empties the modules
         thread._left = True
@@ -461,5 +446,3 @@ def test_a_loop_that_outlives_the_modules_globals_is_closed_without_an_error(loo
     loop.close()
     del loop
     gc.collect()
-    """
-    )
