@@ -8,7 +8,7 @@ import weakref
 import pytest
 
 import wakefd
-from helpers import PATIENCE, program, use_up_the_turn
+from helpers import PATIENCE, in_child, use_up_the_turn
 from test_byte_queue import pusher
 from wakefd import ByteQueue, IoEvent, LifoQueue, PriorityQueue, Queue, any_notified
 
@@ -282,45 +282,56 @@ def test_each_run_until_complete_of_a_loop_begins_a_new_turn():
         loop.close()
 
 
-def test_slow_bodies_do_not_stop_the_loops_of_gevent_and_twisted():
-    pytest.importorskip("gevent")
-    program("""
-        import time, gevent, wakefd, wakefd.gevent
-        event, worst, done = wakefd.IoEvent(), 0, False
-        event.notify()
-        def tick():
-            global worst
-            while not done:
-                before = time.perf_counter()
-                gevent.sleep(0.001)
-                worst = max(worst, time.perf_counter() - before)
-        ticker = gevent.spawn(tick)
-        gevent.sleep(0)
+@in_child(strict=True)
+def test_slow_bodies_do_not_stop_the_loop_of_gevent():
+    import gevent
+
+    import wakefd.gevent
+
+    event, worst, done = IoEvent(), 0, False
+    event.notify()
+
+    def tick():
+        nonlocal worst
+        while not done:
+            before = time.perf_counter()
+            gevent.sleep(0.001)
+            worst = max(worst, time.perf_counter() - before)
+
+    ticker = gevent.spawn(tick)
+    gevent.sleep(0)
+    for _ in range(40):
+        wakefd.gevent.wait(event)
+        time.sleep(0.005)
+    done = True
+    ticker.join()
+    assert worst < 0.1, worst
+
+
+@in_child(strict=True)
+def test_slow_bodies_do_not_stop_the_loop_of_twisted():
+    from twisted.internet import defer, reactor, task
+
+    import wakefd.twisted
+
+    event, worst, last, ended = IoEvent(), 0, None, []
+    event.notify()
+
+    def tick():
+        nonlocal worst, last
+        now = time.perf_counter()
+        worst, last = max(worst, now - (last or now)), now
+
+    async def consume():
         for _ in range(40):
-            wakefd.gevent.wait(event)
+            await wakefd.twisted.notified(event)
             time.sleep(0.005)
-        done = True
-        ticker.join()
-        assert worst < 0.1, worst
-    """)
-    pytest.importorskip("twisted")
-    program("""
-        import time, wakefd, wakefd.twisted
-        from twisted.internet import reactor, task, defer
-        event, worst, last = wakefd.IoEvent(), 0, None
-        event.notify()
-        def tick():
-            global worst, last
-            now = time.perf_counter()
-            worst, last = max(worst, now - (last or now)), now
-        @defer.inlineCallbacks
-        def consume():
-            for _ in range(40):
-                yield wakefd.twisted.notified(event)
-                time.sleep(0.005)
-            reactor.stop()
-        task.LoopingCall(tick).start(0.001)
-        reactor.callWhenRunning(consume)
-        reactor.run()
-        assert 0 < worst < 0.1, worst
-    """)
+
+    def begin():
+        consumed = defer.ensureDeferred(consume())
+        consumed.addBoth(ended.append).addBoth(lambda _: reactor.stop())
+
+    task.LoopingCall(tick).start(0.001)
+    reactor.callWhenRunning(begin)
+    reactor.run()
+    assert ended == [None] and 0 < worst < 0.1, (ended, worst)
