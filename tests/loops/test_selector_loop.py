@@ -67,6 +67,7 @@ def turn(loop):
 
 def test_the_class_is_asyncios_own_and_imports_asyncio_only_when_used():
     assert issubclass(SelectorEventLoop, asyncio.SelectorEventLoop)
+    # A program in a string, because `helpers` imports asyncio.
     program("""
         import sys, wakefd
         assert 'asyncio' not in sys.modules
