@@ -2,13 +2,12 @@
 
 import asyncio
 import queue
-import subprocess
 import sys
 
 import pytest
 
 import wakefd
-from helpers import Thread, until
+from helpers import Thread, program, until
 from wakefd import compat
 
 SYNC = (compat.SyncQueueEmpty, compat.SyncQueueFull, compat.SyncQueueShutDown)
@@ -173,8 +172,8 @@ def test_clear_makes_room_for_putters():
 
 
 def test_wakefd_and_its_views_do_not_import_asyncio():
-    code = "import sys, wakefd; wakefd.Queue().async_q; assert 'asyncio' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    # A program in a string, because `helpers` imports asyncio.
+    program("import sys, wakefd; wakefd.Queue().async_q; assert 'asyncio' not in sys.modules")
     with pytest.raises(AttributeError, match="no_such"):
         _ = wakefd.no_such
 
