@@ -12,7 +12,8 @@ import pytest
 
 import kits
 import wakefd
-from helpers import PATIENCE, Thread, later, program
+from helpers import PATIENCE, Thread, in_child, later
+from kit_asyncio import ThreadedLoop
 from wakefd import ByteQueue, IoEvent, Portal, Queue, any_notified, wrap_future
 
 EVERYWHERE = pytest.mark.needs("await")
@@ -151,103 +152,78 @@ def test_a_selector_loop_does_not_keep_the_context_that_it_was_made_in(name):
     loop.close()
 
 
+@in_child(strict=True)
 def test_the_selector_thread_does_not_keep_the_context_that_it_was_started_in():
     """From Python 3.14 on, a thread may inherit the context of the thread that starts it."""
-    assert (
-        program(
-            """
-            import asyncio, contextvars, gc, threading, weakref
-            from kit_asyncio import ThreadedLoop
-            from wakefd import IoEvent
-            from helpers import later
-            from test_contexts import Value, variable
+    values = []
 
-            values = []
+    async def first():
+        value = Value()
+        values.append(weakref.ref(value))
+        variable.set(value)
+        del value
+        await notified()
 
-            async def main():
-                async def first():
-                    value = Value()
-                    values.append(weakref.ref(value))
-                    variable.set(value)
-                    del value
-                    event = IoEvent()
-                    thread = later(event.notify)
-                    await event.notified()
-                    thread.finish()
+    async def main():
+        await asyncio.create_task(first())
+        await asyncio.sleep(0.01)
+        gc.collect()
+        assert values[0]() is None
 
-                await asyncio.create_task(first())
-                await asyncio.sleep(0.01)
-                gc.collect()
-                assert values[0]() is None
-                print("collected")
-
-            loop = ThreadedLoop()
-            loop.run_until_complete(main())
-            loop.close()
-            """
-        )
-        == "collected\n"
-    )
+    loop = ThreadedLoop()
+    loop.run_until_complete(main())
+    loop.close()
 
 
+@in_child(strict=True)
 def test_twisted_on_asyncio_keeps_no_context_and_calls_back_in_the_callers():
     """A Deferred's callbacks run in the context of the caller that asked for the Deferred.
 
     Twisted's addReader copies the context, which must not keep that context alive.
     """
-    pytest.importorskip("twisted")
-    assert (
-        program(
-            """
-            import asyncio, gc, contextvars, weakref
-            from twisted.internet import asyncioreactor
-            loop = asyncio.new_event_loop()
-            asyncioreactor.install(loop)
-            from twisted.internet import reactor
-            import wakefd
-            from wakefd.twisted import notified
-            from helpers import later
-            from test_contexts import Value, variable
+    from twisted.internet import asyncioreactor
 
-            seen, values, events = [], [], [wakefd.IoEvent() for _ in range(3)]
+    loop = asyncio.new_event_loop()
+    asyncioreactor.install(loop)
+    from twisted.internet import reactor
 
-            def wait(n):
-                variable.set(n)
-                notified(events[n]).addCallback(lambda _: seen.append(variable.get()))
+    import wakefd.twisted
 
-            def first():
-                value = Value()
-                values.append(weakref.ref(value))
-                variable.set(value)
-                del value
-                deferred = notified(events[2])  # this wait goes on, so that the reader stays
-                deferred.addErrback(lambda _: None)
-                event = wakefd.IoEvent()
-                d = notified(event)
-                d.cancel()
-                d.addErrback(lambda _: None)
-                return deferred
+    seen, values, events = [], [], [IoEvent() for _ in range(3)]
 
-            def begin():
-                kept.append(contextvars.copy_context().run(first))
-                for n in range(2):
-                    contextvars.copy_context().run(wait, n)
-                threads.append(later(lambda: [event.notify() for event in events[:2]]))
-                reactor.callLater(0.2, end)
+    def wait(n):
+        variable.set(n)
+        wakefd.twisted.notified(events[n]).addCallback(lambda _: seen.append(variable.get()))
 
-            def end():
-                for thread in threads:
-                    thread.finish()
-                kept.pop().cancel()
-                gc.collect()
-                print(seen, values[0]() is None)
-                reactor.stop()
+    def first():
+        value = Value()
+        values.append(weakref.ref(value))
+        variable.set(value)
+        del value
+        deferred = wakefd.twisted.notified(events[2])  # it waits on, so that the reader stays
+        deferred.addErrback(lambda _: None)
+        cancelled = wakefd.twisted.notified(IoEvent())
+        cancelled.cancel()
+        cancelled.addErrback(lambda _: None)
+        return deferred
 
-            kept, threads = [], []
-            reactor.callWhenRunning(begin)
-            reactor.run()
-            loop.close()
-            """
-        )
-        == "[0, 1] True\n"
-    )
+    def begin():
+        kept.append(contextvars.copy_context().run(first))
+        for n in range(2):
+            contextvars.copy_context().run(wait, n)
+        threads.append(later(lambda: [event.notify() for event in events[:2]]))
+        reactor.callLater(0.2, end)
+
+    def end():
+        for thread in threads:
+            thread.finish()
+        kept.pop().cancel()
+        gc.collect()
+        freed.append(values[0]() is None)
+        reactor.stop()
+
+    threads, freed = [], []
+    reactor.callWhenRunning(begin)
+    reactor.run()
+    loop.close()
+    assert seen == [0, 1] and freed == [True], (seen, freed)
