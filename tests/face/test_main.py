@@ -7,27 +7,16 @@ import re
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 from pathlib import Path
 
 import pytest
 
 import wakefd
-from wakefd import _wakefd
+from helpers import python_path
+from wakefd import __main__, _selftest, _wakefd
 
 LIMIT = 45  # seconds in which each process must end
-
-# A self-test with a short deadline, whose events have one method from the test.
-BROKEN = """
-import sys, time, threading, wakefd
-from wakefd import __main__, _selftest
-_selftest.DEADLINE = 0.3
-class Broken(wakefd.IoEvent):
-    calls = 0
-    {method}
-sys.exit(__main__.main(sys.argv[1:], Broken))
-"""
 
 
 def run(*arguments, **environment):
@@ -45,9 +34,52 @@ def selftest(*arguments, **environment):
     return run("-m", "wakefd", *arguments, **environment)
 
 
-def broken(method, *arguments):
-    code = BROKEN.format(method=textwrap.indent(textwrap.dedent(method), "    ").strip())
-    return run("-c", code, "--seconds", "0.3", *arguments)
+class LosesOne(wakefd.IoEvent):
+    calls = 0
+
+    def notify(self):
+        LosesOne.calls += 1
+        return LosesOne.calls != 50 and super().notify()  # in the first phase
+
+
+class NeverWakes(wakefd.IoEvent):
+    def notify(self):
+        return False
+
+
+class Raises(wakefd.IoEvent):
+    calls = 0
+
+    def notify(self):
+        Raises.calls += 1
+        if Raises.calls == 1000:
+            raise OSError(9, "no good")
+        return super().notify()
+
+
+class NeverCloses(wakefd.IoEvent):
+    def close(self):
+        pass
+
+
+class HangsInClose(wakefd.IoEvent):
+    def close(self):
+        time.sleep(1000)
+
+
+def broken_main(kind):
+    """Run the self-test with a short deadline, and with events of this class."""
+    _selftest.DEADLINE = 0.3
+    sys.exit(__main__.main(sys.argv[1:], kind))
+
+
+def program_of(kind):
+    return ["-c", f"import test_main; test_main.broken_main(test_main.{kind.__name__})"]
+
+
+def broken(kind, *arguments):
+    program = [*program_of(kind), "--seconds", "0.3"]
+    return run(*program, *arguments, PYTHONPATH=python_path())
 
 
 def loops():
@@ -110,12 +142,7 @@ def test_help_explains_every_column():
 
 @pytest.mark.parametrize("flags", [[], ["--json"]])
 def test_a_lost_notification_exits_with_status_1(flags):
-    method = """
-    def notify(self):
-        Broken.calls += 1
-        return Broken.calls != 50 and super().notify()  # in the first phase
-    """
-    done = broken(method, "--loop", "asyncio", *flags)
+    done = broken(LosesOne, "--loop", "asyncio", *flags)
     assert done.returncode == 1, done
     if flags:
         report = json.loads(done.stdout)
@@ -128,36 +155,25 @@ def test_a_lost_notification_exits_with_status_1(flags):
 
 @pytest.mark.parametrize("loop", loops())
 def test_a_loop_that_never_wakes_exits_with_status_1(loop):
-    done = broken("def notify(self): return False", "--loop", loop)
+    done = broken(NeverWakes, "--loop", loop)
     assert done.returncode == 1, done
     assert "the first notification was not answered in 0.3 s" in done.stdout
 
 
 def test_an_exception_in_a_sender_is_shown_and_exits_with_status_1():
-    method = """
-    def notify(self):
-        Broken.calls += 1
-        if Broken.calls == 1000:
-            raise OSError(9, "no good")
-        return super().notify()
-    """
-    done = broken(method, "--loop", "asyncio")
+    done = broken(Raises, "--loop", "asyncio")
     assert done.returncode == 1, done
     assert "a sender: OSError: [Errno 9] no good" in done.stdout
 
 
 def test_a_close_that_releases_no_waiter_exits_with_status_1():
-    done = broken("def close(self): pass", "--loop", "asyncio")
+    done = broken(NeverCloses, "--loop", "asyncio")
     assert done.returncode == 1, done
     assert "the loop did not end in 0.3 s after close()" in done.stdout
 
 
 def test_the_watchdog_ends_a_self_test_that_hangs():
-    method = """
-    def close(self):
-        time.sleep(1000)
-    """
-    done = broken(method, "--loop", "thread")
+    done = broken(HangsInClose, "--loop", "thread")
     assert done.returncode == 1, done
     assert "Timeout" in done.stderr
     assert "in close" in done.stderr
@@ -215,12 +231,11 @@ def test_ctrl_c_ends_the_self_test_without_a_traceback():
 def test_a_terminal_shows_the_progress_and_a_failure_in_red(no_color):
     import pty
 
-    code = BROKEN.format(method="def notify(self): return False")
     parent, child = pty.openpty()
     with subprocess.Popen(
-        [sys.executable, "-c", code, "--loop", "thread"],
+        [sys.executable, *program_of(NeverWakes), "--loop", "thread"],
         stdout=child,
-        env={**os.environ, "TERM": "xterm", "NO_COLOR": no_color},
+        env={**os.environ, "PYTHONPATH": python_path(), "TERM": "xterm", "NO_COLOR": no_color},
     ) as process:
         os.close(child)
         seen = b""
