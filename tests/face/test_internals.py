@@ -45,6 +45,7 @@ def test_only_the_allowed_files_use_private_names_of_asyncio():
 
 
 def test_without_get_running_loop_wakefd_calls_the_public_function():
+    # A program in a string, because wakefd looks for the function when `helpers` imports it.
     program(
         """
         import asyncio, threading
