@@ -722,15 +722,16 @@ async def test_async_for_makes_a_last_turn_for_a_rise_that_another_task_cleared(
     assert turns == 2
 
 
+async def turns_of(event):
+    turns = 0
+    async for _ in event:
+        turns += 1
+    return turns
+
+
 @needs("await")
 async def test_async_for_ends_when_the_event_is_closed(kit, event):
-    async def consume():
-        turns = 0
-        async for _ in event:
-            turns += 1
-        return turns
-
-    task = kit.spawn(consume)
+    task = kit.spawn(turns_of, event)
     await kit.waiting(event, 1)
     event.notify()
     while event.is_set():
@@ -742,13 +743,7 @@ async def test_async_for_ends_when_the_event_is_closed(kit, event):
 
 @needs("await")
 async def test_async_for_makes_a_last_turn_for_a_rise_that_came_while_it_waited(kit, event):
-    async def consume():
-        turns = 0
-        async for _ in event:
-            turns += 1
-        return turns
-
-    task = kit.spawn(consume)
+    task = kit.spawn(turns_of, event)
     await kit.waiting(event, 1)
     event.notify()
     event.close()
@@ -829,7 +824,6 @@ async def test_async_for_can_be_cancelled(kit, event):
 # ---- fairness
 
 
-@pytest.mark.parametrize("how", ["notified", "async for"])
 async def does_not_starve(kit, consume):
     turns, stop = 0, False
 
