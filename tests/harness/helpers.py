@@ -270,7 +270,10 @@ def reaped(pid):
 
 
 def program(code, *args, limit=2 * PATIENCE, **environment):
-    """Run a program in a fresh interpreter, which must end well and silently; return its output."""
+    """Run a program in a fresh interpreter, which must end well and silently; return its output.
+
+    A program is a string only if it must run before `helpers` is imported: linters do not see it.
+    """
     done = subprocess.run(
         [sys.executable, *STRICT, "-c", textwrap.dedent(code), *args],
         env={**os.environ, "PYTHONPATH": python_path(), **environment},

@@ -20,7 +20,7 @@ import gevent.monkey
 import gevent.os
 
 import wakefd.gevent
-from helpers import PATIENCE, Thread, fds, later, run_child, waiting, without
+from helpers import PATIENCE, Thread, fds, in_child, later, run_child, waiting, without
 from wakefd import ClosedResourceError, IoEvent
 from wakefd.gevent import wait
 
@@ -122,11 +122,8 @@ def test_a_rise_wins_over_a_timeout_in_the_same_turn(event):
     assert results(made) == [True, True]
 
 
+@in_child(strict=True)
 def test_a_waiter_keeps_gevent_wait_from_returning():
-    run_child("test_gevent", "waiter_and_gevent_wait", strict=True)
-
-
-def waiter_and_gevent_wait():
     event = IoEvent()
     wait(event, 0.001)
     assert gevent.wait() is True  # no greenlet is left to wait for
@@ -159,11 +156,8 @@ def test_hundreds_of_gevent_hubs_leave_no_descriptor(event, left):
     event.notify()
 
 
+@in_child(strict=True)
 def test_waits_work_after_the_main_hub_is_destroyed_and_made_anew():
-    run_child("test_gevent", "main_hub_made_anew", strict=True)
-
-
-def main_hub_made_anew():
     event = IoEvent()
     for _ in range(3):
         _waiter = gevent.spawn(wait, event)
@@ -180,11 +174,8 @@ def main_hub_made_anew():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@in_child(strict=True)
 def test_waits_work_in_the_parent_and_in_the_child_after_a_fork():
-    run_child("test_gevent", "after_a_fork", strict=True)
-
-
-def after_a_fork():
     event = IoEvent()
     assert not wait(event, 0.001)
     theirs = gevent.spawn(wait, event)
