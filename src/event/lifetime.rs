@@ -147,23 +147,42 @@ impl Event {
     fn rest(&'static self) {
         let mut lock = lock(self.entered);
         self.pipe.close();
-        EXPOSED.get(&mut lock).remove(self);
-        for listener in self.listeners() {
-            // The listener has no waiter, so its state is one of these or FREE.
-            if matches!(listener.state.load(Acquire), IDLE | ARMED) {
-                // SAFETY: not FREE, so it points to a hub.
-                let hub = unsafe { &*listener.hub.load(Acquire) };
-                listener.remove_from_own(hub, &mut lock);
-                listener.detach(hub, &mut lock);
-            } else if listener.state.load(Relaxed) == FREE {
-                listener.unlink(&mut lock);
-            }
-        }
+        self.forget(&mut lock);
         self.strays.store(0, Relaxed);
         self.pipe.reopen();
         let resting = RESTING.get(&mut lock);
         resting.push(self);
         RESTING_COUNT.store(resting.len(), Relaxed);
+    }
+
+    /// The listeners of an event that goes are freed.
+    fn free_listeners(&self) {
+        let mut lock = lock(self.entered);
+        self.forget(&mut lock);
+        let mut at = *self.unlinked.get(&mut lock);
+        drop(lock);
+        while !at.is_null() {
+            // SAFETY: `claim_unlinked` made it with Box, the event owns it, and nobody else has it: no hub knows of it any more.
+            let listener = unsafe { Box::from_raw(at) };
+            at = listener.fired.load(Relaxed);
+        }
+    }
+
+    /// The child of a fork and the hubs forget the event. All its listeners are FREE then, and out of the list.
+    fn forget(&self, lock: &mut Locked) {
+        EXPOSED.get(lock).remove(self);
+        for listener in self.listeners() {
+            // The listener has no waiter, which would keep the event. So its state is IDLE, ARMED (a cancelled wait left it so) or
+            // FREE.
+            if matches!(listener.state.load(Acquire), IDLE | ARMED) {
+                // SAFETY: not FREE, so it points to a hub.
+                let hub = unsafe { &*listener.hub.load(Acquire) };
+                listener.remove_from_own(hub, lock);
+                listener.detach(hub, lock);
+            } else {
+                listener.unlink(lock);
+            }
+        }
     }
 }
 
@@ -177,45 +196,13 @@ impl Last for Event {
         // SAFETY: alive up to here, and nobody else's; but for the word, which late native callers may read.
         let event = unsafe { this.as_ref() };
         if event.immortal.load(Relaxed) {
-            event.rest();
-        } else {
-            // SAFETY: `Counted::new` made it with Box, and nobody has it any more.
-            drop(unsafe { Box::from_raw(this.as_ptr()) });
+            return event.rest();
         }
-    }
-}
-
-impl Drop for Event {
-    fn drop(&mut self) {
-        if !self.listened.load(Relaxed) && !self.pipe.was_exposed() {
-            return;
+        if event.listened.load(Relaxed) || event.pipe.was_exposed() {
+            event.free_listeners();
         }
-        let mut lock = lock(self.entered);
-        EXPOSED.get(&mut lock).remove(self);
-        for listener in self.listeners() {
-            // The listener has no waiter, which would keep the event. So its state is IDLE, ARMED (a cancelled wait left it so) or
-            // FREE.
-            if matches!(listener.state.load(Acquire), IDLE | ARMED) {
-                // SAFETY: not FREE, so it points to a hub.
-                let hub = unsafe { &*listener.hub.load(Acquire) };
-                listener.remove_from_own(hub, &mut lock);
-                hub.refs.fetch_sub(1, AcqRel);
-            }
-        }
-        let unlinked = *self.unlinked.get(&mut lock);
-        drop(lock);
-        // No hub knows of them any more.
-        drop_each(self.listeners.load(Relaxed), |listener| &listener.next);
-        drop_each(unlinked, |listener| &listener.fired);
-    }
-}
-
-/// The listeners of an event that goes are freed.
-fn drop_each(mut at: *mut Listener, next: impl Fn(&Listener) -> &AtomicPtr<Listener>) {
-    while !at.is_null() {
-        // SAFETY: `claim_unlinked` made it with Box, the event owns it, and nobody else has it.
-        let listener = unsafe { Box::from_raw(at) };
-        at = next(&listener).load(Relaxed);
+        // SAFETY: `Counted::new` made it with Box, and nobody has it any more.
+        drop(unsafe { Box::from_raw(this.as_ptr()) });
     }
 }
 
