@@ -61,6 +61,15 @@ impl Descriptor {
         // SAFETY: our hold keeps it open.
         unsafe { &(*self.open).notifier }
     }
+
+    /// Its number, as the system's own functions take it.
+    #[cfg(not(any(loom, wakefd_steps)))]
+    pub(crate) fn number(&self) -> i64 {
+        #[cfg(unix)]
+        return std::os::fd::AsRawFd::as_raw_fd(self).into();
+        #[cfg(windows)]
+        return std::os::windows::io::AsRawSocket::as_raw_socket(&self.notifier().as_fd()) as i64;
+    }
 }
 
 impl Clone for Descriptor {

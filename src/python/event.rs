@@ -6,7 +6,6 @@ use super::{
 };
 use crate::{
     event::EventRef,
-    event::descriptor::Descriptor,
     event::thread_wait::{Started, Wait},
     event::wait_table::Outcome,
     fork,
@@ -99,7 +98,7 @@ impl IoEvent {
     /// Raise ClosedResourceError if the event is closed; OSError if no descriptor is to be had.
     pub(super) fn fileno(&self) -> PyResult<i64> {
         let descriptor = self.inner.event.expose().map_err(os_error)?.ok_or_else(closed)?;
-        Ok(number(&descriptor))
+        Ok(descriptor.number())
     }
 
     /// Close the event for ever.
@@ -170,18 +169,6 @@ pub(super) fn notify_attached(py: Python<'_>, event: &EventRef) -> io::Result<bo
     event.notify_with_lock(|rest| py.detach(|| rest.tell()))
 }
 
-/// The number by which a selector knows the descriptor.
-pub(super) fn number(descriptor: &Descriptor) -> i64 {
-    #[cfg(unix)]
-    return std::os::fd::AsRawFd::as_raw_fd(descriptor).into();
-    #[cfg(windows)]
-    {
-        use std::os::windows::io::{AsRawSocket, AsSocket};
-        descriptor.as_socket().as_raw_socket() as i64
-    }
-}
-
-/// Block this thread until one of `events` is up or rises. For `wakefd.wait_any`.
 #[pyfunction]
 #[pyo3(signature = (events, timeout=None))]
 #[allow(clippy::needless_pass_by_value)] // PyO3's signature

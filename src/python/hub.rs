@@ -6,11 +6,12 @@ use super::{
     attached_cell::AttachedCell,
     call::call,
     errors::{closed, os_error},
-    event::{IoEvent, number},
+    event::IoEvent,
     fairness,
     queue::place::{Awaited, Place, Places, all_leave},
 };
 use crate::{
+    event::descriptor::Descriptor,
     event::wait_table::{Begun, Outcome, WaitTable},
     fork,
 };
@@ -46,7 +47,7 @@ impl Hub {
     pub(super) fn fileno(&self) -> PyResult<i64> {
         self.table
             .descriptor()
-            .map(|descriptor| number(&descriptor))
+            .map(|descriptor| descriptor.number())
             .ok_or_else(|| unusable(&self.table))
     }
 
@@ -171,7 +172,7 @@ impl Hub {
             table.dispatch(released)
         };
         let mut errors = Vec::new();
-        errors.extend(drained(replaced.as_ref().map(number)).err());
+        errors.extend(drained(replaced.as_ref().map(Descriptor::number)).err());
         drop(replaced);
         while let Some((who, outcome)) = next(slf, nests) {
             errors.extend(resume(who.bind(slf.py()), outcome).err());
