@@ -3,7 +3,8 @@
 //! Every function takes the argument of a [`NativeHandle`](crate::NativeHandle). It may be any number: what is no argument
 //! (any more) is answered, and does no harm.
 
-use super::handle_table::{self, CallError};
+use super::handle_table::{self, CallError, TABLE};
+use crate::ring::PushError;
 use std::ffi::{c_int, c_void};
 
 /// The table that compiled code gets through the capsule `wakefd._C_API`: `struct wakefd_api` of the header.
@@ -62,7 +63,17 @@ extern "C" fn notify(argument: *mut c_void) -> c_int {
 }
 
 extern "C" fn clear(argument: *mut c_void) -> c_int {
-    answer(handle_table::clear(argument.addr()))
+    answer(try_clear(argument.addr()))
+}
+
+/// A byte queue's flag rises again at once while something is in there.
+fn try_clear(argument: usize) -> Result<bool, CallError> {
+    let (slot, generation) = TABLE.find(argument)?;
+    let visit = slot.visit(generation)?;
+    Ok(match visit.ring() {
+        Some(ring) => ring.clear(),
+        None => visit.event.clear(),
+    }?)
 }
 
 extern "C" fn is_set(argument: *mut c_void) -> c_int {
@@ -78,30 +89,56 @@ extern "C" fn release(argument: *mut c_void) -> c_int {
 }
 
 extern "C" fn fileno(argument: *mut c_void) -> isize {
-    let descriptor = handle_table::with(argument.addr(), |event| event.expose()).and_then(|descriptor| {
-        let descriptor = descriptor?.ok_or(CallError::Closed)?;
-        #[cfg(unix)]
-        return Ok(std::os::fd::AsRawFd::as_raw_fd(&descriptor) as isize);
-        #[cfg(windows)]
-        {
-            use std::os::windows::io::{AsRawSocket, AsSocket};
-            Ok(descriptor.as_socket().as_raw_socket() as isize)
-        }
-    });
-    descriptor.unwrap_or_else(|error| -(error.errno() as isize))
+    match handle_table::with(argument.addr(), |event| event.expose()).and_then(|exposed| Ok(exposed?)) {
+        Ok(Some(descriptor)) => descriptor.number() as isize,
+        Ok(None) => -(libc::EBADF as isize), // closed
+        Err(error) => -(errno(&error) as isize),
+    }
 }
 
 /// # Safety
 /// `data` is null, or points to `length` bytes to read.
 unsafe extern "C" fn push(argument: *mut c_void, data: *const c_void, length: usize) -> c_int {
     // SAFETY: so says the caller.
-    answer(unsafe { handle_table::push(argument.addr(), data.cast(), length) })
+    unsafe { try_push(argument.addr(), data.cast(), length) }.unwrap_or_else(|errno| -errno)
+}
+
+/// # Safety
+/// As of `push`.
+unsafe fn try_push(argument: usize, data: *const u8, length: usize) -> Result<c_int, c_int> {
+    let (slot, generation) = TABLE.find(argument).map_err(|error| errno(&error))?;
+    if data.is_null() && length > 0 {
+        return Err(libc::EINVAL);
+    }
+    let visit = slot.visit(generation).map_err(|error| errno(&error))?;
+    let ring = visit.ring().ok_or(libc::EINVAL)?; // an event's argument
+    // SAFETY: so says the caller.
+    match unsafe { ring.push(data, length) } {
+        Ok(()) => Ok(1),
+        Err(PushError::Full) => Ok(0),
+        Err(PushError::TooLong) => Err(libc::EMSGSIZE),
+        Err(PushError::Shut) => Err(libc::EPIPE),
+    }
 }
 
 #[inline]
 fn answer(result: Result<bool, CallError>) -> c_int {
     match result {
         Ok(yes) => yes.into(),
-        Err(error) => -error.errno(),
+        Err(error) => -errno(&error),
+    }
+}
+
+/// The error's number in C.
+#[cold]
+fn errno(error: &CallError) -> c_int {
+    match error {
+        CallError::Null => libc::EINVAL,
+        CallError::Stale => libc::EBADF,
+        CallError::TooMany => libc::EOVERFLOW,
+        #[cfg(unix)]
+        CallError::System(error) => error.raw_os_error().unwrap_or(libc::EIO),
+        #[cfg(not(unix))] // its numbers are not errno's
+        CallError::System(_) => libc::EIO,
     }
 }

@@ -51,24 +51,15 @@ const GENERATIONS: u64 = (1 << (usize::BITS - INDEX_BITS)) - 1;
 
 /// Why a call did nothing.
 #[derive(Debug)]
-#[cfg_attr(any(loom, wakefd_steps), allow(dead_code))] // the models speak no C
 pub(crate) enum CallError {
     /// The argument is 0.
     Null,
     /// The number is no argument, or the argument of a handle that was given back.
     Stale,
-    /// The event is closed.
-    Closed,
     /// More holds than can be counted.
     TooMany,
-    /// The argument is not of a byte queue.
-    NoQueue,
-    /// The message is too long.
-    TooLong,
-    /// The byte queue is shut down.
-    Shut,
     /// The operating system refused.
-    System(#[cfg_attr(not(unix), allow(dead_code))] io::Error),
+    System(#[cfg_attr(any(not(unix), loom, wakefd_steps), allow(dead_code))] io::Error),
 }
 
 impl From<io::Error> for CallError {
@@ -78,7 +69,7 @@ impl From<io::Error> for CallError {
 }
 
 #[repr(C, align(64))] // what one thread notifies is not in the cache line of another's
-struct Slot {
+pub(super) struct Slot {
     deferred: DeferredFree,
     state: AtomicU64,
     /// Counted from `open` to `give_back`; afterwards the last one, whose memory is still there. Null: never used.
@@ -123,7 +114,7 @@ impl Slot {
     }
 
     /// The event, for a visit.
-    fn visit(&'static self, generation: u64) -> Result<Visit, CallError> {
+    pub(super) fn visit(&'static self, generation: u64) -> Result<Visit, CallError> {
         let entry = |seen| (seen & VISITORS != VISITORS).then_some(seen + VISITOR);
         loop {
             match self.update(generation, entry) {
@@ -183,14 +174,14 @@ impl Slot {
 }
 
 /// A visitor: a call at work on a slot's event.
-struct Visit {
+pub(super) struct Visit {
     slot: &'static Slot,
-    event: ManuallyDrop<EventRef>,
+    pub(super) event: ManuallyDrop<EventRef>,
 }
 
 impl Visit {
     #[cfg(not(any(loom, wakefd_steps)))]
-    fn ring(&self) -> Option<&Ring> {
+    pub(super) fn ring(&self) -> Option<&Ring> {
         // SAFETY: null or an `Arc`, until the last visitor has left.
         unsafe { self.slot.ring.load(Relaxed).as_ref() }
     }
@@ -260,7 +251,7 @@ impl Table {
     }
 
     #[inline]
-    fn find(&self, argument: usize) -> Result<(&'static Slot, u64), CallError> {
+    pub(super) fn find(&self, argument: usize) -> Result<(&'static Slot, u64), CallError> {
         if argument == 0 {
             return Err(CallError::Null);
         }
@@ -358,63 +349,6 @@ pub(crate) fn release(argument: usize) -> Result<(), CallError> {
     let (slot, generation) = TABLE.find(argument)?;
     slot.release(generation)
 }
-
-/// The functions that only C and byte queues need; the models speak no C.
-#[cfg(not(any(loom, wakefd_steps)))]
-mod for_c {
-    use super::{CallError, TABLE};
-    use crate::ring::PushError;
-
-    impl CallError {
-        /// As C has it.
-        #[cold]
-        pub(crate) fn errno(&self) -> std::ffi::c_int {
-            match self {
-                Self::Null | Self::NoQueue => libc::EINVAL,
-                Self::Stale | Self::Closed => libc::EBADF,
-                Self::TooMany => libc::EOVERFLOW,
-                Self::TooLong => libc::EMSGSIZE,
-                Self::Shut => libc::EPIPE,
-                #[cfg(unix)]
-                Self::System(error) => error.raw_os_error().unwrap_or(libc::EIO),
-                #[cfg(not(unix))] // its numbers are not errno's
-                Self::System(_) => libc::EIO,
-            }
-        }
-    }
-
-    /// Lowers the flag; true if it was up. A byte queue's rises again at once while something is in there.
-    pub(crate) fn clear(argument: usize) -> Result<bool, CallError> {
-        let (slot, generation) = TABLE.find(argument)?;
-        let visit = slot.visit(generation)?;
-        Ok(match visit.ring() {
-            Some(ring) => ring.clear(),
-            None => visit.event.clear(),
-        }?)
-    }
-
-    /// A message into a byte queue; false if that is full. In a signal handler, too.
-    ///
-    /// # Safety
-    /// `data` is null, or points to `length` bytes to read.
-    pub(crate) unsafe fn push(argument: usize, data: *const u8, length: usize) -> Result<bool, CallError> {
-        let (slot, generation) = TABLE.find(argument)?;
-        if data.is_null() && length > 0 {
-            return Err(CallError::Null);
-        }
-        let visit = slot.visit(generation)?;
-        let ring = visit.ring().ok_or(CallError::NoQueue)?;
-        // SAFETY: so says the caller.
-        match unsafe { ring.push(data, length) } {
-            Ok(()) => Ok(true),
-            Err(PushError::Full) => Ok(false),
-            Err(PushError::TooLong) => Err(CallError::TooLong),
-            Err(PushError::Shut) => Err(CallError::Shut),
-        }
-    }
-}
-#[cfg(not(any(loom, wakefd_steps)))]
-pub(crate) use for_c::{clear, push};
 
 /// The hook of the models.
 #[cfg(any(loom, wakefd_steps))]
