@@ -2,8 +2,8 @@
 
 use crate::{
     event::descriptor::Descriptor,
-    event::thread_wait::{Started, Wait},
-    event::wait_table::Outcome,
+    event::thread_wait::Wait,
+    event::wait_table::{Begun, Outcome},
     event::{Event, EventRef},
     fork,
     native::handle::NativeHandle,
@@ -157,9 +157,9 @@ impl IoEvent {
 
     fn wait_until(&self, deadline: Option<Instant>) -> io::Result<bool> {
         let mut wait = match Wait::start(fork::enter(), vec![self.event.clone()])? {
-            Started::Up => return Ok(true),
-            Started::Closed => return Err(closed()),
-            Started::Waiting(wait) => wait,
+            Begun::Up => return Ok(true),
+            Begun::Closed => return Err(closed()),
+            Begun::Waiting(wait) => wait,
         };
         loop {
             match wait.sleep(deadline) {

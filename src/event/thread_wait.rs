@@ -31,19 +31,12 @@ pub(crate) struct Wait {
     descriptor: Descriptor,
 }
 
-/// How a wait started.
-pub(crate) enum Started {
-    Up,
-    Closed,
-    Waiting(Wait),
-}
-
 impl Wait {
     /// Starts to wait for `events`, if none of them is up or closed.
     ///
     /// # Errors
     /// No descriptor to be had for this thread's hub.
-    pub(crate) fn start(entered: Entered, events: Vec<EventRef>) -> io::Result<Started> {
+    pub(crate) fn start(entered: Entered, events: Vec<EventRef>) -> io::Result<Begun<Self>> {
         HUB.with(|slot| {
             let slot = &mut *slot.borrow_mut();
             let epoch = epoch();
@@ -60,15 +53,15 @@ impl Wait {
                         keys.push(key);
                         continue;
                     }
-                    Begun::Up => Started::Up,
-                    Begun::Closed => Started::Closed,
+                    Begun::Up => Begun::Up,
+                    Begun::Closed => Begun::Closed,
                 };
                 for key in keys {
                     hub.cancel(key);
                 }
                 return Ok(started);
             }
-            Ok(Started::Waiting(Self {
+            Ok(Begun::Waiting(Self {
                 events,
                 entered,
                 epoch,
@@ -92,9 +85,9 @@ impl Wait {
             if self.epoch != epoch() {
                 // A signal handler has forked in the middle of this wait, and we are the child: nobody knows of us here.
                 match Self::start(self.entered, std::mem::take(&mut self.events))? {
-                    Started::Up => return Ok(Some(Outcome::Rose)),
-                    Started::Closed => return Ok(Some(Outcome::Closed)),
-                    Started::Waiting(again) => *self = again,
+                    Begun::Up => return Ok(Some(Outcome::Rose)),
+                    Begun::Closed => return Ok(Some(Outcome::Closed)),
+                    Begun::Waiting(again) => *self = again,
                 }
             }
             let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));

@@ -52,13 +52,13 @@ pub(crate) enum Outcome {
 }
 
 /// How a wait began.
-pub(crate) enum Begun {
+pub(crate) enum Begun<T = WaitKey> {
     /// The flag is up: no need to wait.
     Up,
     /// The event is closed.
     Closed,
-    /// `dispatch` will say when.
-    Waiting(WaitKey),
+    /// `dispatch` will say when; or, to a thread, `Wait::sleep`.
+    Waiting(T),
 }
 
 pub(crate) struct WaitTable<W> {

@@ -6,8 +6,8 @@ use super::{
 };
 use crate::{
     event::EventRef,
-    event::thread_wait::{Started, Wait},
-    event::wait_table::Outcome,
+    event::thread_wait::Wait,
+    event::wait_table::{Begun, Outcome},
     fork,
     process::epoch::epoch,
 };
@@ -204,9 +204,9 @@ pub(super) fn wait_in_line(py: Python<'_>, event: EventRef, deadline: Option<Ins
 fn sleep(py: Python<'_>, events: Vec<EventRef>, deadline: Option<Instant>, or_forked: bool) -> PyResult<bool> {
     let before = epoch();
     let mut wait = match Wait::start(fork::enter(), events).map_err(os_error)? {
-        Started::Up => return Ok(true),
-        Started::Closed => return Err(closed()),
-        Started::Waiting(wait) => wait,
+        Begun::Up => return Ok(true),
+        Begun::Closed => return Err(closed()),
+        Begun::Waiting(wait) => wait,
     };
     loop {
         match py.detach(|| wait.sleep(deadline)) {

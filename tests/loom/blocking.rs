@@ -4,8 +4,8 @@ use super::{at_rest, enter, model, together};
 use crate::{
     event::model::thread_ends,
     event::self_pipe::SelfPipe,
-    event::thread_wait::{Started, Wait},
-    event::wait_table::Outcome,
+    event::thread_wait::Wait,
+    event::wait_table::{Begun, Outcome},
     event::{Event, EventRef},
     notifier::for_a_thread,
 };
@@ -14,9 +14,9 @@ use std::{sync::atomic::Ordering::Relaxed, time::Instant};
 
 fn begin(events: &[EventRef]) -> Result<Wait, Outcome> {
     match Wait::start(enter(), events.to_vec()).unwrap() {
-        Started::Up => Err(Outcome::Rose),
-        Started::Closed => Err(Outcome::Closed),
-        Started::Waiting(wait) => Ok(wait),
+        Begun::Up => Err(Outcome::Rose),
+        Begun::Closed => Err(Outcome::Closed),
+        Begun::Waiting(wait) => Ok(wait),
     }
 }
 
