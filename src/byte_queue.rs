@@ -134,7 +134,7 @@ impl ByteQueue {
     pub fn new(max_bytes: usize, max_message: usize) -> Result<Self> {
         let ring = Ring::new(fork::enter(), max_bytes, max_message).map_err(|why| match why {
             RingError::NoMemory => io::Error::from(io::ErrorKind::OutOfMemory).into(),
-            RingError::TooSmall | RingError::TooLarge => ByteQueueError::Impossible,
+            RingError::Impossible => ByteQueueError::Impossible,
         })?;
         Ok(Self { ring, max_bytes })
     }
@@ -156,12 +156,7 @@ impl ByteQueue {
     /// [`ShutDown`](ByteQueueError::ShutDown); or there is no descriptor to be had for this thread (never on Linux, where it needs
     /// none), or no memory, and then the message stays ([`Io`](ByteQueueError::Io)).
     pub fn get(&self) -> Result<Vec<u8>> {
-        loop {
-            match self.try_get() {
-                Err(ByteQueueError::Empty) => self.event().wait()?,
-                done => return done,
-            }
-        }
+        self.get_until(None)
     }
 
     /// [`get`](Self::get), but not longer than `timeout`.
@@ -169,16 +164,16 @@ impl ByteQueue {
     /// # Errors
     /// As `get`; [`Empty`](ByteQueueError::Empty) if there was none in time.
     pub fn get_timeout(&self, timeout: Duration) -> Result<Vec<u8>> {
-        let Some(deadline) = Instant::now().checked_add(timeout) else {
-            return self.get();
-        };
+        self.get_until(Instant::now().checked_add(timeout))
+    }
+
+    fn get_until(&self, deadline: Option<Instant>) -> Result<Vec<u8>> {
         loop {
             match self.try_get() {
                 Err(ByteQueueError::Empty) => {}
                 done => return done,
             }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if !self.event().wait_timeout(left)? {
+            if !self.event().wait_until(deadline)? {
                 return self.try_get();
             }
         }
@@ -293,7 +288,7 @@ impl ByteQueue {
 
     /// The length of the longest message that there may be.
     pub fn max_message(&self) -> usize {
-        self.ring.max_message()
+        self.ring.max_message
     }
 
     /// Only the queue may clear it.

@@ -89,10 +89,6 @@ impl Memory {
         Some(Self { start, bytes })
     }
 
-    fn bytes(&self) -> usize {
-        self.bytes
-    }
-
     /// Makes the whole memory zero, of which only `units` from `at` on are not; without a write to each page, if possible.
     ///
     /// # Safety
@@ -109,7 +105,7 @@ impl Memory {
 
     #[inline]
     fn atomic(&self, at: usize) -> &AtomicU64 {
-        debug_assert!(at * UNIT < self.bytes());
+        debug_assert!(at * UNIT < self.bytes);
         #[cfg(wakefd_steps)]
         crate::sync::steps::step();
         // SAFETY: within, aligned, and no header is touched otherwise while somebody else may look at it.
@@ -130,10 +126,10 @@ impl Memory {
     #[inline]
     fn piece(&self, at: usize, length: usize) -> (*mut u8, usize) {
         let at = at * UNIT;
-        debug_assert!(at <= self.bytes() && length <= self.bytes());
+        debug_assert!(at <= self.bytes && length <= self.bytes);
         // SAFETY: within, or at the end.
         let first = unsafe { self.start.as_ptr().cast::<u8>().add(at) };
-        (first, length.min(self.bytes() - at))
+        (first, length.min(self.bytes - at))
     }
 
     /// # Safety

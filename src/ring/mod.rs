@@ -83,10 +83,8 @@ pub(crate) enum PushError {
 /// Why there is no such ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RingError {
-    /// Not one of the longest messages would fit.
-    TooSmall,
-    /// More than can be counted.
-    TooLarge,
+    /// Not one of the longest messages would fit, or there is more memory than can be counted.
+    Impossible,
     /// There is no memory.
     NoMemory,
 }
@@ -115,7 +113,7 @@ pub(crate) struct Ring {
     units: u64,
     /// The number of the lower bits of `head` and `tail` that are the offset.
     shift: u32,
-    max_message: usize,
+    pub(crate) max_message: usize,
     pub(crate) event: EventRef,
 }
 
@@ -135,11 +133,8 @@ impl Ring {
     /// Room for `max_bytes`, of which a message takes its own, padded to a multiple of 8, and 8 more.
     pub(crate) fn new(entered: Entered, max_bytes: usize, max_message: usize) -> Result<Arc<Self>, RingError> {
         let units = max_bytes / UNIT;
-        if units >= TOO_MANY_UNITS {
-            return Err(RingError::TooLarge);
-        }
-        if units_of(max_message) > units {
-            return Err(RingError::TooSmall);
+        if units >= TOO_MANY_UNITS || units_of(max_message) > units {
+            return Err(RingError::Impossible);
         }
         let ring = Arc::new(Self {
             tail: Apart(AtomicU64::new(0)),
@@ -154,11 +149,6 @@ impl Ring {
         #[cfg(all(unix, not(loom)))]
         ring.remember();
         Ok(ring)
-    }
-
-    #[cfg(not(any(loom, wakefd_steps)))]
-    pub(crate) fn max_message(&self) -> usize {
-        self.max_message
     }
 
     fn offset(&self, word: u64) -> u64 {
