@@ -155,7 +155,7 @@ impl IoEvent {
         self.wait_until(Instant::now().checked_add(timeout))
     }
 
-    fn wait_until(&self, deadline: Option<Instant>) -> io::Result<bool> {
+    pub(crate) fn wait_until(&self, deadline: Option<Instant>) -> io::Result<bool> {
         let mut wait = match Wait::start(fork::enter(), vec![self.event.clone()])? {
             Begun::Up => return Ok(true),
             Begun::Closed => return Err(closed()),

@@ -3,16 +3,16 @@
 #[cfg(loom)]
 use super::word::{TOKEN, USER};
 use super::{
-    CROWDED, Event, Listener,
+    Event, Listener,
     lifetime::{HUBS, RESTING},
 };
 use crate::{
     process::{Entered, lock},
     sync::Population,
 };
-use std::sync::atomic::AtomicUsize;
 #[cfg(loom)]
 use std::sync::atomic::Ordering::AcqRel;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 impl Population for Event {
     fn alive() -> &'static AtomicUsize {
@@ -41,16 +41,22 @@ pub(crate) fn resting(entered: Entered) -> usize {
 /// A crowd makes each event crowded until it is dropped: no listener stays for nothing. A model has no room for five hubs.
 pub(crate) struct Crowd;
 
+static CROWD: AtomicBool = AtomicBool::new(false);
+
+pub(super) fn all_are_crowded() -> bool {
+    CROWD.load(Relaxed)
+}
+
 impl Crowd {
     pub(crate) fn new() -> Self {
-        CROWDED.set(0);
+        CROWD.store(true, Relaxed);
         Self
     }
 }
 
 impl Drop for Crowd {
     fn drop(&mut self) {
-        CROWDED.set(5);
+        CROWD.store(false, Relaxed);
     }
 }
 

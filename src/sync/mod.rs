@@ -23,7 +23,7 @@ mod model;
 #[cfg(wakefd_steps)]
 pub(crate) use model::steps::{self, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Mutex, MutexGuard, fence};
 #[cfg(any(loom, wakefd_steps))]
-pub(crate) use model::{Census, Limit, Population};
+pub(crate) use model::{Census, Population};
 
 /// A process-wide value; loom wants a fresh one for every execution.
 #[cfg(not(loom))]
@@ -66,22 +66,6 @@ impl<T> UnsafeCell<T> {
 
     pub(crate) fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
         f(self.0.get())
-    }
-}
-
-/// A number that is fixed in what is shipped, and that a model sets.
-#[cfg(not(any(loom, wakefd_steps)))]
-pub(crate) struct Limit(usize);
-
-#[cfg(not(any(loom, wakefd_steps)))]
-impl Limit {
-    pub(crate) const fn new(value: usize) -> Self {
-        Self(value)
-    }
-
-    #[inline]
-    pub(crate) fn get(&self) -> usize {
-        self.0
     }
 }
 

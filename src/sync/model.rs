@@ -1,25 +1,9 @@
-//! The editions of the models: a census and a limit that a model sets, and the atomics that count steps.
+//! The editions of the models: a census, and the atomics that count steps.
 
 use std::{
     marker::PhantomData,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
 };
-
-pub(crate) struct Limit(AtomicUsize);
-
-impl Limit {
-    pub(crate) const fn new(value: usize) -> Self {
-        Self(AtomicUsize::new(value))
-    }
-
-    pub(crate) fn get(&self) -> usize {
-        self.0.load(Relaxed)
-    }
-
-    pub(crate) fn set(&self, value: usize) {
-        self.0.store(value, Relaxed);
-    }
-}
 
 /// A type whose values are counted.
 pub(crate) trait Population {
