@@ -68,7 +68,7 @@ impl Event {
             waiting: atomic::AtomicUsize::new(0),
             listened: AtomicBool::new(false),
             immortal: AtomicBool::new(false),
-            _census: Census::new(),
+            _census: Census::default(),
         })
     }
 
@@ -136,7 +136,7 @@ impl Event {
             keep: UnsafeCell::new(None),
             index: Guarded::new(0),
             waiters: UnsafeCell::new(Default::default()),
-            _census: Census::new(),
+            _census: Census::default(),
         }));
         // SAFETY: the event frees it, when it goes.
         unsafe { &*fresh }

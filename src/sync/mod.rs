@@ -71,11 +71,4 @@ impl<T> UnsafeCell<T> {
 
 /// A member of each value whose number a model counts; nothing in what is shipped.
 #[cfg(not(any(loom, wakefd_steps)))]
-pub(crate) struct Census<T>(std::marker::PhantomData<fn() -> T>);
-
-#[cfg(not(any(loom, wakefd_steps)))]
-impl<T> Census<T> {
-    pub(crate) const fn new() -> Self {
-        Self(std::marker::PhantomData)
-    }
-}
+pub(crate) type Census<T> = std::marker::PhantomData<fn() -> T>;

@@ -13,8 +13,8 @@ pub(crate) trait Population {
 
 pub(crate) struct Census<T: Population>(PhantomData<fn() -> T>);
 
-impl<T: Population> Census<T> {
-    pub(crate) fn new() -> Self {
+impl<T: Population> Default for Census<T> {
+    fn default() -> Self {
         T::alive().fetch_add(1, Relaxed);
         Self(PhantomData)
     }
