@@ -58,7 +58,7 @@ pub(crate) struct Owned {
 /// The identity of a descriptor distinguishes it from others that may have its number later. It is compared without an
 /// allocation: that happens in the child of a fork, and in signal handlers.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Identity {
+pub(crate) enum Identity {
     /// Device and number: a socket of ours, or any other file that has them.
     Inode(u64, u64),
     EventFd,
@@ -70,20 +70,8 @@ enum Identity {
 }
 
 impl Owned {
-    pub(crate) fn new(fd: OwnedFd) -> Self {
-        Self::of(fd, Identity::at_a_glance)
-    }
-
-    /// A new eventfd, which is known to be one.
-    #[cfg(all(
-        any(target_os = "linux", target_os = "android"),
-        not(any(wakefd_notifier = "socketpair", wakefd_notifier = "tcp"))
-    ))]
-    pub(crate) fn eventfd(fd: OwnedFd) -> Self {
-        Self::of(fd, |_| Identity::EventFd)
-    }
-
-    fn of(fd: OwnedFd, identity: impl FnOnce(&OwnedFd) -> Identity) -> Self {
+    /// A new descriptor. `identity` looks what it is, if it is not known.
+    pub(crate) fn new(fd: OwnedFd, identity: impl FnOnce(&OwnedFd) -> Identity) -> Self {
         Self {
             serial: own(&fd),
             identity: identity(&fd),
@@ -98,14 +86,10 @@ impl Owned {
         suspect();
     }
 
-    /// Whether nobody has found out so far that the number is not ours. (To look each time would cost a system call.)
-    #[cfg(all(
-        any(target_os = "linux", target_os = "android"),
-        not(any(wakefd_notifier = "socketpair", wakefd_notifier = "tcp"))
-    ))]
+    /// Whether it has turned out already that the number is not ours. (To look each time would cost a system call.)
     #[inline]
-    pub(crate) fn may_be_ours(&self) -> bool {
-        !self.gone.load(Relaxed)
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.load(Relaxed)
     }
 
     /// Whether the number still is ours. None: there is no telling. To be asked before a new descriptor is made, which may get
@@ -115,7 +99,7 @@ impl Owned {
     }
 
     fn compare(&self, now: impl FnOnce(&OwnedFd) -> Identity) -> Option<bool> {
-        if self.gone.load(Relaxed) {
+        if self.is_gone() {
             return Some(false);
         }
         let owned_by_another = owner_of(&self.fd).is_some_and(|owner| owner.load(Relaxed) != self.serial);
@@ -202,7 +186,7 @@ impl Identity {
 
     /// The identity without a look into /proc: an anonymous file that does not block is taken for an eventfd. (Ours does not; an
     /// epoll does.)
-    fn at_a_glance(fd: &OwnedFd) -> Self {
+    pub(crate) fn at_a_glance(fd: &OwnedFd) -> Self {
         Self::told(fd, |fd| match rustix::fs::fcntl_getfl(fd) {
             Ok(flags) if flags.contains(OFlags::NONBLOCK) => Self::EventFd,
             _ => Self::Anonymous,

@@ -1,6 +1,6 @@
 //! Linux's eventfd: one descriptor, a counter in the kernel; one read takes all of it.
 
-use super::checked_fd::Owned;
+use crate::notifier::checked_fd::{Identity, Owned};
 use rustix::{
     event::{EventfdFlags, eventfd},
     io::{Errno, read, write},
@@ -15,10 +15,8 @@ pub(crate) struct EventFd(Owned);
 
 impl EventFd {
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self(Owned::eventfd(eventfd(
-            0,
-            EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK,
-        )?)))
+        let fd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Self(Owned::new(fd, |_| Identity::EventFd)))
     }
 
     #[inline]
@@ -28,7 +26,7 @@ impl EventFd {
 
     #[inline]
     pub(crate) fn signal(&self) -> io::Result<bool> {
-        while self.0.may_be_ours() {
+        while !self.0.is_gone() {
             match write(&self.0, &1_u64.to_ne_bytes()) {
                 Ok(_) => return Ok(true),
                 Err(Errno::INTR) => {}
@@ -43,7 +41,7 @@ impl EventFd {
     #[inline]
     pub(crate) fn drain(&self) -> io::Result<u64> {
         let mut count = [0; 8];
-        while self.0.may_be_ours() {
+        while !self.0.is_gone() {
             match read(&self.0, &mut count) {
                 Ok(8) => return Ok(u64::from_ne_bytes(count)),
                 Ok(_) | Err(Errno::BADF) => self.0.disown(), // no eventfd any more
@@ -56,7 +54,7 @@ impl EventFd {
     }
 
     pub(crate) fn wait(&self, left: Option<Duration>) -> io::Result<bool> {
-        super::poll::wait(self.as_fd(), left)
+        crate::notifier::poll::wait(self.as_fd(), left)
     }
 
     pub(crate) fn renew(&mut self) -> io::Result<()> {

@@ -1,6 +1,13 @@
 //! Linux: eventfd, and the stream pair where a sandbox refuses that; and for a thread a futex.
 
-use super::{eventfd::EventFd, futex::Futex, stream::Stream};
+#[path = "eventfd.rs"]
+mod eventfd;
+#[path = "futex.rs"]
+mod futex;
+
+use super::stream::Stream;
+use eventfd::EventFd;
+use futex::Futex;
 use std::{
     io::{self, ErrorKind},
     os::fd::BorrowedFd,

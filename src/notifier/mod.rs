@@ -24,20 +24,7 @@ mod checked_fd;
     any(target_os = "linux", target_os = "android"),
     not(any(wakefd_notifier = "socketpair", wakefd_notifier = "tcp", loom, wakefd_steps))
 ))]
-mod eventfd;
-#[cfg(all(
-    any(target_os = "linux", target_os = "android"),
-    not(any(wakefd_notifier = "socketpair", wakefd_notifier = "tcp", loom, wakefd_steps))
-))]
 mod eventfd_or_stream;
-#[cfg(any(
-    loom,
-    all(
-        any(target_os = "linux", target_os = "android"),
-        not(any(wakefd_notifier = "socketpair", wakefd_notifier = "tcp", wakefd_steps))
-    )
-))]
-mod futex;
 #[cfg(not(any(loom, wakefd_steps)))]
 #[cfg_attr(any(windows, wakefd_notifier = "tcp"), path = "tcp.rs")]
 #[cfg_attr(not(any(windows, wakefd_notifier = "tcp")), path = "socketpair.rs")]

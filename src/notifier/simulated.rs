@@ -5,6 +5,10 @@
 //!
 //! A thread's is the shipped `Futex`, over a kernel that is no more than its lock and its queue of one.
 
+#[cfg(loom)]
+#[path = "futex.rs"]
+mod futex;
+
 use crate::sync::Mutex;
 use std::{
     io,
@@ -21,7 +25,7 @@ pub(crate) struct Notifier {
     log: Arc<Log>,
     /// A thread sleeps on it, and the rest is not used.
     #[cfg(loom)]
-    futex: Option<super::futex::Futex>,
+    futex: Option<futex::Futex>,
 }
 
 #[derive(Default)]

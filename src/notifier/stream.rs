@@ -11,7 +11,7 @@ use std::{
 };
 
 #[cfg(unix)]
-use super::checked_fd::Owned;
+use super::checked_fd::{Identity, Owned};
 #[cfg(unix)]
 use std::os::fd::AsFd as _;
 #[cfg(unix)]
@@ -38,7 +38,7 @@ impl Stream {
         MAY_DIE.store(true, Relaxed);
         let (reader, writer) = super::pair::pair()?;
         #[cfg(unix)]
-        let (reader, writer) = (Owned::new(reader.into()), Owned::new(writer.into()));
+        let [reader, writer] = [reader, writer].map(|end| Owned::new(end.into(), Identity::at_a_glance));
         #[cfg(windows)]
         let (reader, writer) = (reader.into(), writer.into());
         Ok(Self { reader, writer })
