@@ -94,14 +94,8 @@ impl Queue {
     ) -> PyResult<()> {
         let deadline = deadline_of(block, timeout, "put()")?;
         let mut item = Some(item);
-        if self.try_put(py, None, &mut item)? {
-            return Ok(());
-        }
-        if !block {
-            return Err(full(py));
-        }
-        self.block(py, Side::Put, deadline, |place| {
-            Ok(self.try_put(py, place, &mut item)?.then_some(()))
+        self.block(py, Side::Put, block, deadline, |place| {
+            self.try_put(py, place, &mut item)
         })?
         .ok_or_else(|| full(py))
     }
@@ -110,11 +104,7 @@ impl Queue {
     ///
     /// Raise QueueFull (a queue.Full) if there is no room, QueueShutDown if the queue is shut down.
     fn put_nowait(&self, py: Python<'_>, item: Py<PyAny>) -> PyResult<()> {
-        if self.try_put(py, None, &mut Some(item))? {
-            Ok(())
-        } else {
-            Err(full(py))
-        }
+        self.try_put(py, None, &mut Some(item))?.ok_or_else(|| full(py))
     }
 
     /// Put all items of an iterable, which is read to its end first; wait for room item by item, at most `timeout`
@@ -129,7 +119,7 @@ impl Queue {
         let all = items.len();
         let deadline = deadline_of(true, timeout, "put_many()")?;
         let result = self
-            .block(py, Side::Put, deadline, |place| {
+            .block(py, Side::Put, true, deadline, |place| {
                 self.try_put_many(py, place, &mut items)
             })
             .and_then(|done| done.ok_or_else(|| full(py)));
@@ -158,13 +148,7 @@ impl Queue {
         timeout: Option<Seconds<'_, '_>>,
     ) -> PyResult<Py<PyAny>> {
         let deadline = deadline_of(block, timeout, "get()")?;
-        if let Some(item) = self.try_get(py, None)? {
-            return Ok(item);
-        }
-        if !block {
-            return Err(empty());
-        }
-        self.block(py, Side::Get, deadline, |place| self.try_get(py, place))?
+        self.block(py, Side::Get, block, deadline, |place| self.try_get(py, place))?
             .ok_or_else(empty)
     }
 
@@ -188,7 +172,7 @@ impl Queue {
     ) -> PyResult<Bound<'py, PyAny>> {
         let max = most(max, "get_many()")?;
         let deadline = deadline_of(true, timeout, "get_many()")?;
-        self.block(py, Side::Get, deadline, |place| self.try_get_many(py, place, max))?
+        self.block(py, Side::Get, true, deadline, |place| self.try_get_many(py, place, max))?
             .ok_or_else(empty)
     }
 
@@ -219,7 +203,7 @@ impl Queue {
             return self.peek_nowait(py);
         }
         let deadline = deadline_of(true, timeout, "peek()")?;
-        self.block(py, Side::Get, deadline, |place| self.try_peek(py, place))?
+        self.block(py, Side::Get, true, deadline, |place| self.try_peek(py, place))?
             .ok_or_else(empty)
     }
 
@@ -354,7 +338,7 @@ impl Queue {
 
     /// Put the item if there is room and this turn's time is not used up. Return True if it is in.
     fn _give(&self, py: Python<'_>, item: Py<PyAny>) -> PyResult<bool> {
-        Ok(fairness::within(py, false)? && self.try_put(py, None, &mut Some(item))?)
+        Ok(fairness::within(py, false)? && self.try_put(py, None, &mut Some(item))?.is_some())
     }
 
     /// Take an item if there is one and this turn's time is not used up, else return `default`.

@@ -73,7 +73,8 @@ impl Place {
     /// Put the item. Return False if there is no room.
     fn put(&mut self, py: Python<'_>, item: Py<PyAny>) -> PyResult<bool> {
         let in_line = self.in_line.as_mut().ok_or_else(left)?;
-        self.queue.get().try_put(py, Some(in_line), &mut Some(item))
+        let put = self.queue.get().try_put(py, Some(in_line), &mut Some(item))?;
+        Ok(put.is_some())
     }
 
     /// Take an item. Return `default` if there is none.

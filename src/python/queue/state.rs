@@ -98,19 +98,19 @@ impl Queue {
         AttachedQueue { queue: self, py }
     }
 
-    /// True: the item is in. False: the queue is full, and the place, if there is one, is in line.
+    /// Some: the item is in. None: the queue is full, and the place, if there is one, is in line.
     #[inline]
     pub(crate) fn try_put(
         &self,
         py: Python<'_>,
         place: Option<&mut PlaceInLine>,
         item: &mut Option<Py<PyAny>>,
-    ) -> PyResult<bool> {
+    ) -> PyResult<Option<()>> {
         if self.heap {
             return self.try_put_sorted(py, place, item);
         }
         let put = self.attached(py).attempt(place, |queue| queue.put_from(item));
-        Ok(done_or_wait(py, Side::Put, put)?.is_some())
+        done_or_wait(py, Side::Put, put)
     }
 
     fn try_put_sorted(
@@ -118,7 +118,7 @@ impl Queue {
         py: Python<'_>,
         mut place: Option<&mut PlaceInLine>,
         item: &mut Option<Py<PyAny>>,
-    ) -> PyResult<bool> {
+    ) -> PyResult<Option<()>> {
         let mut attempts = self.peace.attempts();
         while let Some(it) = item {
             attempts.next(py);
@@ -132,11 +132,11 @@ impl Queue {
                 Ok(done)
             });
             if put == Err(Obstacle::NotNow) {
-                return Ok(false);
+                return Ok(None);
             }
             done_or_wait(py, Side::Put, put)?;
         }
-        Ok(true)
+        Ok(Some(()))
     }
 
     /// Some: all items are in.
@@ -153,7 +153,7 @@ impl Queue {
                 if let Some(item) = item {
                     items.push_front(item);
                 }
-                if !put? {
+                if put?.is_none() {
                     return Ok(None);
                 }
             }
@@ -316,16 +316,19 @@ impl Queue {
         Err(failed)
     }
 
-    /// Makes attempts, and blocks this thread in between, until one has done something or the time is up (`None`).
+    /// Makes attempts, and blocks this thread in between, until one has done something or the time is up (`None`). Unless
+    /// `block`, there is one attempt.
     pub(crate) fn block<T>(
         &self,
         py: Python<'_>,
         side: Side,
+        block: bool,
         deadline: Option<Instant>,
         mut attempt: impl FnMut(Option<&mut PlaceInLine>) -> PyResult<Option<T>>,
     ) -> PyResult<Option<T>> {
-        if let Some(done) = attempt(None)? {
-            return Ok(Some(done));
+        let attempted = attempt(None)?;
+        if attempted.is_some() || !block {
+            return Ok(attempted);
         }
         let place = self.enter(py, side)?;
         self.attached(py).block(place, attempt, |event| {
