@@ -203,30 +203,27 @@ macro_rules! fast {
     };
 }
 
-fast!(Notify, IoEvent, "notify", 0, |this: &IoEvent, py, _| Some(flag(
-    py,
-    notify_attached(py, &this.inner.event)
-)));
-fast!(Clear, IoEvent, "clear", 0, |this: &IoEvent, py, _| Some(flag(
-    py,
-    this.inner.clear()
-)));
-fast!(IsSet, IoEvent, "is_set", 0, |this: &IoEvent, py, _| Some(flag(
-    py,
-    Ok(this.inner.is_set())
-)));
+fast!(Notify, IoEvent, "notify", 0, |this: &IoEvent, py, _| {
+    flag(py, notify_attached(py, &this.inner.event))
+});
+fast!(Clear, IoEvent, "clear", 0, |this: &IoEvent, py, _| {
+    flag(py, this.inner.clear())
+});
+fast!(IsSet, IoEvent, "is_set", 0, |this: &IoEvent, py, _| {
+    flag(py, Ok(this.inner.is_set()))
+});
 fast!(Put, Queue, "put", 1, put);
 fast!(PutNowait, Queue, "put_nowait", 1, put);
 fast!(Get, Queue, "get", 0, get);
 fast!(GetNowait, Queue, "get_nowait", 0, get);
 
 #[inline]
-fn flag(py: Python<'_>, result: std::io::Result<bool>) -> *mut PyObject {
-    match result {
+fn flag(py: Python<'_>, result: std::io::Result<bool>) -> Option<*mut PyObject> {
+    Some(match result {
         // SAFETY: this thread is attached; the result is a new reference.
         Ok(flag) => unsafe { ffi::PyBool_FromLong(flag.into()) },
         Err(error) => attached(py, |py| set_exception(py, os_error(error))),
-    }
+    })
 }
 
 /// The common case of putting: the queue has room, and no event to show the item to but the first getter's.
@@ -316,14 +313,10 @@ unsafe extern "C" fn itself(slf: *mut PyObject) -> *mut PyObject {
 /// # Safety
 /// As of `anext`.
 unsafe extern "C" fn send(slf: *mut PyObject, value: *mut PyObject, result: *mut *mut PyObject) -> ffi::PySendResult {
-    // SAFETY: as of `anext`; an argument.
-    let (slf, value) = unsafe {
-        let py = Python::assume_attached();
-        (
-            Borrowed::from_ptr(py, slf).cast_unchecked::<Ready>(),
-            Borrowed::from_ptr(py, value),
-        )
-    };
+    // SAFETY: as of `anext`.
+    let slf = unsafe { Borrowed::from_ptr(Python::assume_attached(), slf).cast_unchecked::<Ready>() };
+    // SAFETY: an argument.
+    let value = unsafe { Borrowed::from_ptr(slf.py(), value) };
     let failed = (ffi::PySendResult::PYGEN_ERROR, ptr::null_mut());
     let (sent, it) = trampoline(slf.py(), failed, || match step(slf, value) {
         Some(Sent::Returned(item)) => (ffi::PySendResult::PYGEN_RETURN, item.into_ptr()),
@@ -338,14 +331,10 @@ unsafe extern "C" fn send(slf: *mut PyObject, value: *mut PyObject, result: *mut
 /// # Safety
 /// As of `anext`.
 unsafe extern "C" fn next(slf: *mut PyObject) -> *mut PyObject {
-    // SAFETY: as of `anext`; None.
-    let (slf, none) = unsafe {
-        let py = Python::assume_attached();
-        (
-            Borrowed::from_ptr(py, slf).cast_unchecked::<Ready>(),
-            Borrowed::from_ptr(py, ffi::Py_None()),
-        )
-    };
+    // SAFETY: as of `anext`.
+    let slf = unsafe { Borrowed::from_ptr(Python::assume_attached(), slf).cast_unchecked::<Ready>() };
+    // SAFETY: None.
+    let none = unsafe { Borrowed::from_ptr(slf.py(), ffi::Py_None()) };
     trampoline(slf.py(), ptr::null_mut(), || match step(slf, none) {
         Some(Sent::Returned(item)) => stop(item.into_bound(slf.py())),
         Some(Sent::Yielded(it)) => it.into_ptr(),
