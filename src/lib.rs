@@ -36,6 +36,7 @@
 //! ```
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg_attr(not(feature = "python"), allow(dead_code))] // some of it is for Python's classes only
 mod event;
 mod fork;
 mod native;

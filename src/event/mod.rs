@@ -171,7 +171,6 @@ impl Event {
     }
 
     /// The number of listeners that a notify looks at: those of the loops and threads that wait, and of a few that did.
-    #[cfg(any(feature = "python", all(test, any(loom, wakefd_steps))))]
     pub(crate) fn listener_count(&self) -> usize {
         self.listeners().count()
     }

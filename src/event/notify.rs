@@ -31,13 +31,11 @@ impl Event {
 }
 
 /// The rest of the listeners that a notify has to tell.
-#[cfg(any(feature = "python", all(test, loom)))]
 pub(crate) struct Rest<'a> {
     event: &'a EventRef,
     first: &'a AtomicPtr<Listener>,
 }
 
-#[cfg(any(feature = "python", all(test, loom)))]
 impl Rest<'_> {
     /// Tells each listener of the rest.
     ///
@@ -70,7 +68,6 @@ impl EventRef {
     ///
     /// # Errors
     /// Those of `notify`.
-    #[cfg(any(feature = "python", all(test, loom)))]
     #[inline]
     pub(crate) fn notify_with_lock(&self, let_go: impl FnOnce(Rest<'_>) -> io::Result<()>) -> io::Result<bool> {
         if self.pipe.is_coalescing() {
@@ -165,7 +162,6 @@ impl EventRef {
 
 impl Listener {
     /// Whether a notify that comes to this listener wakes a blocked thread. A guess: the thread may just be waking up.
-    #[cfg(any(feature = "python", all(test, loom)))]
     #[inline]
     pub(crate) fn wakes_a_thread(&self) -> bool {
         self.state.load(Relaxed) == ARMED
@@ -177,7 +173,6 @@ impl Listener {
     ///
     /// # Errors
     /// The hub's token was refused. It is queued all the same, and the next notify tries again.
-    #[cfg(any(feature = "python", all(test, any(loom, wakefd_steps))))]
     pub(crate) fn fire(&self, event: &EventRef) -> io::Result<()> {
         match self.state.compare_exchange(ARMED, QUEUED, AcqRel, Relaxed) {
             Ok(_) => self.push(event),

@@ -126,7 +126,6 @@ impl<W> WaitTable<W> {
     ///
     /// # Errors
     /// The hub's own token was refused; nobody waits then.
-    #[cfg(any(feature = "python", all(test, any(loom, wakefd_steps))))]
     pub(crate) fn wait_after(&mut self, event: &EventRef, seen: Option<u64>, waiter: W) -> io::Result<WaitKey> {
         debug_assert!(self.is_usable());
         let listener = self.hub.listener(event);
@@ -176,7 +175,6 @@ impl<W> WaitTable<W> {
     }
 
     /// The waiters, in no order.
-    #[cfg(any(feature = "python", all(test, any(loom, wakefd_steps))))]
     pub(crate) fn iter(&self) -> impl Iterator<Item = &W> {
         self.rows.values().map(|row| &row.waiter)
     }
@@ -193,7 +191,6 @@ impl<W> WaitTable<W> {
     }
 
     /// Makes the hub readable, so that its loop calls `dispatch`. If that is refused, the next notify tries again.
-    #[cfg(feature = "python")]
     pub(crate) fn call_again(&self) {
         if self.is_usable() {
             let _ = self.hub.wake();
