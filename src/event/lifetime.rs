@@ -5,10 +5,7 @@ use super::{
 };
 use crate::{
     notifier::{self, Notifier},
-    process::{
-        Addresses, Entered, Guarded, Locked, lock,
-        refcount::{Count, Counted, Last},
-    },
+    process::{Addresses, Entered, Guarded, Locked, lock},
     sync::{AtomicPtr, AtomicU32, AtomicUsize, Census, UnsafeCell, global},
 };
 use std::{
@@ -57,8 +54,8 @@ impl Event {
                 return event;
             }
         }
-        Counted::new(Self {
-            count: Count::new(),
+        EventRef::new(Self {
+            references: atomic::AtomicUsize::new(1),
             entered,
             pipe: SelfPipe::new(),
             listeners: AtomicPtr::new(ptr::null_mut()),
@@ -80,7 +77,7 @@ impl Event {
         let event = resting.pop()?;
         RESTING_COUNT.store(resting.len(), Relaxed);
         // SAFETY: `last` put it there, and now it is ours alone.
-        Some(unsafe { Counted::again(NonNull::from(event)) })
+        Some(unsafe { EventRef::again(NonNull::from(event)) })
     }
 
     /// The memory of the event stays, whatever becomes of the references.
@@ -184,15 +181,12 @@ impl Event {
             }
         }
     }
-}
 
-impl Last for Event {
-    #[inline]
-    fn count(&self) -> &Count {
-        &self.count
-    }
-
-    unsafe fn last(this: NonNull<Self>) {
+    /// The last reference is gone.
+    ///
+    /// # Safety
+    /// `this` came out of `Box::into_raw`, and nobody else uses it any more.
+    pub(super) unsafe fn last(this: NonNull<Self>) {
         // SAFETY: alive up to here, and nobody else's; but for the word, which late native callers may read.
         let event = unsafe { this.as_ref() };
         if event.immortal.load(Relaxed) {
@@ -201,7 +195,7 @@ impl Last for Event {
         if event.listened.load(Relaxed) || event.pipe.was_exposed() {
             event.free_listeners();
         }
-        // SAFETY: `Counted::new` made it with Box, and nobody has it any more.
+        // SAFETY: `EventRef::new` made it with Box, and nobody has it any more.
         drop(unsafe { Box::from_raw(this.as_ptr()) });
     }
 }

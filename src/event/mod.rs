@@ -51,17 +51,16 @@ mod lifetime;
 #[cfg(any(loom, wakefd_steps))]
 pub(crate) mod model;
 mod notify;
+mod reference;
 #[cfg(not(wakefd_steps))]
 pub(crate) mod thread_wait;
 mod word;
 
 use crate::{
-    process::{
-        Entered, Guarded, Locked,
-        refcount::{Count, Counted},
-    },
+    process::{Entered, Guarded, Locked},
     sync::{AtomicPtr, AtomicU32, AtomicUsize, Census, UnsafeCell},
 };
+pub(crate) use reference::EventRef;
 use self_pipe::SelfPipe;
 use slotmap::DefaultKey;
 use std::{
@@ -80,7 +79,8 @@ const CLAIMED: u32 = 4;
 
 /// The event, which an `IoEvent` is a handle of.
 pub(crate) struct Event {
-    count: Count,
+    /// The number of `EventRef`s.
+    references: atomic::AtomicUsize,
     pub(crate) entered: Entered,
     pub(crate) pipe: SelfPipe,
     /// The listeners that a notify looks at; written under the lock only.
@@ -99,9 +99,6 @@ pub(crate) struct Event {
     immortal: AtomicBool,
     _census: Census<Event>,
 }
-
-/// A reference that keeps an event alive.
-pub(crate) type EventRef = Counted<Event>;
 
 /// The listener, which links one event to one hub while somebody waits.
 pub(crate) struct Listener {

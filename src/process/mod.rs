@@ -1,16 +1,13 @@
 //! The process: all that its events share.
 //!
 //! A room for what exists once per process, or once per allocation: the lock and the values behind it, the gate, the
-//! epoch, the entry guard, memory that is freed later, and the count of references. It may know `sync` only.
+//! epoch, the entry guard, and memory that is freed later. It may know `sync` only.
 
 pub(crate) mod deferred_free;
 mod entry;
 pub(crate) mod epoch;
 mod gate;
 mod lock;
-#[cfg(loom)]
-mod model;
-pub(crate) mod refcount;
 
 pub(crate) use entry::Entered;
 pub(crate) use gate::GATE;
