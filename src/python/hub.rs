@@ -19,9 +19,9 @@ use pyo3::{PyTraverseError, PyVisit, exceptions::PyRuntimeError, prelude::*};
 use slotmap::{Key as _, KeyData, SlotMap};
 use std::{collections::VecDeque, sync::Arc};
 
-/// One event loop's hub: the descriptor that the loop watches, and those of its tasks that wait.
+/// The hub of one event loop: the descriptor that the loop watches, and those of its tasks that wait.
 ///
-/// To be used in the loop's own thread.
+/// Only the loop's own thread may use it.
 #[pyclass(module = "wakefd._wakefd", weakref)]
 pub(crate) struct Hub {
     table: WaitTable<Py<PyAny>>,
@@ -33,7 +33,7 @@ pub(crate) struct Hub {
 
 #[pymethods]
 impl Hub {
-    /// Raise OSError if no descriptor is to be had.
+    /// Raise OSError if the system has no descriptor left.
     #[new]
     fn new() -> PyResult<Self> {
         Ok(Self {
@@ -51,27 +51,28 @@ impl Hub {
             .ok_or_else(|| unusable(&self.table))
     }
 
-    /// Call `who(outcome)` once the flag of `event` rises (outcome True) or the event is closed (False). A place in line is an
-    /// event, too: from now on until it is left the hub knows of it, and leaves it if it is closed.
+    /// Call `who(outcome)` once the flag of `event` rises (outcome True) or the event is closed (False). A place in line
+    /// counts as an event: the hub knows of it until it is left, and leaves it when the hub itself is closed.
     ///
-    /// Return a ticket for cancel(), or None if the flag is up now. Raise ClosedResourceError if the event is closed now,
-    /// RuntimeError if this hub cannot be used (any more).
+    /// Return a ticket for cancel(), or None if the flag is up already. Raise ClosedResourceError if the event is closed
+    /// already, and RuntimeError if the loop has been closed or ran before a fork.
     #[allow(clippy::needless_pass_by_value)] // PyO3's signature
     fn wait(&mut self, py: Python<'_>, event: Awaited, who: Py<PyAny>) -> PyResult<Option<u64>> {
         self.wait_for(py, &event, who)
     }
 
-    /// A place in line that is up already, and whose task pauses: the hub knows of it, as if it waited.
+    /// Know of a place in line that is up already and whose task pauses, as if it waited.
     #[allow(clippy::needless_pass_by_value)] // PyO3's signature
     fn pauses(&self, py: Python<'_>, place: Py<Place>) -> PyResult<()> {
         Awaited::Place(place).event(py, &self.places).map(drop)
     }
 
-    /// Call `who(outcome)`, as wait() does, once the generation of `event` is not `seen`. None: a flag that is up now counts.
+    /// Call `who(outcome)`, as wait() does, once the generation of `event` is not `seen`. If `seen` is None, a flag that is
+    /// up now counts as a rise.
     ///
-    /// For those who watch every rise and leave the flag to others. Return a ticket for cancel(); whatever has happened
-    /// already, the call comes from dispatch(). Raise RuntimeError if this hub cannot be used (any more), OSError if the
-    /// system refused to make it readable.
+    /// This is for those who watch every rise and leave the flag to others. Return a ticket for cancel(): the call comes
+    /// from dispatch() even if the event has risen already. Raise RuntimeError if the loop has been closed or ran before a
+    /// fork, and OSError if the system refused to make the descriptor readable.
     #[pyo3(signature = (event, seen, who))]
     pub(super) fn wait_after(&mut self, event: &IoEvent, seen: Option<u64>, who: Py<PyAny>) -> PyResult<u64> {
         if !self.table.is_usable() {
@@ -81,19 +82,22 @@ impl Hub {
         Ok(ticket.map_err(os_error)?.data().as_ffi())
     }
 
-    /// End a wait. Harmless if it has ended.
+    /// End a wait. A wait that has ended already stays as it is.
     pub(super) fn cancel(slf: &Bound<'_, Self>, ticket: u64) {
         let who = slf.borrow_mut().table.cancel(KeyData::from_ffi(ticket).into());
         drop(who); // may run Python code: not while we are borrowed
     }
 
-    /// Call those who are to be released. To be called when the descriptor is readable, and harmless otherwise.
+    /// Call the waiters whose events have risen or were closed. The loop calls this when the descriptor is readable; at
+    /// other times it does nothing.
     ///
-    /// If the descriptor was dead and has been replaced, `rewatch(old_number)` is called first: watch the new fileno() then
-    /// instead of the old, which is open until `rewatch` returns. Then `drained()` is called, for those who stop to watch a
-    /// descriptor that is readable: watch it again now, as whoever is called next may run the loop inside the loop. `nests`:
-    /// that may be so, and the descriptor is readable meanwhile if others are to be called, which the dispatch in there does.
-    /// All are called; if some raised, the first exception is raised then (a loop's adapter knows a better place).
+    /// If the descriptor was dead and has been replaced, `rewatch(old_number)` is called first. It has the loop watch the
+    /// new fileno() in place of the old one, which stays open until `rewatch` returns. Then `drained()` is called. A loop
+    /// that does not watch a descriptor while it is called for it watches it again there, because a waiter may run the
+    /// loop inside the loop. `nests` says that waiters may do so: while some are still to be called, the descriptor is
+    /// readable, and the dispatch of the inner loop calls them.
+    ///
+    /// All waiters are called, even if some raise. Then the first exception is raised.
     #[pyo3(signature = (rewatch=None, drained=None, nests=false))]
     #[allow(clippy::needless_pass_by_value)] // PyO3's signature
     fn dispatch(
@@ -112,7 +116,7 @@ impl Hub {
         errors.into_iter().next().map_or(Ok(()), Err)
     }
 
-    /// The loop is gone. Harmless if it is closed.
+    /// Forget all waiters, because the loop is gone. To close the hub again does nothing.
     pub(super) fn close(slf: &Bound<'_, Self>) {
         let (left, places) = {
             let mut this = slf.borrow_mut();
@@ -122,7 +126,7 @@ impl Hub {
         drop(left); // may run Python code: not while we are borrowed
     }
 
-    /// True in the child of a fork if this hub was made on the other side.
+    /// Whether this process is the child of a fork, and the hub was made in the parent.
     #[getter]
     pub(super) fn inherited(&self) -> bool {
         self.table.is_inherited()

@@ -17,14 +17,14 @@ use pyo3::{
     types::{PyDict, PyTuple, PyType},
 };
 
-/// Calls into an event loop from threads.
+/// The compiled half of `wakefd.Portal`: threads hand it calls for an event loop.
 ///
-/// The base class of `wakefd.Portal`, which adds what needs an event loop.
+/// `wakefd.Portal` adds the methods that need an event loop.
 #[pyclass(module = "wakefd._wakefd", frozen, subclass, weakref)]
 pub(crate) struct Portal {
     #[pyo3(get, name = "_inbox")]
     inbox: Py<Inbox>,
-    /// The receiver's.
+    /// The receiver's runner, which the portal keeps alive.
     #[pyo3(get, name = "_runner")]
     runner: Py<PyAny>,
 }
@@ -47,13 +47,13 @@ impl Portal {
 
     /// Have `function(*args)` called in the loop's thread, in a copy of this thread's context.
     ///
-    /// Callable from any thread, the loop's own included, from `__del__`, weakref callbacks and signal handlers; it
-    /// never blocks. Calls of one thread run in their order. An exception goes to the loop's exception handler
-    /// (asyncio) or is logged. If the loop is closed before the call has run, that is logged.
+    /// This may be called from any thread, the loop's own included, and from `__del__`, weakref callbacks and signal
+    /// handlers; it never blocks. The calls of one thread run in their order. An exception goes to the loop's exception
+    /// handler (asyncio) or is logged. If the loop is closed before the call has run, that is logged, too.
     ///
-    /// Raise LoopClosedError if the loop is closed, ClosedResourceError if the portal is; TypeError if the function is
-    /// not callable; MemoryError if there is no memory for the call, which is not in then. Never because a wake-up was
-    /// refused: the call is in, and the refusal is logged.
+    /// Raise LoopClosedError if the loop is closed, ClosedResourceError if the portal is closed, TypeError if the
+    /// function is not callable, and MemoryError if there is no memory for the call, which is not accepted then. A
+    /// wake-up that the system refuses raises nothing: the call is accepted, and the refusal is logged.
     #[pyo3(signature = (function, /, *args: "object"))]
     fn call_soon(&self, py: Python<'_>, function: &Bound<'_, PyAny>, args: &Bound<'_, PyTuple>) -> PyResult<()> {
         if !function.is_callable() {
@@ -70,15 +70,15 @@ impl Portal {
         inbox.put(py, call, false)
     }
 
-    /// Accept no more calls: they raise ClosedResourceError from now on. What was accepted runs in the loop's next
-    /// turns.
+    /// Accept no more calls: from now on they raise ClosedResourceError. Those that were accepted run in the next turns
+    /// of the loop.
     ///
-    /// Callable from any thread; returns at once. Closing it again does nothing.
+    /// This may be called from any thread, and returns at once. To close the portal again does nothing.
     fn close(&self, py: Python<'_>) {
         self.inbox.get().close(py);
     }
 
-    /// True once close() was called, or the loop is closed.
+    /// Whether close() was called, or the loop is closed.
     #[getter]
     fn closed(&self, py: Python<'_>) -> bool {
         self.inbox.get().closed(py)
@@ -109,7 +109,7 @@ impl Portal {
 }
 
 impl Drop for Portal {
-    /// As close(); and when all is done, the receiver leaves the loop.
+    /// The portal closes as by close(); and when all is done, the receiver leaves the loop.
     fn drop(&mut self) {
         Python::try_attach(|py| {
             let inbox = self.inbox.get();
