@@ -63,7 +63,7 @@ class ByteQueue(_wakefd.ByteQueue, Closing):
             return message
         await self._pause_or_wait()
         while (message := self._get()) is None:
-            await self._wait()
+            await _loops.wait(self._readable())
         return message
 
     async def async_get_many(self, max: SupportsIndex | None = None) -> list[bytes]:  # noqa: A002
@@ -85,7 +85,7 @@ class ByteQueue(_wakefd.ByteQueue, Closing):
             return []
         await self._pause_or_wait()
         while (messages := self._get_many(max)) is None:
-            await self._wait()
+            await _loops.wait(self._readable())
         return messages
 
     def native(self) -> NativeHandle:
@@ -132,9 +132,4 @@ class ByteQueue(_wakefd.ByteQueue, Closing):
         if self._readable().is_set():
             await _loops.pause()
         else:
-            await self._wait()
-
-    async def _wait(self) -> None:
-        wait = _loops.begin(self._readable())
-        if wait is not None:
-            await wait
+            await _loops.wait(self._readable())

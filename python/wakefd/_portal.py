@@ -140,9 +140,7 @@ class Portal(_wakefd.Portal, Closing):
             while not (self._inbox.gone or (self._inbox.quiet and not runner.running)):
                 runner.rested.clear()
                 self._inbox.notify()  # the receiver looks at its calls, and answers
-                wait = _loops.begin(runner.rested)
-                if wait is not None:
-                    await wait
+                await _loops.wait(runner.rested)
         except BaseException:
             runner.cancel_all()
             raise

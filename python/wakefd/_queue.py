@@ -121,9 +121,7 @@ class Queue(_wakefd.Queue, Closing, Generic[_T]):
             RuntimeError: no supported loop runs here; or it ran before a fork, in the parent.
             OSError: there is no descriptor to be had for this loop.
         """
-        wait = _loops.begin(self._finished())
-        if wait is not None:
-            await wait
+        await _loops.wait(self._finished())
 
     @property
     def sync_q(self) -> SyncQueue[_T]:
@@ -206,15 +204,9 @@ async def _served(
     place: _wakefd.Place, attempt: Callable[[Any], Any], argument: Any, nothing: Any
 ) -> Any:
     try:
-        await (_wait(place) if place.line_up() else _loops.pause())
+        await (_loops.wait(place) if place.line_up() else _loops.pause())
         while (got := attempt(argument)) is nothing:
-            await _wait(place)
+            await _loops.wait(place)
         return got
     finally:
         place.leave()
-
-
-async def _wait(place: _wakefd.Place) -> None:
-    wait = _loops.begin(place)
-    if wait is not None:
-        await wait

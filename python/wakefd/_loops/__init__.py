@@ -113,6 +113,13 @@ def begin(event: "IoEvent | Place") -> "Awaitable[None] | None":
     return library.begin(event, here)
 
 
+async def wait(event: "IoEvent | Place") -> None:
+    """Wait for the event on the loop that runs here."""
+    begun = begin(event)
+    if begun is not None:
+        await begun
+
+
 def begin_any(events: "Sequence[IoEvent]") -> "Awaitable[None] | None":
     """Begin to wait for the first of some events. None: there is no need to wait."""
     library, here = _running()
