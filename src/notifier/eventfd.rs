@@ -8,7 +8,6 @@ use rustix::{
 use std::{
     io,
     os::fd::{AsFd as _, BorrowedFd},
-    time::Duration,
 };
 
 pub(crate) struct EventFd(Owned);
@@ -51,10 +50,6 @@ impl EventFd {
             }
         }
         Err(Errno::BADF.into())
-    }
-
-    pub(crate) fn wait(&self, left: Option<Duration>) -> io::Result<bool> {
-        crate::notifier::poll::wait(self.as_fd(), left)
     }
 
     pub(crate) fn renew(&mut self) -> io::Result<()> {

@@ -65,7 +65,7 @@ impl Notifier {
 
     pub(crate) fn wait(&self, left: Option<Duration>) -> io::Result<bool> {
         match self {
-            Self::EventFd(it) => it.wait(left),
+            Self::EventFd(it) => super::poll::wait(it.as_fd(), left),
             Self::Stream(it) => it.wait(left),
             Self::Futex(it) => it.wait(left),
         }
