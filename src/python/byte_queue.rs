@@ -395,12 +395,12 @@ impl ByteQueue {
     }
 
     fn get_into_step(&self, py: Python<'_>, buffer: &Writable<'_>) -> PyResult<Option<usize>> {
-        let room = buffer.length();
+        let room = usize::try_from(buffer.view.len).unwrap_or_default();
         let length = self.attempt(py, |take| {
             let message = take.next()?;
             if message.length <= room {
                 // SAFETY: at the head, and there is room.
-                unsafe { take.copy(message, buffer.start()) };
+                unsafe { take.copy(message, buffer.view.buf.cast()) };
                 take.consume(message);
             }
             Some(message.length)
@@ -464,14 +464,6 @@ impl<'py> Writable<'py> {
         // SAFETY: filled.
         let view = unsafe { Box::from_raw(Box::into_raw(view).cast()) };
         Ok(Self { view, _py: of.py() })
-    }
-
-    fn start(&self) -> *mut u8 {
-        self.view.buf.cast()
-    }
-
-    fn length(&self) -> usize {
-        usize::try_from(self.view.len).unwrap_or_default()
     }
 }
 

@@ -6,16 +6,15 @@
 use super::call;
 use pyo3::{prelude::*, sync::PyOnceLock, types::PyTuple};
 
-pub(super) fn copy_context(py: Python<'_>) -> PyResult<&Py<PyAny>> {
+pub(super) fn copy_context(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     static FUNCTION: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    FUNCTION.get_or_try_init(py, || Ok(py.import("contextvars")?.getattr("copy_context")?.unbind()))
+    FUNCTION.import(py, "contextvars", "copy_context")
 }
 
 /// `contextvars.Context`.
 fn class(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let class: PyResult<_> = CLASS.get_or_try_init(py, || Ok(py.import("contextvars")?.getattr("Context")?.unbind()));
-    Ok(class?.bind(py))
+    CLASS.import(py, "contextvars", "Context")
 }
 
 /// `contextvars.Context.run`, unbound.

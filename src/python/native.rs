@@ -102,10 +102,7 @@ impl NativeHandle {
             Some(_) => Some(handle),
             None => mine.replace(handle),
         });
-        match refused {
-            Some(_) => Err(initialised_before(function)),
-            None => Ok(()),
-        }
+        refused.map_or(Ok(()), |_| Err(initialised_before(function)))
     }
 
     fn with_handle<R>(&self, py: Python<'_>, f: impl FnOnce(&crate::NativeHandle) -> R) -> PyResult<R> {

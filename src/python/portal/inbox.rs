@@ -48,12 +48,11 @@ pub(crate) struct Inbox {
 #[pymethods]
 impl Inbox {
     #[new]
-    fn new(event: Py<IoEvent>) -> PyResult<Self> {
-        let copy_context = Python::attach(|py| context::copy_context(py).map(|function| function.clone_ref(py)))?;
+    fn new(py: Python<'_>, event: Py<IoEvent>) -> PyResult<Self> {
         Ok(Self {
             calls: AttachedCell::new(Calls::new(thread::current().id())),
             event,
-            copy_context,
+            copy_context: context::copy_context(py)?.clone().unbind(),
             epoch: epoch(),
             reported: AtomicBool::new(false),
         })

@@ -219,7 +219,7 @@ impl Ready {
             (value, traceback) => call::call(&throw, (error, value, traceback)),
         }?
         .unbind();
-        self.waits(py, coroutine, yielded.clone_ref(py));
+        self.goes_on(py, Stage::Waiting(coroutine, yielded.clone_ref(py)));
         Ok(yielded)
     }
 
@@ -292,7 +292,7 @@ impl Ready {
         };
         match (sent, result) {
             (ffi::PySendResult::PYGEN_NEXT, Some(it)) => {
-                this.waits(py, coroutine, it.clone().unbind());
+                this.goes_on(py, Stage::Waiting(coroutine, it.clone().unbind()));
                 Ok(Sent::Yielded(it.unbind()))
             }
             (ffi::PySendResult::PYGEN_RETURN, Some(item)) => Ok(Sent::Returned(item.unbind())),
@@ -309,10 +309,6 @@ impl Ready {
                 "cannot await this item again: each __anext__() is for one await",
             )),
         }
-    }
-
-    fn waits(&self, py: Python<'_>, coroutine: Py<PyAny>, yielded: Py<PyAny>) {
-        self.goes_on(py, Stage::Waiting(coroutine, yielded));
     }
 
     /// A second task would take the coroutine from the task that sleeps in it, and asyncio would never tell that one.
