@@ -24,12 +24,8 @@ use std::{
 
 /// A call that a portal has accepted.
 pub(super) enum Call {
-    /// A function from `call_soon`, with a copy of the caller's context if there is anything in it.
-    Soon {
-        function: Py<PyAny>,
-        args: Py<PyTuple>,
-        context: Option<Py<PyAny>>,
-    },
+    /// A function from `call_soon`, its arguments, and a copy of the caller's context if there is anything in it.
+    Soon(Py<PyAny>, Py<PyTuple>, Option<Py<PyAny>>),
     /// An object that `runner.step()` takes.
     Step(Py<PyAny>),
 }
@@ -121,11 +117,7 @@ impl Inbox {
         visit.call(&self.event)?;
         self.calls.traverse(&visit, |calls| {
             calls.waiting.iter().try_for_each(|call| match call {
-                Call::Soon {
-                    function,
-                    args,
-                    context,
-                } => {
+                Call::Soon(function, args, context) => {
                     visit.call(function)?;
                     visit.call(args)?;
                     visit.call(context)

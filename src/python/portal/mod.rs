@@ -62,11 +62,8 @@ impl Portal {
         let inbox = self.inbox.get();
         // Of a thread, it is usually empty: then there is nothing to keep, and nothing for the collector to look at.
         let context = inbox.copy_context.bind(py).call0()?;
-        let call = Call::Soon {
-            function: function.clone().unbind(),
-            args: args.clone().unbind(),
-            context: (context.len()? > 0).then(|| context.unbind()),
-        };
+        let context = (context.len()? > 0).then(|| context.unbind());
+        let call = Call::Soon(function.clone().unbind(), args.clone().unbind(), context);
         inbox.put(py, call, false)
     }
 

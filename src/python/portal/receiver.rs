@@ -173,7 +173,7 @@ impl Receiver {
             return Ok(()); // the parent's
         }
         let calls = calls.into_iter().map(|call| match call {
-            Call::Soon { function, .. } => function,
+            Call::Soon(function, ..) => function,
             Call::Step(call) => call,
         });
         let calls = PyList::new(py, calls)?;
@@ -271,11 +271,7 @@ impl Receiver {
     #[inline]
     fn run(&self, py: Python<'_>, accepted: Call) -> PyResult<()> {
         let (function, args, context) = match accepted {
-            Call::Soon {
-                function,
-                args,
-                context,
-            } => (function.into_bound(py), args.into_bound(py), context),
+            Call::Soon(function, args, context) => (function.into_bound(py), args.into_bound(py), context),
             Call::Step(it) => return call_method(self.runner.bind(py), intern!(py, "step"), (it,)).map(drop),
         };
         let result = match context {
