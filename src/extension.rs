@@ -76,14 +76,10 @@ impl Hold {
             )));
         }
         let handle = obj.call_method0("native")?;
-        let hold = Self::retain(api, handle.getattr("argument")?.extract()?);
+        let argument = handle.getattr("argument")?.extract()?;
+        let hold = answer((api.retain)(ptr::without_provenance_mut(argument))).map(|_| Self { api, argument });
         handle.call_method0("close")?;
         Ok(hold?)
-    }
-
-    fn retain(api: &'static Api, argument: usize) -> io::Result<Self> {
-        answer((api.retain)(ptr::without_provenance_mut(argument)))?;
-        Ok(Self { api, argument })
     }
 
     fn argument(&self) -> *mut c_void {

@@ -33,13 +33,8 @@ pub(super) fn call<'py>(
     args: &Bound<'py, PyTuple>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = context.py();
-    let all = PyTuple::new(
-        py,
-        [context, function]
-            .into_iter()
-            .cloned()
-            .chain(args.iter())
-            .collect::<Vec<_>>(),
-    )?;
-    call::call(run(py)?.bind(py), all)
+    let mut all = Vec::with_capacity(2 + args.len());
+    all.extend([context.clone(), function.clone()]);
+    all.extend(args.iter());
+    call::call(run(py)?.bind(py), PyTuple::new(py, all)?)
 }

@@ -188,12 +188,8 @@ pub(super) fn seconds(timeout: Option<Seconds<'_, '_>>, function: &str) -> PyRes
     Ok(deadline(timeout)?.and(timeout).map(|seconds| seconds.max(0.0)))
 }
 
-fn wait(py: Python<'_>, events: Vec<EventRef>, timeout: Option<f64>) -> PyResult<bool> {
-    wait_until(py, events, deadline(timeout)?)
-}
-
-pub(super) fn wait_until(py: Python<'_>, events: Vec<EventRef>, deadline: Option<Instant>) -> PyResult<bool> {
-    sleep(py, events, deadline, false)
+pub(super) fn wait(py: Python<'_>, events: Vec<EventRef>, timeout: Option<f64>) -> PyResult<bool> {
+    sleep(py, events, deadline(timeout)?, false)
 }
 
 /// Waits for a place in line. Also true in a child that a signal handler has forked, where the place is in no line.

@@ -50,7 +50,7 @@ impl Queue {
         let new = Self {
             state: AttachedCell::new(QueueState::new(0, stack)),
             heap,
-            peace: Peace::new(),
+            peace: Peace::default(),
         };
         if (!args.is_empty() || kwargs.is_some()) && made_by_new::<Self>(cls) {
             let maxsize = new.limit(args, kwargs)?;
@@ -290,7 +290,7 @@ impl Queue {
             return Ok(());
         }
         let finished = self.finished(py)?.get().inner.event.clone();
-        event::wait_until(py, vec![finished], None).map(drop)
+        event::wait(py, vec![finished], None).map(drop)
     }
 
     /// Take no more items: from now on, and for those who wait, put() raises QueueShutDown, and get() does once it is

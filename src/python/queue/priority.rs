@@ -132,6 +132,7 @@ impl Plan {
 ///
 /// The other threads do not wait for long, because a comparison of that thread may itself wait for one of them, and because after a
 /// fork it may be a thread of the parent.
+#[derive(Default)]
 pub(crate) struct Peace {
     /// An address that only the thread with peace has; 0: no thread has it.
     owner: AtomicUsize,
@@ -148,12 +149,6 @@ pub(crate) struct Attempts<'a> {
 }
 
 impl Peace {
-    pub(crate) const fn new() -> Self {
-        Self {
-            owner: AtomicUsize::new(0),
-        }
-    }
-
     pub(crate) fn attempts(&self) -> Attempts<'_> {
         Attempts {
             peace: self,
