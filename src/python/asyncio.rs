@@ -332,12 +332,8 @@ impl Reader {
     /// Have the loop call dispatch(), in an empty context, when the hub's descriptor is readable.
     fn watch(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
-        let add_reader = slf
-            .get()
-            .event_loop
-            .call0(py)?
-            .bind(py)
-            .getattr(intern!(py, "add_reader"))?;
+        let event_loop = slf.get().event_loop.call0(py)?;
+        let add_reader = event_loop.bind(py).getattr(intern!(py, "add_reader"))?;
         let fd = slf.get().hub.borrow(py).fileno()?;
         let args = (fd, slf.getattr(intern!(py, "dispatch"))?).into_pyobject(py)?;
         context::call(&context::empty(py)?, &add_reader, &args).map(drop)
@@ -382,11 +378,8 @@ impl Reader {
     fn is_flat(&self, py: Python<'_>) -> PyResult<bool> {
         let Some(flat) = &self.flat else { return Ok(false) };
         let event_loop = self.event_loop.call0(py)?;
-        let now = event_loop
-            .bind(py)
-            .get_type()
-            .getattr(intern!(py, "run_until_complete"))?;
-        Ok(now.is(flat))
+        let class = event_loop.bind(py).get_type();
+        Ok(class.getattr(intern!(py, "run_until_complete"))?.is(flat))
     }
 }
 

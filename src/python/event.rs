@@ -83,11 +83,8 @@ impl IoEvent {
     /// on Linux, where it needs none).
     #[pyo3(signature = (timeout=None))]
     fn wait(&self, py: Python<'_>, timeout: Option<Seconds<'_, '_>>) -> PyResult<bool> {
-        wait(
-            py,
-            vec![self.inner.event.clone()],
-            arguments::seconds(timeout, "wait()")?,
-        )
+        let timeout = arguments::seconds(timeout, "wait()")?;
+        wait(py, vec![self.inner.event.clone()], timeout)
     }
 
     /// Return a descriptor that is readable while the flag is up, for a poller of your own.
@@ -173,11 +170,8 @@ pub(super) fn notify_attached(py: Python<'_>, event: &EventRef) -> io::Result<bo
 #[pyo3(signature = (events, timeout=None))]
 #[allow(clippy::needless_pass_by_value)] // PyO3's signature
 pub(super) fn wait_for_one(py: Python<'_>, events: Vec<PyRef<'_, IoEvent>>, timeout: Option<f64>) -> PyResult<bool> {
-    wait(
-        py,
-        events.iter().map(|event| event.inner.event.clone()).collect(),
-        timeout,
-    )
+    let events = events.iter().map(|event| event.inner.event.clone()).collect();
+    wait(py, events, timeout)
 }
 
 /// Read a timeout as wait() does: seconds, at least 0, or None for ever. For adapters; `function` is for the error's message.

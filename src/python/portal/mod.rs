@@ -57,7 +57,10 @@ impl Portal {
     #[pyo3(signature = (function, /, *args: "object"))]
     fn call_soon(&self, py: Python<'_>, function: &Bound<'_, PyAny>, args: &Bound<'_, PyTuple>) -> PyResult<()> {
         if !function.is_callable() {
-            return Err(not_callable(function));
+            let repr = function.repr()?;
+            return Err(PyTypeError::new_err(format!(
+                "a portal calls functions: {repr} is not callable"
+            )));
         }
         let inbox = self.inbox.get();
         // Of a thread, it is usually empty: then there is nothing to keep, and nothing for the collector to look at.
@@ -113,12 +116,5 @@ impl Drop for Portal {
             inbox.attached(py).with(|calls| calls.dropped = true);
             inbox.close(py);
         });
-    }
-}
-
-fn not_callable(function: &Bound<'_, PyAny>) -> PyErr {
-    match function.repr() {
-        Ok(repr) => PyTypeError::new_err(format!("a portal calls functions: {repr} is not callable")),
-        Err(error) => error,
     }
 }

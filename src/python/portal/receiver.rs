@@ -255,17 +255,14 @@ impl Receiver {
     }
 
     fn call_soon(&self, py: Python<'_>, function: Bound<'_, PyAny>) -> PyResult<()> {
-        let event_loop = self
-            .hub
-            .as_ref()
-            .map(|(_, event_loop)| event_loop.call0(py))
-            .transpose()?;
-        match event_loop {
-            Some(event_loop) if !event_loop.is_none(py) => {
-                call_method(event_loop.bind(py), intern!(py, "call_soon"), (function,)).map(drop)
-            }
-            _ => Ok(()), // it is gone, and we with it
+        let Some((_, event_loop)) = &self.hub else {
+            return Ok(());
+        };
+        let event_loop = event_loop.call0(py)?.into_bound(py);
+        if event_loop.is_none() {
+            return Ok(()); // it is gone, and we with it
         }
+        call_method(&event_loop, intern!(py, "call_soon"), (function,)).map(drop)
     }
 
     #[inline]

@@ -83,12 +83,8 @@ impl QueueCell for AttachedQueue<'_> {
 
     #[cold]
     fn report(&self, error: io::Error) {
-        report(
-            self.py,
-            "a queue",
-            "its items stay in, and the next operation tries again",
-            error,
-        );
+        let consequence = "its items stay in, and the next operation tries again";
+        report(self.py, "a queue", consequence, error);
     }
 }
 
