@@ -129,19 +129,6 @@ impl Slot {
         Ok(Visit { slot: self, event })
     }
 
-    fn release(&self, generation: u64) -> Result<(), CallError> {
-        let next = self.update(generation, |seen| {
-            let next = seen - HOLD;
-            Some(if next & COUNT == 0 {
-                next.wrapping_add(GENERATION)
-            } else {
-                next
-            })
-        })?;
-        self.defer_if_left(next);
-        Ok(())
-    }
-
     fn defer_if_left(&self, state: u64) {
         if state & (COUNT | VISITORS) == 0 {
             // SAFETY: a slot, and from here on nobody enters it before `give_back` has made it free.
@@ -347,7 +334,16 @@ pub(crate) fn retain(argument: usize) -> Result<(), CallError> {
 /// One hold less. The last one makes the argument stale.
 pub(crate) fn release(argument: usize) -> Result<(), CallError> {
     let (slot, generation) = TABLE.find(argument)?;
-    slot.release(generation)
+    let next = slot.update(generation, |seen| {
+        let next = seen - HOLD;
+        Some(if next & COUNT == 0 {
+            next.wrapping_add(GENERATION)
+        } else {
+            next
+        })
+    })?;
+    slot.defer_if_left(next);
+    Ok(())
 }
 
 /// The hook of the models.
