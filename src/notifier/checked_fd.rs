@@ -70,7 +70,7 @@ pub(crate) enum Identity {
 }
 
 impl Owned {
-    /// A new descriptor. `identity` looks what it is, if it is not known.
+    /// A new descriptor. `identity` tells what it is, by a look if the caller does not know.
     pub(crate) fn new(fd: OwnedFd, identity: impl FnOnce(&OwnedFd) -> Identity) -> Self {
         Self {
             serial: own(&fd),
