@@ -134,31 +134,34 @@ class ByteQueue:
 @final
 class Hub:
     """
-    One event loop's hub: the descriptor that the loop watches, and those of its tasks that wait.
+    The hub of one event loop: the descriptor that the loop watches, and those of its tasks that wait.
 
-    To be used in the loop's own thread.
+    Only the loop's own thread may use it.
     """
     def __new__(cls, /) -> Hub:
         """
-        Raise OSError if no descriptor is to be had.
+        Raise OSError if the system has no descriptor left.
         """
     def cancel(self, /, ticket: SupportsIndex) -> None:
         """
-        End a wait. Harmless if it has ended.
+        End a wait. A wait that has ended already stays as it is.
         """
     def close(self, /) -> None:
         """
-        The loop is gone. Harmless if it is closed.
+        Forget all waiters, because the loop is gone. To close the hub again does nothing.
         """
     def dispatch(self, /, rewatch: Any | None = None, drained: Any | None = None, nests: bool = False) -> None:
         """
-        Call those who are to be released. To be called when the descriptor is readable, and harmless otherwise.
+        Call the waiters whose events have risen or were closed. The loop calls this when the descriptor is readable; at
+        other times it does nothing.
 
-        If the descriptor was dead and has been replaced, `rewatch(old_number)` is called first: watch the new fileno() then
-        instead of the old, which is open until `rewatch` returns. Then `drained()` is called, for those who stop to watch a
-        descriptor that is readable: watch it again now, as whoever is called next may run the loop inside the loop. `nests`:
-        that may be so, and the descriptor is readable meanwhile if others are to be called, which the dispatch in there does.
-        All are called; if some raised, the first exception is raised then (a loop's adapter knows a better place).
+        If the descriptor was dead and has been replaced, `rewatch(old_number)` is called first. It has the loop watch the
+        new fileno() in place of the old one, which stays open until `rewatch` returns. Then `drained()` is called. A loop
+        that does not watch a descriptor while it is called for it watches it again there, because a waiter may run the
+        loop inside the loop. `nests` says that waiters may do so: while some are still to be called, the descriptor is
+        readable, and the dispatch of the inner loop calls them.
+
+        All waiters are called, even if some raise. Then the first exception is raised.
         """
     def fileno(self, /) -> int:
         """
@@ -167,27 +170,28 @@ class Hub:
     @property
     def inherited(self, /) -> bool:
         """
-        True in the child of a fork if this hub was made on the other side.
+        Whether this process is the child of a fork, and the hub was made in the parent.
         """
     def pauses(self, /, place: Place) -> None:
         """
-        A place in line that is up already, and whose task pauses: the hub knows of it, as if it waited.
+        Know of a place in line that is up already and whose task pauses, as if it waited.
         """
     def wait(self, /, event: IoEvent | Place, who: Any) -> int | None:
         """
-        Call `who(outcome)` once the flag of `event` rises (outcome True) or the event is closed (False). A place in line is an
-        event, too: from now on until it is left the hub knows of it, and leaves it if it is closed.
+        Call `who(outcome)` once the flag of `event` rises (outcome True) or the event is closed (False). A place in line
+        counts as an event: the hub knows of it until it is left, and leaves it when the hub itself is closed.
 
-        Return a ticket for cancel(), or None if the flag is up now. Raise ClosedResourceError if the event is closed now,
-        RuntimeError if this hub cannot be used (any more).
+        Return a ticket for cancel(), or None if the flag is up already. Raise ClosedResourceError if the event is closed
+        already, and RuntimeError if the loop has been closed or ran before a fork.
         """
     def wait_after(self, /, event: IoEvent, seen: SupportsIndex | None, who: Any) -> int:
         """
-        Call `who(outcome)`, as wait() does, once the generation of `event` is not `seen`. None: a flag that is up now counts.
+        Call `who(outcome)`, as wait() does, once the generation of `event` is not `seen`. If `seen` is None, a flag that is
+        up now counts as a rise.
 
-        For those who watch every rise and leave the flag to others. Return a ticket for cancel(); whatever has happened
-        already, the call comes from dispatch(). Raise RuntimeError if this hub cannot be used (any more), OSError if the
-        system refused to make it readable.
+        This is for those who watch every rise and leave the flag to others. Return a ticket for cancel(): the call comes
+        from dispatch() even if the event has risen already. Raise RuntimeError if the loop has been closed or ran before a
+        fork, and OSError if the system refused to make the descriptor readable.
         """
 
 @final
@@ -406,9 +410,9 @@ class Place:
 @disjoint_base
 class Portal:
     """
-    Calls into an event loop from threads.
+    The compiled half of `wakefd.Portal`: threads hand it calls for an event loop.
 
-    The base class of `wakefd.Portal`, which adds what needs an event loop.
+    `wakefd.Portal` adds the methods that need an event loop.
     """
     def __new__(cls, /, *args: "object", **kwargs: "object") -> Portal: ...
     def __reduce__(self, /) -> str: ...
@@ -418,31 +422,31 @@ class Portal:
     @property
     def _runner(self, /) -> Any:
         """
-        The receiver's.
+        The receiver's runner, which the portal keeps alive.
         """
     def call_soon(self, function: Any, /, *args: "object") -> None:
         """
         Have `function(*args)` called in the loop's thread, in a copy of this thread's context.
 
-        Callable from any thread, the loop's own included, from `__del__`, weakref callbacks and signal handlers; it
-        never blocks. Calls of one thread run in their order. An exception goes to the loop's exception handler
-        (asyncio) or is logged. If the loop is closed before the call has run, that is logged.
+        This may be called from any thread, the loop's own included, and from `__del__`, weakref callbacks and signal
+        handlers; it never blocks. The calls of one thread run in their order. An exception goes to the loop's exception
+        handler (asyncio) or is logged. If the loop is closed before the call has run, that is logged, too.
 
-        Raise LoopClosedError if the loop is closed, ClosedResourceError if the portal is; TypeError if the function is
-        not callable; MemoryError if there is no memory for the call, which is not in then. Never because a wake-up was
-        refused: the call is in, and the refusal is logged.
+        Raise LoopClosedError if the loop is closed, ClosedResourceError if the portal is closed, TypeError if the
+        function is not callable, and MemoryError if there is no memory for the call, which is not accepted then. A
+        wake-up that the system refuses raises nothing: the call is accepted, and the refusal is logged.
         """
     def close(self, /) -> None:
         """
-        Accept no more calls: they raise ClosedResourceError from now on. What was accepted runs in the loop's next
-        turns.
+        Accept no more calls: from now on they raise ClosedResourceError. Those that were accepted run in the next turns
+        of the loop.
 
-        Callable from any thread; returns at once. Closing it again does nothing.
+        This may be called from any thread, and returns at once. To close the portal again does nothing.
         """
     @property
     def closed(self, /) -> bool:
         """
-        True once close() was called, or the loop is closed.
+        Whether close() was called, or the loop is closed.
         """
 
 @disjoint_base
@@ -840,7 +844,4 @@ def set_up() -> None:
     the import.
     """
 
-def wait_for_one(events: SupportsGetItem[int, IoEvent], timeout: SupportsFloat | SupportsIndex | None = None) -> bool:
-    """
-    Block this thread until one of `events` is up or rises. For `wakefd.wait_any`.
-    """
+def wait_for_one(events: SupportsGetItem[int, IoEvent], timeout: SupportsFloat | SupportsIndex | None = None) -> bool: ...
