@@ -166,6 +166,7 @@ pub(super) fn notify_attached(py: Python<'_>, event: &EventRef) -> io::Result<bo
     event.notify_with_lock(|rest| py.detach(|| rest.tell()))
 }
 
+/// Block this thread until one of `events` is up or rises. For `wakefd.wait_any`.
 #[pyfunction]
 #[pyo3(signature = (events, timeout=None))]
 #[allow(clippy::needless_pass_by_value)] // PyO3's signature
