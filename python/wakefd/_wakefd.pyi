@@ -844,4 +844,7 @@ def set_up() -> None:
     the import.
     """
 
-def wait_for_one(events: SupportsGetItem[int, IoEvent], timeout: SupportsFloat | SupportsIndex | None = None) -> bool: ...
+def wait_for_one(events: SupportsGetItem[int, IoEvent], timeout: SupportsFloat | SupportsIndex | None = None) -> bool:
+    """
+    Block this thread until one of `events` is up or rises. For `wakefd.wait_any`.
+    """
