@@ -48,6 +48,7 @@ global! {
 
 impl Event {
     /// A new event, or one that has lived before.
+    #[allow(clippy::new_ret_no_self)] // an event is known by its references only
     pub(crate) fn new(entered: Entered) -> EventRef {
         if RESTING_COUNT.load(Relaxed) > 0 {
             if let Some(event) = Self::rested(entered) {
