@@ -3,7 +3,7 @@
 #[cfg(loom)]
 use super::word::{TOKEN, USER};
 use super::{
-    Event, Listener,
+    CROWD, Event, Listener,
     lifetime::{HUBS, RESTING},
 };
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
 };
 #[cfg(loom)]
 use std::sync::atomic::Ordering::AcqRel;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 impl Population for Event {
     fn alive() -> &'static AtomicUsize {
@@ -40,12 +40,6 @@ pub(crate) fn resting(entered: Entered) -> usize {
 
 /// A crowd makes each event crowded until it is dropped: no listener stays for nothing. A model has no room for five hubs.
 pub(crate) struct Crowd;
-
-static CROWD: AtomicBool = AtomicBool::new(false);
-
-pub(super) fn all_are_crowded() -> bool {
-    CROWD.load(Relaxed)
-}
 
 impl Crowd {
     pub(crate) fn new() -> Self {

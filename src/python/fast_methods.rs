@@ -218,6 +218,7 @@ fast!(Get, Queue, "get", 0, get);
 fast!(GetNowait, Queue, "get_nowait", 0, get);
 
 #[inline]
+#[allow(clippy::unnecessary_wraps)] // what a common case returns
 fn flag(py: Python<'_>, result: std::io::Result<bool>) -> Option<*mut PyObject> {
     Some(match result {
         // SAFETY: this thread is attached; the result is a new reference.
