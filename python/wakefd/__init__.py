@@ -21,6 +21,7 @@ from wakefd import _wakefd
 from wakefd._errors import ClosedResourceError, LoopClosedError, QueueFull, QueueShutDown
 from wakefd._event import IoEvent
 from wakefd._native import NativeHandle, get_include
+from wakefd._wakefd import hand_over
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ __all__ = [
     "__version__",
     "any_notified",
     "get_include",
+    "hand_over",
     "wait_any",
     "wrap_future",
 ]

@@ -6,7 +6,7 @@ from _typeshed import SupportsGetItem
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
 from typing_extensions import disjoint_base
 
-__all__ = ["VERSION", "ByteQueue", "Hub", "Inbox", "IoEvent", "Items", "NativeHandle", "Place", "Portal", "Queue", "Reader", "Ready", "Receiver", "Turn", "Waiter", "assume_free_threaded", "backend", "c_api", "exceptions", "items", "seconds", "set_up", "wait_for_one"]
+__all__ = ["VERSION", "ByteQueue", "Hub", "Inbox", "IoEvent", "Items", "NativeHandle", "Place", "Portal", "Queue", "Reader", "Ready", "Receiver", "Turn", "Waiter", "assume_free_threaded", "backend", "c_api", "exceptions", "hand_over", "hand_over_patience", "items", "seconds", "set_up", "wait_for_one"]
 
 VERSION: Final[str]
 """
@@ -826,6 +826,24 @@ def exceptions() -> list[tuple[str, type]]:
 
     A second import, after somebody has taken the modules out of `sys.modules`, has to offer the same classes. Raise
     ImportError if another interpreter of this process has imported wakefd.
+    """
+
+def hand_over(on: "bool") -> bool:
+    """
+    Switch the hand-over on or off, for this process, and return whether it was on. At the start it is off, unless the
+    environment has WAKEFD_HAND_OVER=1.
+
+    When it is on, a thread that wakes an event loop lets go of the GIL until the loop has begun to run, a fraction of a millisecond.
+    Else a loop whose notifier goes on computing waits for the GIL, 5 ms (`sys.getswitchinterval()`). Notifiers that block after the
+    call are a little slower with it. Leave it off where C code calls wakefd while it has a lock that other threads wait for with the
+    GIL: neither would go on. A free-threaded interpreter has no GIL to hand over, and it stays off.
+
+    Callable from any thread.
+    """
+
+def hand_over_patience(seconds: SupportsFloat | SupportsIndex) -> float:
+    """
+    For tests: set how long, in seconds, a thread waits for the loop that it has woken, and return what it was.
     """
 
 def items(queue: Any, wait: Any) -> Items:

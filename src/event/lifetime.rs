@@ -60,10 +60,10 @@ impl Event {
             entered,
             pipe: SelfPipe::new(),
             listeners: AtomicPtr::new(ptr::null_mut()),
-            attached: atomic::AtomicUsize::new(0),
-            strays: atomic::AtomicUsize::new(0),
+            attached: atomic::AtomicU32::new(0),
+            strays: atomic::AtomicU32::new(0),
             unlinked: Guarded::new(ptr::null_mut()),
-            waiting: atomic::AtomicUsize::new(0),
+            waiting: atomic::AtomicU32::new(0),
             listened: AtomicBool::new(false),
             immortal: AtomicBool::new(false),
             _census: Census::default(),
@@ -323,7 +323,7 @@ impl Hub {
     fn attach<'a>(&'static self, event: &'a Event) -> &'a Listener {
         let mut lock = lock(self.entered);
         let own = self.own.get(&mut lock);
-        let found = if own.len() <= event.attached.load(Relaxed) {
+        let found = if own.len() <= event.attached.load(Relaxed) as usize {
             own.iter()
                 // SAFETY: what is in `own` is alive; that of this event is so for as long as the event.
                 .map(|&listener| unsafe { &*listener })

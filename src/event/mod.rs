@@ -3,7 +3,8 @@
 //! A room for all that lies between `notify` and a notifier. It may know `notifier`, `process` and `sync`. Here are the
 //! types, the states and the argument; `notify` has the notifier's side, `dispatch` the loop's, `lifetime` how events,
 //! hubs and listeners begin and end, `after_fork` what a child repairs. `self_pipe` is one `word` and its notifier,
-//! which a `descriptor` keeps open. `wait_table` knows who waits on a hub, and `thread_wait` is how a thread without a
+//! which a `descriptor` keeps open. `handover` has the
+//! notifier of a loop let go of the GIL, at the loop's `pace`. `wait_table` knows who waits on a hub, and `thread_wait` is how a thread without a
 //! loop sleeps.
 //!
 //! A *hub* belongs to one event loop or one blocked thread: a pipe whose reader that loop watches, and a lock-free
@@ -47,10 +48,14 @@ pub(crate) mod wait_table;
 #[cfg(all(unix, not(loom)))]
 pub(crate) mod after_fork;
 mod dispatch;
+#[cfg_attr(not(feature = "python"), allow(dead_code))]
+pub(crate) mod handover;
 mod lifetime;
 #[cfg(any(loom, wakefd_steps))]
 pub(crate) mod model;
 mod notify;
+#[cfg_attr(not(feature = "python"), allow(dead_code))]
+mod pace;
 mod reference;
 #[cfg(not(wakefd_steps))]
 pub(crate) mod thread_wait;
@@ -86,13 +91,13 @@ pub(crate) struct Event {
     /// The listeners that a notify looks at; written under the lock only.
     listeners: AtomicPtr<Listener>,
     /// The number of these; written under the lock only.
-    attached: atomic::AtomicUsize,
+    attached: atomic::AtomicU32,
     /// The number of those among them that late notifiers have freed, without the lock; a hint for `attach`.
-    strays: atomic::AtomicUsize,
+    strays: atomic::AtomicU32,
     /// Listeners for the next hub that waits, linked by `fired`.
     unlinked: Guarded<*mut Listener>,
     /// The number of waiters, for people to read; nothing depends on it.
-    pub(crate) waiting: atomic::AtomicUsize,
+    pub(crate) waiting: atomic::AtomicU32,
     /// Whether the event has, or had, a listener.
     listened: AtomicBool,
     /// Whether native code knows the event's address: then its memory is for ever, and is used again as an event.
@@ -148,7 +153,7 @@ unsafe impl Sync for Hub {}
 
 /// The number of listeners from which on an event is crowded. It keeps fewer in its list though nobody waits there: a
 /// hub that waits again and again takes no lock.
-const CROWDED: usize = 5;
+const CROWDED: u32 = 5;
 /// Whether each event is crowded: a model has no room for five hubs.
 #[cfg(any(loom, wakefd_steps))]
 static CROWD: AtomicBool = AtomicBool::new(false);

@@ -56,17 +56,14 @@ impl Drop for Crowd {
 
 #[cfg(loom)]
 impl super::EventRef {
+    /// Whether a notify would wake a blocked thread.
+    pub(crate) fn wakes_a_thread(&self) -> bool {
+        self.unlocked().is_some()
+    }
+
     /// The number of references.
     pub(crate) fn references(&self) -> usize {
         self.references.load(Relaxed)
-    }
-}
-
-#[cfg(loom)]
-impl Event {
-    /// Whether a notify would wake a blocked thread.
-    pub(crate) fn wakes_a_thread(&self) -> bool {
-        self.listeners().any(Listener::wakes_a_thread)
     }
 }
 

@@ -3,10 +3,7 @@
 //! Any thread. `notify` may run in signal handlers too: no lock, no allocation, nothing freed.
 
 use super::{ARMED, CLOSED, Event, EventRef, Hub, Listener, QUEUED, lifetime::EXPOSED, self_pipe::Raised};
-use crate::{
-    process::lock,
-    sync::{AtomicPtr, fence},
-};
+use crate::{process::lock, sync::fence};
 use std::{
     io, ptr,
     sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
@@ -30,22 +27,6 @@ impl Event {
     }
 }
 
-/// The rest of the listeners that a notify has to tell.
-pub(crate) struct Rest<'a> {
-    event: &'a EventRef,
-    first: &'a AtomicPtr<Listener>,
-}
-
-impl Rest<'_> {
-    /// Tells each listener of the rest.
-    ///
-    /// # Errors
-    /// A hub's token was refused, as in `notify`.
-    pub(crate) fn tell(self) -> io::Result<()> {
-        self.event.tell_each(self.first, |_| false).0
-    }
-}
-
 impl EventRef {
     /// Raises the flag and tells the listeners. True if it was this call that raised it.
     ///
@@ -57,43 +38,20 @@ impl EventRef {
         if self.pipe.is_coalescing() {
             Ok(false)
         } else {
-            self.raise_and(|| self.tell())
+            self.raise_and_tell()
         }
     }
 
-    /// `notify` for a thread that holds a lock which a blocked thread takes once it is woken: the GIL.
-    ///
-    /// `let_go` is called before the first blocked thread is woken. It is to let go of the lock, tell the rest, and take the
-    /// lock again. An event for which no thread is blocked is notified with the lock held: a loop is usually woken for later.
-    ///
-    /// # Errors
-    /// Those of `notify`.
-    #[inline]
-    pub(crate) fn notify_with_lock(&self, let_go: impl FnOnce(Rest<'_>) -> io::Result<()>) -> io::Result<bool> {
-        if self.pipe.is_coalescing() {
-            return Ok(false);
-        }
-        self.raise_and(|| {
-            if !self.has_listeners() {
-                return Ok(());
-            }
-            match self.tell_each(&self.listeners, Listener::wakes_a_thread) {
-                (told, Some(first)) => told.and(let_go(Rest { event: self, first })),
-                (told, None) => told,
-            }
-        })
-    }
-
-    /// Raises the flag, and has `tell` tell the listeners.
+    /// `notify` off its fast path.
     #[inline(always)] // with `notify`, `tell` and `clear_if`: a tenth of a notify and clear
-    fn raise_and(&self, tell: impl FnOnce() -> io::Result<()>) -> io::Result<bool> {
+    pub(crate) fn raise_and_tell(&self) -> io::Result<bool> {
         let (rose, sent) = match self.pipe.notify() {
             Raised::Closed => return Ok(false),
             Raised::Coalesced => (false, Ok(())), // but a hub's token was refused, somewhere
             Raised::Retried(sent) => (false, sent),
             Raised::Rose(sent) => (true, sent),
         };
-        let told = tell();
+        let told = self.tell();
         sent.and(told)?;
         Ok(rose)
     }
@@ -101,32 +59,17 @@ impl EventRef {
     /// Queues each armed listener at its hub and wakes the hub; wakes hubs again whose token was refused.
     #[inline(always)]
     fn tell(&self) -> io::Result<()> {
-        if self.has_listeners() {
-            self.tell_each(&self.listeners, |_| false).0
-        } else {
+        fence(SeqCst); // the flag first, then the look at the listeners: `arm` does it the other way round
+        if self.listeners.load(Relaxed).is_null() {
             Ok(())
+        } else {
+            self.tell_each()
         }
     }
 
-    /// Whether a notify that has raised the flag has listeners to tell.
-    #[inline(always)]
-    fn has_listeners(&self) -> bool {
-        fence(SeqCst); // the flag first, then the look at the listeners: `arm` does it the other way round
-        !self.listeners.load(Relaxed).is_null()
-    }
-
-    /// Tells the listeners from `at` on, up to one that `stops` it, whose place is the second value.
-    fn tell_each<'a>(
-        &'a self,
-        mut at: &'a AtomicPtr<Listener>,
-        stops: impl Fn(&Listener) -> bool,
-    ) -> (io::Result<()>, Option<&'a AtomicPtr<Listener>>) {
+    fn tell_each(&self) -> io::Result<()> {
         let mut result = Ok(());
-        while let Some(listener) = Event::listener_at(at) {
-            if stops(listener) {
-                return (result, Some(at));
-            }
-            at = &listener.next;
+        for listener in self.listeners() {
             let told = match listener.state.load(Relaxed) {
                 ARMED if listener.state.compare_exchange(ARMED, QUEUED, AcqRel, Relaxed).is_ok() => listener.push(self),
                 QUEUED => listener.retry(),
@@ -134,7 +77,7 @@ impl EventRef {
             };
             result = result.and(told);
         }
-        (result, None)
+        result
     }
 
     /// Closes for ever and releases everybody who waits.
@@ -155,14 +98,6 @@ impl EventRef {
 }
 
 impl Listener {
-    /// Whether a notify that comes to this listener wakes a blocked thread. A guess: the thread may just be waking up.
-    #[inline]
-    pub(crate) fn wakes_a_thread(&self) -> bool {
-        self.state.load(Relaxed) == ARMED
-            // SAFETY: null or a hub, which is immortal.
-            && unsafe { self.hub.load(Acquire).as_ref() }.is_some_and(|hub| hub.blocking.load(Relaxed) == 1)
-    }
-
     /// Has the next `dispatch` look at it, as if a notify had told us: it has been armed. The hub's thread only.
     ///
     /// # Errors

@@ -24,6 +24,7 @@
 
 use super::{
     descriptor::{Descriptor, Open},
+    pace::Pace,
     word::{CLOSED, EXPOSED, FLAG, OWED, RISE, UNSENT, USER, USERS, Word},
 };
 use crate::{
@@ -52,6 +53,7 @@ pub(crate) struct SelfPipe {
     pub(super) word: AtomicU64,
     /// Not null from the first EXPOSED on; valid while EXPOSED is up or USERS are there.
     open: AtomicPtr<Open>,
+    pub(super) pace: Pace,
 }
 
 impl SelfPipe {
@@ -59,6 +61,7 @@ impl SelfPipe {
         Self {
             word: AtomicU64::new(0),
             open: AtomicPtr::new(ptr::null_mut()),
+            pace: Pace::new(),
         }
     }
 
@@ -199,6 +202,7 @@ impl SelfPipe {
             }
         }
         let before = if seen.is_exposed() {
+            self.pace.is_run_here();
             // SAFETY: we are among the USERS, so it is open.
             let open = unsafe { &*self.open.load(Acquire) };
             match open.notifier.drain() {
@@ -227,6 +231,7 @@ impl SelfPipe {
             yield_now(); // the last ones at the old notifier: their calls do not block
         }
         self.open.store(Open::new(notifier), Release);
+        self.pace.is_run_here(); // a guess, until its loop first lowers the flag
         let (before, _) = self.update(|word| {
             let word = word.with(EXPOSED).without(UNSENT);
             if word.is_set() { word.promise() } else { word }

@@ -181,7 +181,8 @@ impl ByteQueue {
     /// `immediate`: what is in there is thrown away. Callable from any thread; again does no harm.
     #[pyo3(signature = (immediate: "bool" = false))]
     fn shutdown(&self, py: Python<'_>, #[pyo3(from_py_with = truth)] immediate: bool) -> PyResult<()> {
-        if let Err(error) = self.made()?.inner.ring.shut(immediate) {
+        let ring = &self.made()?.inner.ring;
+        if let Err(error) = event::act_attached(py, &ring.event, |_| ring.shut(immediate)) {
             self.report(py, error);
         }
         Ok(())

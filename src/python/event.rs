@@ -1,11 +1,13 @@
 //! `IoEvent`, the Python class of an event, except what needs a loop; and how a Python thread waits.
 
 use super::{
-    arguments::{self, Seconds, no_arguments},
+    arguments::{self, Seconds, no_arguments, truth},
+    attached_cell::is_free_threaded,
     errors::{closed, os_error},
 };
 use crate::{
     event::EventRef,
+    event::handover,
     event::thread_wait::Wait,
     event::wait_table::{Begun, Outcome},
     fork,
@@ -104,8 +106,8 @@ impl IoEvent {
     /// Closing it again does nothing. Callable from any thread.
     ///
     /// Raise OSError if the system refused to wake a loop. The event is closed all the same.
-    fn close(&self) -> PyResult<()> {
-        self.inner.close().map_err(os_error)
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        act_attached(py, &self.inner.event, |_| self.inner.close()).map_err(os_error)
     }
 
     /// True once the event was closed.
@@ -160,10 +162,46 @@ impl IoEvent {
     }
 }
 
-/// Notifies from an attached thread, which detaches where it comes to a blocked thread: that one wants the GIL at once.
+/// Notifies from an attached thread, as `act_attached` does.
 #[inline]
 pub(super) fn notify_attached(py: Python<'_>, event: &EventRef) -> io::Result<bool> {
-    event.notify_with_lock(|rest| py.detach(|| rest.tell()))
+    if event.pipe.is_coalescing() {
+        Ok(false)
+    } else {
+        act_attached(py, event, EventRef::raise_and_tell)
+    }
+}
+
+/// Acts on an event from an attached thread, which detaches meanwhile if it is to hand the GIL to those whom `act` wakes (see
+/// `event::handover`). The caller is in no cell.
+#[inline]
+pub(super) fn act_attached<R: Send>(py: Python<'_>, event: &EventRef, act: impl FnOnce(&EventRef) -> R + Send) -> R {
+    match event.unlocked() {
+        None => act(event),
+        Some(unlocked) => py.detach(|| unlocked.act(act)),
+    }
+}
+
+/// Switch the hand-over on or off, for this process, and return whether it was on. At the start it is off, unless the
+/// environment has WAKEFD_HAND_OVER=1.
+///
+/// When it is on, a thread that wakes an event loop lets go of the GIL until the loop has begun to run, a fraction of a millisecond.
+/// Else a loop whose notifier goes on computing waits for the GIL, 5 ms (`sys.getswitchinterval()`). Notifiers that block after the
+/// call are a little slower with it. Leave it off where C code calls wakefd while it has a lock that other threads wait for with the
+/// GIL: neither would go on. A free-threaded interpreter has no GIL to hand over, and it stays off.
+///
+/// Callable from any thread.
+#[pyfunction]
+#[pyo3(signature = (on: "bool"))]
+pub(super) fn hand_over(#[pyo3(from_py_with = truth)] on: bool) -> bool {
+    handover::enable(on && !is_free_threaded())
+}
+
+/// For tests: set how long, in seconds, a thread waits for the loop that it has woken, and return what it was.
+#[pyfunction]
+pub(super) fn hand_over_patience(seconds: f64) -> f64 {
+    let before = handover::set_patience(Duration::from_secs_f64(seconds));
+    before.as_secs_f64()
 }
 
 /// Block this thread until one of `events` is up or rises. For `wakefd.wait_any`.

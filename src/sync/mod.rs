@@ -54,6 +54,19 @@ macro_rules! local {
 #[cfg(not(wakefd_steps))]
 pub(crate) use local;
 
+/// A number, not 0, that no other thread has while this one lives.
+#[cfg(not(loom))]
+#[inline]
+#[cfg_attr(not(feature = "python"), allow(dead_code))]
+pub(crate) fn this_thread() -> usize {
+    thread_local! { static HERE: u8 = const { 0 }; }
+    HERE.with(|here| std::ptr::from_ref(here).addr())
+}
+#[cfg(loom)]
+pub(crate) fn this_thread() -> usize {
+    0 // for the models, all loops run in this thread: a model of a hand-over would be one of its clock
+}
+
 /// `std::cell::UnsafeCell` with loom's interface, so that loom can watch each access.
 #[cfg(not(loom))]
 pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);

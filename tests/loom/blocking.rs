@@ -68,7 +68,13 @@ fn a_notifier_lets_go_of_its_lock_for_blocked_threads() {
     model(2, || {
         let events = [Event::new(enter())];
         together!(
-            || assert!(events[0].notify_with_lock(|rest| rest.tell()).unwrap()),
+            || {
+                let risen = match events[0].unlocked() {
+                    Some(unlocked) => unlocked.act(EventRef::raise_and_tell),
+                    None => events[0].raise_and_tell(),
+                };
+                assert!(risen.unwrap());
+            },
             || {
                 assert_eq!(wait(&events, None), Some(Outcome::Rose));
                 thread_ends();
