@@ -16,6 +16,7 @@ from pathlib import Path
 
 import broadcast
 import burst
+import busy
 import churn
 import first_of
 import house
@@ -32,6 +33,7 @@ GROUPS = {
     "micro": (micro.rows, "notify and clear in one thread, nobody waits"),
     "paced": (pingpong.paced_rows, "a thread wakes a loop that sleeps: the round trip"),
     "pingpong": (pingpong.unpaced_rows, "the same as fast as it goes"),
+    "busy": (busy.rows, "a thread wakes a loop and goes on computing: one way"),
     "syscalls": (pingpong.call_rows, "system calls of one paced wake"),
     "memory": (memory.rows, "what idle events take"),
     "burst": (burst.rows, "10 000 events notified at once"),

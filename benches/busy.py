@@ -1,0 +1,223 @@
+"""A thread wakes a task, and goes on computing: how long until the task runs?
+
+One way, from before the call to the task's first statement. The notifier has the GIL, and keeps it
+while it computes: a loop that has been woken waits for it, `sys.getswitchinterval()` or 5 ms,
+unless the notifier hands it over. Here that is switched on (docs/latency.md).
+
+Two places: the notifier's thread on one core and the loop's on another, or both on one. The control
+is the same in C, without Python: what it takes, and how much that varies, is the machine's.
+"""
+
+import ctypes
+import os
+import queue
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import house
+from house import Row, answer, column, interleave, middle
+
+OURS = ("notify", "put", "call_soon")
+PEERS = {
+    "asyncio": ("call_soon_threadsafe", "eventfd"),
+    "uvloop": ("call_soon_threadsafe", "eventfd"),
+    "trio": ("run_sync_soon", "eventfd"),
+}
+PLACES = ("two cores", "one core")
+COMPUTES = 0.008
+NUMBER, TURNS, ROUNDS = 20, 5, 10
+
+
+def rows() -> list[Row]:
+    compiler = shutil.which("cc")
+    if compiler is None or (os.cpu_count() or 1) < 2:
+        raise house.Skip("a C compiler, or a second core, is missing")
+    with tempfile.TemporaryDirectory() as folder:
+        library = str(Path(folder) / "control.so")
+        source = str(Path(__file__).with_name("control.c"))
+        flags = ("-O2", "-std=c11", "-D_GNU_SOURCE", "-shared", "-fPIC", "-pthread")
+        subprocess.run([compiler, *flags, source, "-o", library], check=True)
+        return [
+            row for place in PLACES for loop in house.loops() for row in _rows(loop, place, library)
+        ]
+
+
+def _rows(loop: str, place: str, library: str) -> list[Row]:
+    extra = ("SelectorEventLoop",) if loop == "asyncio" else ()
+    modes = (*OURS, *extra, *PEERS[loop], "control")
+    variants = {mode: (loop, mode, place, NUMBER, COMPUTES, library) for mode in modes}
+    label = f"busy, {loop}, {place}"
+    runs = interleave(label, "busy", variants, house.rounds(ROUNDS), TURNS)
+    # A turn has too few wake-ups for a p99: that is taken of a round.
+    ways = {
+        mode: [sorted(way * 1e6 for turn in turns for way in turn["ways"]) for turns in its]
+        for mode, its in runs.items()
+    }
+    worst = {mode: [[way[-1 - len(way) // 100]] for way in its] for mode, its in ways.items()}
+    out = []
+    for mine in (*OURS, *extra):
+        what = f"{mine}, then {COMPUTES * 1e3:.0f} ms of computing, {loop}, {place}"
+        for peer in (*PEERS[loop], "control"):
+            p50 = (column(runs[mode], "p50", 1e6) for mode in (mine, peer))
+            out += [
+                Row(f"{what}: p50", "us", next(p50), peer, next(p50)),
+                Row(f"{what}: p99", "us", worst[mine], peer, worst[peer]),
+            ]
+    quiet = middle(worst["control"]) < 500
+    house.say(
+        f"  {label}: the control's p99 is {middle(worst['control']):.0f} us: "
+        + ("quiet" if quiet else "the machine is too busy to judge a p99")
+    )
+    return out
+
+
+# ---- in the child ----
+
+
+def side(loop: str, mode: str, woken):
+    """What wakes, and what waits and has `woken` called in the loop's thread."""
+    if mode == "eventfd":
+        return trio_eventfd(woken) if loop == "trio" else asyncio_eventfd(woken)
+    if mode in {"call_soon_threadsafe", "SelectorEventLoop"}:
+        import asyncio
+
+        call = asyncio.get_running_loop().call_soon_threadsafe
+        return lambda: call(woken), for_ever(loop)
+    if mode == "run_sync_soon":
+        import trio
+
+        call = trio.lowlevel.current_trio_token().run_sync_soon
+        return lambda: call(woken), for_ever(loop)
+    import wakefd
+
+    if mode == "notify":
+        event = wakefd.IoEvent()
+
+        async def wait():
+            while True:
+                await event.notified()
+                woken()
+                event.clear()
+
+        return event.notify, wait
+    if mode == "put":
+        items = wakefd.Queue()
+
+        async def wait():
+            async for _ in items:
+                woken()
+
+        return lambda: items.put(None), wait
+    portal = wakefd.Portal()
+
+    async def wait():
+        async with portal:
+            await for_ever(loop)()
+
+    return lambda: portal.call_soon(woken), wait
+
+
+def for_ever(loop: str):
+    if loop == "trio":
+        import trio
+
+        return trio.sleep_forever
+    import asyncio
+
+    return lambda: asyncio.sleep(1e6)
+
+
+def asyncio_eventfd(woken):
+    import asyncio
+
+    fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def readable():
+        woken()
+        os.eventfd_read(fd)
+
+    asyncio.get_running_loop().add_reader(fd, readable)
+    return lambda: os.eventfd_write(fd, 1), for_ever("asyncio")
+
+
+def trio_eventfd(woken):
+    import trio
+
+    fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    async def wait():
+        while True:
+            await trio.lowlevel.wait_readable(fd)
+            woken()
+            os.eventfd_read(fd)
+
+    return lambda: os.eventfd_write(fd, 1), wait
+
+
+def say(ways: list[float]) -> None:
+    answer({"p50": house.median(ways), "ways": ways})
+
+
+def control(library: str, number: int, computes: float, mine: int, its: int) -> None:
+    one_way = ctypes.CDLL(library).one_way
+    doubles = ctypes.POINTER(ctypes.c_double)
+    one_way.argtypes = [doubles, ctypes.c_int, ctypes.c_double, ctypes.c_int, ctypes.c_int]
+    for _ in house.turns():
+        ways = (ctypes.c_double * number)()
+        assert one_way(ways, number, computes, mine, its) == 0
+        say(list(ways))
+
+
+def measure(loop: str, mode: str, place: str, number: int, computes: float, library: str) -> None:
+    cores = range(os.cpu_count())  # also those that run.py has left
+    mine, its = cores[-1], cores[-1] if place == "one core" else cores[0]
+    if mode == "control":
+        control(library, number, computes, mine, its)
+        return
+    seen = queue.SimpleQueue()
+
+    def woken(clock=time.perf_counter):
+        seen.put(clock())
+
+    def compute(seconds, clock=time.perf_counter):
+        end = clock() + seconds
+        while clock() < end:
+            pass
+
+    def thread(wake, clock=time.perf_counter):
+        os.sched_setaffinity(0, {its})
+        for _ in house.turns():
+            ways = []
+            for _ in range(number):
+                time.sleep(0.002)  # the loop is asleep again
+                start = clock()
+                wake()
+                compute(computes)
+                ways.append(seen.get(timeout=60) - start)
+            say(ways)
+        os._exit(0)  # the loop waits for ever
+
+    async def main():
+        os.sched_setaffinity(0, {mine})
+        wake, wait = side(loop, mode, woken)
+        threading.Thread(target=thread, args=(wake,)).start()
+        await wait()
+
+    import wakefd
+
+    wakefd.hand_over(True)
+    if mode == "SelectorEventLoop":
+        import asyncio
+
+        with asyncio.Runner(loop_factory=wakefd.SelectorEventLoop) as runner:
+            runner.run(main())
+    house.run_on(loop, main)
+
+
+if __name__ == "__main__":
+    measure(*sys.argv[1:4], int(sys.argv[4]), float(sys.argv[5]), sys.argv[6])
