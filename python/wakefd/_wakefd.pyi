@@ -833,10 +833,11 @@ def hand_over(on: "bool") -> bool:
     Switch the hand-over on or off, for this process, and return whether it was on. At the start it is off, unless the
     environment has WAKEFD_HAND_OVER=1.
 
-    When it is on, a thread that wakes an event loop lets go of the GIL until the loop has begun to run, a fraction of a millisecond.
-    Else a loop whose notifier goes on computing waits for the GIL, 5 ms (`sys.getswitchinterval()`). Notifiers that block after the
-    call are a little slower with it. Leave it off where C code calls wakefd while it has a lock that other threads wait for with the
-    GIL: neither would go on. A free-threaded interpreter has no GIL to hand over, and it stays off.
+    When it is on, a thread that wakes an event loop lets go of the GIL until the loop has begun to run, a fraction of a
+    millisecond. Else a loop whose notifier goes on computing waits for the GIL, 5 ms (`sys.getswitchinterval()`). Leave it off if
+    your threads block after the call: there and back takes up to twice as long with it. Leave it off where C code calls wakefd
+    while it has a lock that other threads wait for with the GIL: neither would go on. A free-threaded interpreter has no GIL to
+    hand over, and there it stays off.
 
     Callable from any thread.
     """

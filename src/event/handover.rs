@@ -49,7 +49,7 @@ pub(crate) fn set_patience(longest: Duration) -> Duration {
 /// The part of that in which a notifier spins if it has several cores.
 const SPIN: u64 = 100_000;
 
-/// Somebody asleep who wants the lock as soon as the notifier has woken them.
+/// A waiter that sleeps, and wants the lock as soon as a notifier has woken it.
 enum Sleeper<'a> {
     /// A blocked thread.
     Thread,
@@ -57,19 +57,20 @@ enum Sleeper<'a> {
     Loop { pipe: &'a SelfPipe, began: u64 },
 }
 
-/// A notify that is to be made without the lock.
+/// A notify or close that is to be made without the lock.
 pub(crate) struct Unlocked<'a> {
     event: &'a EventRef,
     sleeper: Sleeper<'a>,
-    taken: AtomicBool,
+    /// Whether the loop has come, and so has had the lock.
+    taken: bool,
 }
 
 impl Unlocked<'_> {
     /// Acts, and if that wakes a loop waits for a moment until the loop has begun to dispatch. To be called without the lock.
-    pub(crate) fn act<R>(&self, act: impl FnOnce(&EventRef) -> R) -> R {
+    pub(crate) fn act<R>(&mut self, act: impl FnOnce(&EventRef) -> R) -> R {
         let result = act(self.event);
         if let Sleeper::Loop { pipe, began } = self.sleeper {
-            self.taken.store(comes(pipe, began), Relaxed);
+            self.taken = comes(pipe, began);
         }
         result
     }
@@ -79,7 +80,7 @@ impl Drop for Unlocked<'_> {
     /// The lock is taken again: the notifier knows what it has paid.
     fn drop(&mut self) {
         if let Sleeper::Loop { pipe, began } = self.sleeper {
-            pipe.pace.end(began, self.taken.load(Relaxed));
+            pipe.pace.end(began, self.taken);
         }
     }
 }
@@ -116,13 +117,7 @@ impl Event {
     /// The first one whom a notify would wake, and who then wants the lock.
     #[inline]
     fn sleeper(&self) -> Option<Sleeper<'_>> {
-        let own = self.pipe.word();
-        if own.is_exposed() && !own.is_set() {
-            if let Some(it) = asleep(&self.pipe) {
-                return Some(it);
-            }
-        }
-        self.listeners().find_map(Listener::sleeper)
+        asleep(&self.pipe).or_else(|| self.listeners().find_map(Listener::sleeper))
     }
 }
 
@@ -135,10 +130,7 @@ impl Listener {
         // SAFETY: null or a hub, which is immortal.
         let hub = unsafe { self.hub.load(Acquire).as_ref() }?;
         if hub.blocking.load(Relaxed) == 1 {
-            return Some(Sleeper::Thread);
-        }
-        if hub.pipe.word().is_set() {
-            None
+            Some(Sleeper::Thread)
         } else {
             asleep(&hub.pipe)
         }
@@ -146,8 +138,13 @@ impl Listener {
 }
 
 /// The loop that sleeps on this pipe, if it is to be handed the lock.
+#[inline]
 fn asleep(pipe: &SelfPipe) -> Option<Sleeper<'_>> {
-    if !ENABLED.load(Relaxed) || !pipe.pace.is_run_elsewhere() {
+    if !ENABLED.load(Relaxed) {
+        return None;
+    }
+    let word = pipe.word();
+    if !word.is_exposed() || word.is_set() || !pipe.pace.is_run_elsewhere() {
         return None;
     }
     let began = now();
@@ -159,13 +156,18 @@ impl EventRef {
     ///
     /// For a thread that has that lock, and no other: it lets go of the lock, calls `act`, takes the lock again, and drops the
     /// answer.
-    #[inline]
     pub(crate) fn unlocked(&self) -> Option<Unlocked<'_>> {
         let sleeper = self.sleeper()?;
         Some(Unlocked {
             event: self,
             sleeper,
-            taken: AtomicBool::new(false),
+            taken: false,
         })
+    }
+
+    /// Whether anybody has ever slept on the event: all that a notify pays on one where nobody has.
+    #[inline]
+    pub(crate) fn was_slept_on(&self) -> bool {
+        !self.listeners.load(Relaxed).is_null() || self.pipe.was_exposed()
     }
 }

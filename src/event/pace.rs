@@ -1,12 +1,12 @@
 //! The pace of the hand-overs to one loop: who runs it, and when to try the next one. A pure function of times and outcomes.
 //!
-//! What a notifier pays for a hand-over is the time from its detaching to its attaching: the loop's turn is included, as nobody
+//! A notifier pays for a hand-over with the time from its detaching to its attaching: the loop's turn is included, as nobody
 //! gets the GIL back before the loop sleeps or the switch interval is over. After a hand-over that took c there is none for
 //! `REST` times c. So a notifier gives away at most one part in `REST` + 1 of its time, however long the loop's turns are; one
 //! that notifies now and then hands over each time, a flood hardly ever. A loop that did not come in time (it is stuck in C,
 //! stopped, or waits for the GIL behind a third thread) is tried again after a rest that doubles.
 //!
-//! One thread at a time waits for a loop. If that never ends (the interpreter has ended, or we are the child of a fork), the next
+//! Only one thread waits for a loop at a time. If its trial never ends (the interpreter has ended, or we are the child of a fork), the next
 //! trial begins after `LOST`. No wake-up depends on a pace, which is a hint: hence `Relaxed`, and not loom's atomics.
 
 use crate::sync::this_thread;
@@ -26,7 +26,7 @@ const MOST_DOUBLINGS: u64 = 6;
 /// The time after which a trial that has not ended is given up.
 const LOST: u64 = 1_000_000_000;
 
-/// What a loop's notifiers know of it: who runs it, and when to try the next hand-over. A hint.
+/// The pace of one loop: who runs it, and when its notifiers may try the next hand-over. A hint.
 pub(super) struct Pace {
     /// The thread that lowered the flag last, or made the pipe's descriptor.
     thread: AtomicUsize,

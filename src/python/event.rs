@@ -167,28 +167,31 @@ impl IoEvent {
 pub(super) fn notify_attached(py: Python<'_>, event: &EventRef) -> io::Result<bool> {
     if event.pipe.is_coalescing() {
         Ok(false)
-    } else {
+    } else if event.was_slept_on() {
         act_attached(py, event, EventRef::raise_and_tell)
+    } else {
+        event.raise_and_tell()
     }
 }
 
 /// Acts on an event from an attached thread, which detaches meanwhile if it is to hand the GIL to those whom `act` wakes (see
 /// `event::handover`). The caller is in no cell.
-#[inline]
+#[inline(never)] // it would take registers from a notify that wakes nobody
 pub(super) fn act_attached<R: Send>(py: Python<'_>, event: &EventRef, act: impl FnOnce(&EventRef) -> R + Send) -> R {
     match event.unlocked() {
         None => act(event),
-        Some(unlocked) => py.detach(|| unlocked.act(act)),
+        Some(mut unlocked) => py.detach(|| unlocked.act(act)),
     }
 }
 
 /// Switch the hand-over on or off, for this process, and return whether it was on. At the start it is off, unless the
 /// environment has WAKEFD_HAND_OVER=1.
 ///
-/// When it is on, a thread that wakes an event loop lets go of the GIL until the loop has begun to run, a fraction of a millisecond.
-/// Else a loop whose notifier goes on computing waits for the GIL, 5 ms (`sys.getswitchinterval()`). Notifiers that block after the
-/// call are a little slower with it. Leave it off where C code calls wakefd while it has a lock that other threads wait for with the
-/// GIL: neither would go on. A free-threaded interpreter has no GIL to hand over, and it stays off.
+/// When it is on, a thread that wakes an event loop lets go of the GIL until the loop has begun to run, a fraction of a
+/// millisecond. Else a loop whose notifier goes on computing waits for the GIL, 5 ms (`sys.getswitchinterval()`). Leave it off if
+/// your threads block after the call: there and back takes up to twice as long with it. Leave it off where C code calls wakefd
+/// while it has a lock that other threads wait for with the GIL: neither would go on. A free-threaded interpreter has no GIL to
+/// hand over, and there it stays off.
 ///
 /// Callable from any thread.
 #[pyfunction]

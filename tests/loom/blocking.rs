@@ -70,7 +70,7 @@ fn a_notifier_lets_go_of_its_lock_for_blocked_threads() {
         together!(
             || {
                 let risen = match events[0].unlocked() {
-                    Some(unlocked) => unlocked.act(EventRef::raise_and_tell),
+                    Some(mut unlocked) => unlocked.act(EventRef::raise_and_tell),
                     None => events[0].raise_and_tell(),
                 };
                 assert!(risen.unwrap());
