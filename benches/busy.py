@@ -11,13 +11,9 @@ is the same in C, without Python: what it takes, and how much that varies, is th
 import ctypes
 import os
 import queue
-import shutil
-import subprocess
 import sys
-import tempfile
 import threading
 import time
-from pathlib import Path
 
 import house
 from house import Row, answer, column, interleave, middle
@@ -34,14 +30,9 @@ NUMBER, TURNS, ROUNDS = 20, 5, 10
 
 
 def rows() -> list[Row]:
-    compiler = shutil.which("cc")
-    if compiler is None or (os.cpu_count() or 1) < 2:
-        raise house.Skip("a C compiler, or a second core, is missing")
-    with tempfile.TemporaryDirectory() as folder:
-        library = str(Path(folder) / "control.so")
-        source = str(Path(__file__).with_name("control.c"))
-        flags = ("-O2", "-std=c11", "-D_GNU_SOURCE", "-shared", "-fPIC", "-pthread")
-        subprocess.run([compiler, *flags, source, "-o", library], check=True)
+    if (os.cpu_count() or 1) < 2:
+        raise house.Skip("a second core is missing")
+    with house.compiled("control.c") as library:
         return [
             row for place in PLACES for loop in house.loops() for row in _rows(loop, place, library)
         ]
@@ -80,7 +71,7 @@ def _rows(loop: str, place: str, library: str) -> list[Row]:
 
 
 def side(loop: str, mode: str, woken):
-    """What wakes, and what waits and has `woken` called in the loop's thread."""
+    """Return the function that wakes, and the one that waits and calls `woken` in the loop."""
     if mode == "eventfd":
         return trio_eventfd(woken) if loop == "trio" else asyncio_eventfd(woken)
     if mode in {"call_soon_threadsafe", "SelectorEventLoop"}:
@@ -216,7 +207,8 @@ def measure(loop: str, mode: str, place: str, number: int, computes: float, libr
 
         with asyncio.Runner(loop_factory=wakefd.SelectorEventLoop) as runner:
             runner.run(main())
-    house.run_on(loop, main)
+    else:
+        house.run_on(loop, main)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -93,6 +93,20 @@ def middle(samples: Samples) -> float:
 
 class Skip(Exception):  # noqa: N818 - no error
     """A group, or a part of it, cannot be measured here; the text says why."""
+
+
+@contextlib.contextmanager
+def compiled(source: str, *options: str) -> Iterator[str]:
+    """Compile a C file of this folder; the path of the library is valid in the block."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        raise Skip("a C compiler is missing")
+    flags = ("-O2", "-std=c11", "-D_GNU_SOURCE", "-shared", "-fPIC", "-pthread")
+    with tempfile.TemporaryDirectory() as folder:
+        library = str(Path(folder) / "library.so")
+        path = str(Path(__file__).with_name(source))
+        subprocess.run([compiler, *flags, *options, path, "-o", library], check=True)
+        yield library
 
 
 def say(text: str) -> None:

@@ -3,11 +3,8 @@
 import asyncio
 import ctypes
 import os
-import shutil
-import subprocess
 import sys
 import sysconfig
-import tempfile
 import threading
 import time
 from collections import deque
@@ -21,21 +18,12 @@ MESSAGES = 400_000
 
 
 def rows() -> list[Row]:
-    compiler = shutil.which("cc")
-    if compiler is None or not Path(sysconfig.get_path("include"), "Python.h").exists():
-        raise house.Skip("a C compiler or Python's headers are missing")
+    headers = sysconfig.get_path("include")
+    if not Path(headers, "Python.h").exists():
+        raise house.Skip("Python's headers are missing")
     import wakefd
 
-    with tempfile.TemporaryDirectory() as folder:
-        library = str(Path(folder) / "native.so")
-        subprocess.run(
-            [
-                *(compiler, "-O2", "-std=c11", "-D_GNU_SOURCE", "-shared", "-fPIC", "-pthread"),
-                *("-I", sysconfig.get_path("include"), "-I", wakefd.get_include()),
-                *(str(Path(__file__).with_suffix(".c")), "-o", library),
-            ],
-            check=True,
-        )
+    with house.compiled("native.c", "-I", headers, "-I", wakefd.get_include()) as library:
         return [*_raised(library), *_rate(library), *_delay(library), *_bytes(library)]
 
 
