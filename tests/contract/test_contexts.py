@@ -77,6 +77,15 @@ async def closed_portal():
         portal.submit(notified)
 
 
+async def wait_with_a_value(wait, values):
+    """Wait with a value in the context that only the context refers to; append a weak reference."""
+    value = Value()
+    values.append(weakref.ref(value))
+    variable.set(value)
+    del value
+    await wait()
+
+
 WAITS = [notified, any_of_them, got, bytes_got, at_once, portal, closed_portal]
 
 
@@ -86,14 +95,7 @@ async def test_the_first_wait_on_a_loop_keeps_no_context(kit, wait):
     """The context variables of the first task that waited lived as long as the loop."""
     values = []
 
-    async def first():
-        value = Value()
-        values.append(weakref.ref(value))
-        variable.set(value)
-        del value
-        await wait()
-
-    task = kit.spawn(first)
+    task = kit.spawn(wait_with_a_value, wait, values)
     await task.join()
     del task
     await kit.sleep(0.001)
@@ -157,15 +159,8 @@ def test_the_selector_thread_does_not_keep_the_context_that_it_was_started_in():
     """From Python 3.14 on, a thread may inherit the context of the thread that starts it."""
     values = []
 
-    async def first():
-        value = Value()
-        values.append(weakref.ref(value))
-        variable.set(value)
-        del value
-        await notified()
-
     async def main():
-        await asyncio.create_task(first())
+        await asyncio.create_task(wait_with_a_value(notified, values))
         await asyncio.sleep(0.01)
         gc.collect()
         assert values[0]() is None

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.needs("loop")
 
 # A thread computes that long, in seconds, unless a task runs meanwhile.
 COMPUTES = 0.5
+ATTEMPTS = 16
 
 
 @contextmanager
@@ -56,10 +57,11 @@ async def runs_meanwhile(kit, waits, wake, asleep):
     """Return whether what `wake` wakes runs while the thread that woke it computes.
 
     `waits(ran)` is run in a task, and `asleep()` is true when it sleeps. A loop may lose the GIL
-    between its dispatch and the task, when it looks at its descriptors once more: hence five
-    attempts.
+    between its dispatch and the task, when it looks at its descriptors once more; and after such an
+    attempt the loop's pace may rule out the next ones for a while. Hence several attempts: without
+    the hand-over, each of them fails.
     """
-    for _ in range(5):
+    for _ in range(ATTEMPTS):
         ran = Ran()
         task = kit.spawn(waits, ran)
         async with kit.patient():

@@ -107,7 +107,7 @@ def test_both_imports_work_in_one_loop():
     loop.close()
 
 
-# What the second interpreter runs.
+# The program of the second interpreter.
 SECOND = """if True:
     import os
     try:

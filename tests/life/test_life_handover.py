@@ -4,9 +4,7 @@ import asyncio
 import ctypes
 import functools
 import gc
-import shutil
 import signal
-import subprocess
 import threading
 import time
 
@@ -14,7 +12,8 @@ import pytest
 
 import wakefd
 from helpers import PATIENCE, Thread, forked, in_child, run_child
-from test_handover import Ran, patient_hand_overs
+from test_handover import ATTEMPTS, Ran, patient_hand_overs
+from test_native_examples import LIBRARY, WITH_PYTHON, compiled, needs_python_h
 from wakefd import IoEvent, hand_over
 from wakefd._wakefd import hand_over_patience
 
@@ -118,7 +117,6 @@ def test_a_thread_that_moved_a_loop_is_known(on):
     assert spent[0] < PATIENCE / 2
 
 
-@in_child
 def test_it_is_off_unless_the_environment_switches_it_on():
     run_child("test_life_handover", "the_switch_is", False, WAKEFD_HAND_OVER="")
     run_child("test_life_handover", "the_switch_is", False, WAKEFD_HAND_OVER="0")
@@ -134,7 +132,7 @@ def the_switch_is(on):
 def test_a_selector_event_loop_runs_what_a_computing_thread_calls(on):
     async def main():
         loop = asyncio.get_running_loop()
-        for _ in range(5):
+        for _ in range(ATTEMPTS):
             ran = Ran()
             with patient_hand_overs():
                 thread = Thread(ran.after, lambda ran=ran: loop.call_soon_threadsafe(ran))
@@ -266,6 +264,7 @@ C_LOCK = """
 #include <Python.h>
 #include <pthread.h>
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+PyObject *call_locked(PyObject *);
 PyObject *call_locked(PyObject *function) {
     pthread_mutex_lock(&lock);
     PyObject *result = PyObject_CallNoArgs(function);
@@ -275,26 +274,21 @@ PyObject *call_locked(PyObject *function) {
 """
 
 
-@pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler")
+@needs_python_h
 @pytest.mark.parametrize("way", ["off", "native"])
 def test_the_ways_out_for_those_who_notify_with_a_lock_of_c_code(way, tmp_path):
     """C code that holds a lock while it notifies: another thread waits for that lock with the GIL.
 
     If the notifier let go of the GIL in between, neither could go on.
     """
-    import sysconfig
-
-    (tmp_path / "lock.c").write_text(C_LOCK)
-    library = tmp_path / "lock.so"
-    command = ["cc", "-shared", "-fPIC", "-o", library, tmp_path / "lock.c"]
-    built = subprocess.run([*command, "-I", sysconfig.get_path("include")], check=False)
-    if built.returncode:
-        pytest.skip("no header files of Python")
-    run_child("test_life_handover", "both_call_with_the_lock", str(library), way)
+    source = tmp_path / "lock.c"
+    source.write_text(C_LOCK)
+    library = compiled(source, tmp_path / "lock.so", "c99", *LIBRARY, *WITH_PYTHON)
+    run_child("test_life_handover", "both_call_with_the_lock", library, way)
 
 
 def both_call_with_the_lock(library, way):
-    call = ctypes.PyDLL(library).call_locked
+    call = ctypes.PyDLL(str(library)).call_locked
     call.argtypes, call.restype = [ctypes.py_object], ctypes.py_object
     hand_over(way != "off")
     with Stuck() as loop:
