@@ -2,7 +2,7 @@
 
 One way, from before the call to the task's first statement. The notifier has the GIL, and keeps it
 while it computes: a loop that has been woken waits for it, `sys.getswitchinterval()` or 5 ms,
-unless the notifier hands it over. Here that is switched on (docs/latency.md).
+unless the notifier hands it over (docs/latency.md).
 
 Two places: the notifier's thread on one core and the loop's on another, or both on one. The control
 is the same in C, without Python: what it takes, and how much that varies, is the machine's.
@@ -199,11 +199,10 @@ def measure(loop: str, mode: str, place: str, number: int, computes: float, libr
         threading.Thread(target=thread, args=(wake,)).start()
         await wait()
 
-    import wakefd
-
-    wakefd.hand_over(True)
     if mode == "SelectorEventLoop":
         import asyncio
+
+        import wakefd
 
         with asyncio.Runner(loop_factory=wakefd.SelectorEventLoop) as runner:
             runner.run(main())

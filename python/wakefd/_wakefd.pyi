@@ -6,7 +6,7 @@ from _typeshed import SupportsGetItem
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
 from typing_extensions import disjoint_base
 
-__all__ = ["VERSION", "ByteQueue", "Hub", "Inbox", "IoEvent", "Items", "NativeHandle", "Place", "Portal", "Queue", "Reader", "Ready", "Receiver", "Turn", "Waiter", "assume_free_threaded", "backend", "c_api", "exceptions", "hand_over", "hand_over_patience", "items", "seconds", "set_up", "wait_for_one"]
+__all__ = ["VERSION", "ByteQueue", "Hub", "Inbox", "IoEvent", "Items", "NativeHandle", "Place", "Portal", "Queue", "Reader", "Ready", "Receiver", "Turn", "Waiter", "assume_free_threaded", "backend", "c_api", "exceptions", "hand_over", "hand_over_limits", "items", "seconds", "set_up", "wait_for_one"]
 
 VERSION: Final[str]
 """
@@ -830,21 +830,21 @@ def exceptions() -> list[tuple[str, type]]:
 
 def hand_over(on: "bool") -> bool:
     """
-    Switch the hand-over on or off, for this process, and return whether it was on. At the start it is off, unless the
-    environment has WAKEFD_HAND_OVER=1.
+    Switch the hand-over on or off, for this process, and return whether it was on. At the start it is on, unless the environment
+    has WAKEFD_HAND_OVER=0.
 
-    When it is on, a thread that wakes an event loop lets go of the GIL until the loop has begun to run, a fraction of a
-    millisecond. Else a loop whose notifier goes on computing waits for the GIL, 5 ms (`sys.getswitchinterval()`). Leave it off if
-    your threads block after the call: there and back takes up to twice as long with it. Leave it off where C code calls wakefd
-    while it has a lock that other threads wait for with the GIL: neither would go on. A free-threaded interpreter has no GIL to
-    hand over, and there it stays off.
+    A thread that wakes an event loop, and has been seen to go on computing after it, lets go of the GIL until the loop has begun to
+    run, a fraction of a millisecond. Else the loop waits for the GIL, 5 ms (`sys.getswitchinterval()`). Switch it off where C
+    code calls wakefd while it has a lock that other threads wait for with the GIL (neither would go on), or if your threads'
+    throughput matters more than when the loop runs. A free-threaded interpreter has no GIL to hand over, and there it stays off.
 
     Callable from any thread.
     """
 
-def hand_over_patience(seconds: SupportsFloat | SupportsIndex) -> float:
+def hand_over_limits(patience: SupportsFloat | SupportsIndex, computes: SupportsFloat | SupportsIndex) -> tuple[float, float]:
     """
-    For tests: set how long, in seconds, a thread waits for the loop that it has woken, and return what it was.
+    For tests: set how long a thread waits for the loop that it has woken, and what it must use of the processor each time before
+    it blocks in order to hand over at all, both in seconds. Return what they were.
     """
 
 def items(queue: Any, wait: Any) -> Items:

@@ -9,7 +9,8 @@
 //! # When, and for how long
 //!
 //! A notifier tries it where it is about to make the descriptor of a loop readable, and another thread runs that loop. Its wait
-//! ends when the loop has lowered the flag, or after `PATIENCE`. How often it is tried is the `pace` of the loop.
+//! ends when the loop has lowered the flag, or after `PATIENCE`. Only a thread whose `habit` it is to compute tries it, and how
+//! often is the `pace` of the loop.
 //!
 //! # Why it is safe
 //!
@@ -18,7 +19,7 @@
 //! - No lock of ours is held: the caller is in no cell. A queue's cell is left before its bells ring.
 //! - The loop's own thread neither detaches nor waits: whoever lowers the flag of a pipe leaves the thread's mark at it.
 
-use super::{ARMED, Event, EventRef, Listener, pace::now, self_pipe::SelfPipe};
+use super::{ARMED, Event, EventRef, Listener, habit, pace::now, self_pipe::SelfPipe};
 use crate::sync::yield_now;
 use std::{
     hint::spin_loop,
@@ -29,9 +30,8 @@ use std::{
     time::Duration,
 };
 
-/// Whether loops are handed the lock at all. Not by default: a notifier that blocks next had better block at once. A round trip
-/// with such a notifier takes 1.3 to 1.9 times as long with a hand-over.
-static ENABLED: AtomicBool = AtomicBool::new(false);
+/// Whether loops are handed the lock at all.
+static ENABLED: AtomicBool = AtomicBool::new(true);
 
 /// Switches the hand-over to loops on or off, for the process. Returns whether it was on.
 pub(crate) fn enable(yes: bool) -> bool {
@@ -39,11 +39,13 @@ pub(crate) fn enable(yes: bool) -> bool {
 }
 
 /// The longest wait for a loop, in nanoseconds. Only tests change it.
-static PATIENCE: AtomicU64 = AtomicU64::new(300_000);
+static PATIENCE: AtomicU64 = AtomicU64::new(1_000_000);
 
-/// Sets the longest wait for a loop, and returns what it was.
-pub(crate) fn set_patience(longest: Duration) -> Duration {
-    Duration::from_nanos(PATIENCE.swap(longest.as_nanos() as u64, Relaxed))
+/// Sets the longest wait for a loop, and what a thread must use of the processor each time
+/// before it blocks in order to hand over at all. Returns what they were.
+pub(crate) fn set_limits(patience: Duration, computes: Duration) -> (Duration, Duration) {
+    let before = PATIENCE.swap(patience.as_nanos() as u64, Relaxed);
+    (Duration::from_nanos(before), habit::set_computes(computes))
 }
 
 /// The part of that in which a notifier spins if it has several cores.
@@ -53,35 +55,52 @@ const SPIN: u64 = 100_000;
 enum Sleeper<'a> {
     /// A blocked thread.
     Thread,
-    /// A loop that another thread runs, and the time at which the trial began.
-    Loop { pipe: &'a SelfPipe, began: u64 },
+    /// A loop that another thread runs.
+    Loop(&'a SelfPipe),
+}
+
+/// The handing of the lock to a loop.
+struct Trial<'a> {
+    pipe: &'a SelfPipe,
+    began: u64,
+    /// Whether the loop has come, and so has had the lock.
+    taken: bool,
+    _habit: habit::HandOver,
+}
+
+impl<'a> Trial<'a> {
+    fn begin(pipe: &'a SelfPipe, began: u64) -> Option<Self> {
+        // Not `then_some`: whatever is dropped counts as a trial that has ended.
+        pipe.pace.begin(began).then(|| Self {
+            pipe,
+            began,
+            taken: false,
+            _habit: habit::HandOver::begin(),
+        })
+    }
+}
+
+impl Drop for Trial<'_> {
+    /// The lock is taken again: the notifier knows what it has paid.
+    fn drop(&mut self) {
+        self.pipe.pace.end(self.began, self.taken);
+    }
 }
 
 /// A notify or close that is to be made without the lock.
 pub(crate) struct Unlocked<'a> {
     event: &'a EventRef,
-    sleeper: Sleeper<'a>,
-    /// Whether the loop has come, and so has had the lock.
-    taken: bool,
+    trial: Option<Trial<'a>>,
 }
 
 impl Unlocked<'_> {
     /// Acts, and if that wakes a loop waits for a moment until the loop has begun to dispatch. To be called without the lock.
     pub(crate) fn act<R>(&mut self, act: impl FnOnce(&EventRef) -> R) -> R {
         let result = act(self.event);
-        if let Sleeper::Loop { pipe, began } = self.sleeper {
-            self.taken = comes(pipe, began);
+        if let Some(trial) = &mut self.trial {
+            trial.taken = comes(trial.pipe, trial.began);
         }
         result
-    }
-}
-
-impl Drop for Unlocked<'_> {
-    /// The lock is taken again: the notifier knows what it has paid.
-    fn drop(&mut self) {
-        if let Sleeper::Loop { pipe, began } = self.sleeper {
-            pipe.pace.end(began, self.taken);
-        }
     }
 }
 
@@ -137,7 +156,7 @@ impl Listener {
     }
 }
 
-/// The loop that sleeps on this pipe, if it is to be handed the lock.
+/// The loop that sleeps on this pipe, if another thread runs it.
 #[inline]
 fn asleep(pipe: &SelfPipe) -> Option<Sleeper<'_>> {
     if !ENABLED.load(Relaxed) {
@@ -147,8 +166,7 @@ fn asleep(pipe: &SelfPipe) -> Option<Sleeper<'_>> {
     if !word.is_exposed() || word.is_set() || !pipe.pace.is_run_elsewhere() {
         return None;
     }
-    let began = now();
-    pipe.pace.begin(began).then_some(Sleeper::Loop { pipe, began })
+    Some(Sleeper::Loop(pipe))
 }
 
 impl EventRef {
@@ -157,17 +175,31 @@ impl EventRef {
     /// For a thread that has that lock, and no other: it lets go of the lock, calls `act`, takes the lock again, and drops the
     /// answer.
     pub(crate) fn unlocked(&self) -> Option<Unlocked<'_>> {
-        let sleeper = self.sleeper()?;
-        Some(Unlocked {
-            event: self,
-            sleeper,
-            taken: false,
-        })
+        let trial = match self.sleeper()? {
+            Sleeper::Thread => None,
+            Sleeper::Loop(_) if !habit::computes() => return None,
+            Sleeper::Loop(pipe) => Some(Trial::begin(pipe, now())?),
+        };
+        Some(Unlocked { event: self, trial })
     }
 
     /// Whether anybody has ever slept on the event: all that a notify pays on one where nobody has.
     #[inline]
     pub(crate) fn was_slept_on(&self) -> bool {
         !self.listeners.load(Relaxed).is_null() || self.pipe.was_exposed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wake_up_while_a_loop_rests_is_no_trial_of_it() {
+        let pipe = SelfPipe::new();
+        drop(Trial::begin(&pipe, now()).unwrap());
+        let rest = format!("{:?}", pipe.pace);
+        assert!(Trial::begin(&pipe, now()).is_none());
+        assert_eq!(format!("{:?}", pipe.pace), rest);
     }
 }

@@ -3,7 +3,8 @@
 //! A room for all that lies between `notify` and a notifier. It may know `notifier`, `process` and `sync`. Here are the
 //! types, the states and the argument; `notify` has the notifier's side, `dispatch` the loop's, `lifetime` how events,
 //! hubs and listeners begin and end, `after_fork` what a child repairs. `self_pipe` is one `word` and its notifier,
-//! which a `descriptor` keeps open. `handover` has the notifier of a loop let go of the GIL, at the loop's `pace`.
+//! which a `descriptor` keeps open. `handover` has the notifier of a loop let go of the GIL, if its `habit` is to compute, at the
+//! loop's `pace`.
 //! `wait_table` knows who waits on a hub, and `thread_wait` is how a thread without a loop sleeps.
 //!
 //! A *hub* belongs to one event loop or one blocked thread: a pipe whose reader that loop watches, and a lock-free
@@ -47,6 +48,8 @@ pub(crate) mod wait_table;
 #[cfg(all(unix, not(loom)))]
 pub(crate) mod after_fork;
 mod dispatch;
+#[cfg_attr(not(feature = "python"), allow(dead_code))]
+mod habit;
 #[cfg_attr(not(feature = "python"), allow(dead_code))]
 pub(crate) mod handover;
 mod lifetime;

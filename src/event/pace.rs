@@ -27,6 +27,7 @@ const MOST_DOUBLINGS: u64 = 6;
 const LOST: u64 = 1_000_000_000;
 
 /// The pace of one loop: who runs it, and when its notifiers may try the next hand-over. A hint.
+#[derive(Debug)]
 pub(super) struct Pace {
     /// The thread that lowered the flag last, or made the pipe's descriptor.
     thread: AtomicUsize,
@@ -84,6 +85,12 @@ impl Pace {
             thread: AtomicUsize::new(0),
             rest: AtomicU64::new(0),
         }
+    }
+
+    /// A new loop begins. This thread runs it: a guess, until it first comes.
+    pub(super) fn begins_here(&self) {
+        self.is_run_here();
+        self.rest.store(0, Relaxed);
     }
 
     /// This thread runs the loop.
@@ -180,6 +187,15 @@ mod tests {
         let begun = Rest::default().begin(7).unwrap();
         assert_eq!(begun.begin(8), None);
         assert!(begun.begin(7 + LOST).is_some());
+    }
+
+    #[test]
+    fn a_new_loop_does_not_rest_after_the_hand_overs_of_an_old_one() {
+        let pace = Pace::new();
+        assert!(pace.begin(now()));
+        assert!(!pace.begin(now()));
+        pace.begins_here();
+        assert!(pace.begin(now()));
     }
 
     #[test]

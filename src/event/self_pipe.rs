@@ -231,7 +231,7 @@ impl SelfPipe {
             yield_now(); // the last ones at the old notifier: their calls do not block
         }
         self.open.store(Open::new(notifier), Release);
-        self.pace.is_run_here(); // a guess, until its loop first lowers the flag
+        self.pace.begins_here();
         let (before, _) = self.update(|word| {
             let word = word.with(EXPOSED).without(UNSENT);
             if word.is_set() { word.promise() } else { word }

@@ -184,14 +184,13 @@ pub(super) fn act_attached<R: Send>(py: Python<'_>, event: &EventRef, act: impl 
     }
 }
 
-/// Switch the hand-over on or off, for this process, and return whether it was on. At the start it is off, unless the
-/// environment has WAKEFD_HAND_OVER=1.
+/// Switch the hand-over on or off, for this process, and return whether it was on. At the start it is on, unless the environment
+/// has WAKEFD_HAND_OVER=0.
 ///
-/// When it is on, a thread that wakes an event loop lets go of the GIL until the loop has begun to run, a fraction of a
-/// millisecond. Else a loop whose notifier goes on computing waits for the GIL, 5 ms (`sys.getswitchinterval()`). Leave it off if
-/// your threads block after the call: there and back takes up to twice as long with it. Leave it off where C code calls wakefd
-/// while it has a lock that other threads wait for with the GIL: neither would go on. A free-threaded interpreter has no GIL to
-/// hand over, and there it stays off.
+/// A thread that wakes an event loop, and has been seen to go on computing after it, lets go of the GIL until the loop has begun to
+/// run, a fraction of a millisecond. Else the loop waits for the GIL, 5 ms (`sys.getswitchinterval()`). Switch it off where C
+/// code calls wakefd while it has a lock that other threads wait for with the GIL (neither would go on), or if your threads'
+/// throughput matters more than when the loop runs. A free-threaded interpreter has no GIL to hand over, and there it stays off.
 ///
 /// Callable from any thread.
 #[pyfunction]
@@ -200,11 +199,13 @@ pub(super) fn hand_over(#[pyo3(from_py_with = truth)] on: bool) -> bool {
     handover::enable(on && !is_free_threaded())
 }
 
-/// For tests: set how long, in seconds, a thread waits for the loop that it has woken, and return what it was.
+/// For tests: set how long a thread waits for the loop that it has woken, and what it must use of the processor each time before
+/// it blocks in order to hand over at all, both in seconds. Return what they were.
 #[pyfunction]
-pub(super) fn hand_over_patience(seconds: f64) -> f64 {
-    let before = handover::set_patience(Duration::from_secs_f64(seconds));
-    before.as_secs_f64()
+pub(super) fn hand_over_limits(patience: f64, computes: f64) -> (f64, f64) {
+    let (patience, computes) = (Duration::from_secs_f64(patience), Duration::from_secs_f64(computes));
+    let before = handover::set_limits(patience, computes);
+    (before.0.as_secs_f64(), before.1.as_secs_f64())
 }
 
 /// Block this thread until one of `events` is up or rises. For `wakefd.wait_any`.

@@ -26,7 +26,7 @@ fn set_up(py: Python<'_>) -> PyResult<()> {
     errors::find_exceptions(py);
     let version: String = py.import("sys")?.getattr("version")?.extract()?;
     attached_cell::set_free_threaded(version.contains("free-threading")); // an import may switch the GIL off or on
-    event::hand_over(std::env::var_os("WAKEFD_HAND_OVER").is_some_and(|value| value == "1"));
+    event::hand_over(std::env::var_os("WAKEFD_HAND_OVER").is_none_or(|value| value != "0"));
     #[cfg(not(wakefd_no_fast_methods))] // the tests have a build in which each call is PyO3's method
     fast_methods::install(py)?;
     Ok(())
@@ -41,7 +41,7 @@ mod _wakefd {
         attached_cell::assume_free_threaded,
         byte_queue::ByteQueue,
         errors::exceptions,
-        event::{IoEvent, hand_over, hand_over_patience, seconds, wait_for_one},
+        event::{IoEvent, hand_over, hand_over_limits, seconds, wait_for_one},
         fairness::Turn,
         hub::Hub,
         native::{NativeHandle, c_api},

@@ -9,7 +9,7 @@ import pytest
 import wakefd
 from helpers import PATIENCE, Thread
 from wakefd import IoEvent, Portal, Queue, hand_over
-from wakefd._wakefd import hand_over_patience
+from wakefd._wakefd import hand_over_limits
 
 pytestmark = pytest.mark.needs("loop")
 
@@ -25,13 +25,13 @@ def patient_hand_overs():
     The switch interval has an end, because a poller that spins keeps the GIL from all others.
     """
     on = hand_over(True)
-    interval, patience = sys.getswitchinterval(), hand_over_patience(PATIENCE)
+    interval, before = sys.getswitchinterval(), hand_over_limits(PATIENCE, 0.0)
     sys.setswitchinterval(2 * COMPUTES)
     try:
         yield
     finally:
         sys.setswitchinterval(interval)
-        hand_over_patience(patience)
+        hand_over_limits(*before)
         hand_over(on)
 
 

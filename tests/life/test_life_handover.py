@@ -5,6 +5,7 @@ import ctypes
 import functools
 import gc
 import signal
+import sys
 import threading
 import time
 
@@ -15,7 +16,7 @@ from helpers import PATIENCE, Thread, forked, in_child, run_child
 from test_handover import ATTEMPTS, Ran, patient_hand_overs
 from test_native_examples import LIBRARY, WITH_PYTHON, compiled, needs_python_h
 from wakefd import IoEvent, hand_over
-from wakefd._wakefd import hand_over_patience
+from wakefd._wakefd import hand_over_limits
 
 
 class Stuck:
@@ -57,22 +58,81 @@ def took(call):
 @pytest.fixture
 def on():
     """Have the hand-over on, and leave all as it was."""
-    before, patience = hand_over(True), hand_over_patience(0.0003)
+    before, limits = hand_over(True), hand_over_limits(0.0003, 0.0)
     yield
     hand_over(before)
-    hand_over_patience(patience)
+    hand_over_limits(*limits)
 
 
 def test_a_loop_that_is_stuck_delays_its_notifier_for_a_moment_only(on):
-    hand_over_patience(0.2)
+    hand_over_limits(0.2, 0.0)
     with Stuck() as loop:
         assert 0.2 <= took(loop.event.notify) < PATIENCE / 2
         loop.event.clear()
     with Stuck() as loop:
         assert hand_over(False) is True
-        hand_over_patience(PATIENCE)
+        hand_over_limits(PATIENCE, 0.0)
         assert took(loop.event.notify) < PATIENCE / 2
         assert hand_over(True) is False
+
+
+def test_a_thread_that_blocks_next_hands_nothing_over(on):
+    hand_over_limits(PATIENCE, 0.0005)
+
+    def work():
+        for _ in range(20):
+            rise.notify()
+            assert answer.acquire(timeout=PATIENCE)
+        with Stuck() as loop:
+            return took(loop.event.notify)
+
+    async def main():
+        thread = Thread(work)
+        for _ in range(20):
+            await asyncio.wait_for(rise.notified(), PATIENCE)
+            rise.clear()
+            answer.release()
+        while thread.is_alive():
+            await asyncio.sleep(0.01)
+        return thread.finish()
+
+    rise, answer = IoEvent(), threading.Semaphore(0)
+    assert asyncio.run(main()) < PATIENCE / 2
+
+
+def test_a_thread_that_computes_next_hands_over(on):
+    hand_over_limits(PATIENCE, 0.0005)
+
+    def work():
+        """Return for each wake-up whether the task ran while this thread computed."""
+        seen = []
+        for _ in range(8):
+            time.sleep(0.01)  # the loop sleeps again
+            ran.it = False
+            rise.notify()
+            end = time.monotonic() + 0.02
+            while time.monotonic() < end:
+                pass
+            seen.append(ran.it)
+        return seen
+
+    async def main():
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(PATIENCE)
+        thread = Thread(work)
+        try:
+            for _ in range(8):
+                await asyncio.wait_for(rise.notified(), PATIENCE)
+                ran()
+                rise.clear()
+        finally:
+            sys.setswitchinterval(interval)
+        while thread.is_alive():
+            await asyncio.sleep(0.01)
+        return thread.finish()
+
+    rise, ran = IoEvent(), Ran()
+    assert any(asyncio.run(main()))
 
 
 def test_the_loop_s_own_thread_does_not_wait_for_itself(on):
@@ -84,7 +144,7 @@ def test_the_loop_s_own_thread_does_not_wait_for_itself(on):
         await asyncio.wait_for(task, PATIENCE)
         return spent
 
-    hand_over_patience(PATIENCE)
+    hand_over_limits(PATIENCE, 0.0)
     assert asyncio.run(main()) < PATIENCE / 2
 
 
@@ -102,25 +162,24 @@ def test_a_thread_that_moved_a_loop_is_known(on):
         loop.run_until_complete(wait())
 
     run()
-    Thread(run).finish()
-    hand_over_patience(PATIENCE)
 
     def own():
+        run()
+        hand_over_limits(PATIENCE, 0.0)
         task = loop.create_task(wait())
         loop.call_later(0.01, lambda: spent.append(took(event.notify)))
         loop.run_until_complete(task)
 
     spent = []
-    thread = Thread(lambda: (run(), own()))
-    thread.finish(2 * PATIENCE)
+    Thread(own).finish()
     loop.close()
     assert spent[0] < PATIENCE / 2
 
 
-def test_it_is_off_unless_the_environment_switches_it_on():
-    run_child("test_life_handover", "the_switch_is", False, WAKEFD_HAND_OVER="")
+def test_it_is_on_unless_the_environment_switches_it_off():
     run_child("test_life_handover", "the_switch_is", False, WAKEFD_HAND_OVER="0")
     run_child("test_life_handover", "the_switch_is", True, WAKEFD_HAND_OVER="1")
+    run_child("test_life_handover", "the_switch_is", True, WAKEFD_HAND_OVER="")
 
 
 def the_switch_is(on):
@@ -147,7 +206,7 @@ def test_a_selector_event_loop_runs_what_a_computing_thread_calls(on):
 
 
 def test_a_notifier_in_the_middle_of_a_hand_over_does_not_hold_up_a_fork(on):
-    hand_over_patience(1.0)
+    hand_over_limits(1.0, 0.0)
     with Stuck() as loop:
         notifier = Thread(loop.event.notify)
         time.sleep(0.05)
@@ -173,7 +232,7 @@ def in_the_child_of_a_fork():
 def test_the_interpreter_ends_in_the_middle_of_hand_overs():
     """The notifiers are daemon threads, and come back to an interpreter that is gone."""
     hand_over(True)
-    hand_over_patience(0.02)
+    hand_over_limits(0.02, 0.0)
     loops = [Stuck(0.5) for _ in range(4)]
     for loop in loops:
         loop.__enter__()
@@ -190,7 +249,7 @@ def test_the_interpreter_ends_in_the_middle_of_hand_overs():
 @in_child
 def test_a_signal_in_the_middle_of_a_hand_over_is_handled():
     hand_over(True)
-    hand_over_patience(1.0)
+    hand_over_limits(1.0, 0.0)
     seen = []
     signal.signal(signal.SIGALRM, lambda *_: seen.append(other.notify()))
     other = IoEvent()
@@ -205,7 +264,7 @@ def test_the_collector_may_hand_over(on):
         def __del__(self):
             loop.event.notify()
 
-    hand_over_patience(0.05)
+    hand_over_limits(0.05, 0.0)
     with Stuck() as loop:
         it = Notifies()
         it.me = it
@@ -215,7 +274,7 @@ def test_the_collector_may_hand_over(on):
 
 
 def test_64_threads_notify_one_loop(on):
-    hand_over_patience(0.01)
+    hand_over_limits(0.01, 0.0)
     events = [IoEvent() for _ in range(64)]
 
     async def main():
@@ -245,7 +304,7 @@ def test_64_threads_notify_one_loop(on):
 
 def test_loops_that_notify_each_other_do_not_wait_for_each_other(on):
     """Each waits for the other, at most as long as its patience lasts, and both come to an end."""
-    hand_over_patience(0.05)
+    hand_over_limits(0.05, 0.0)
     pair = IoEvent(), IoEvent()
 
     async def main(mine, other):
