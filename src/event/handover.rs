@@ -19,7 +19,7 @@
 //! - No lock of ours is held: the caller is in no cell. A queue's cell is left before its bells ring.
 //! - The loop's own thread neither detaches nor waits: whoever lowers the flag of a pipe leaves the thread's mark at it.
 
-use super::{ARMED, Event, EventRef, Listener, habit, pace::now, self_pipe::SelfPipe};
+use super::{ARMED, Event, EventRef, Hub, Listener, habit, pace::now, self_pipe::SelfPipe};
 use crate::sync::yield_now;
 use std::{
     hint::spin_loop,
@@ -50,14 +50,6 @@ pub(crate) fn set_limits(patience: Duration, computes: Duration) -> (Duration, D
 
 /// The part of that in which a notifier spins if it has several cores.
 const SPIN: u64 = 100_000;
-
-/// A waiter that sleeps, and wants the lock as soon as a notifier has woken it.
-enum Sleeper<'a> {
-    /// A blocked thread.
-    Thread,
-    /// A loop that another thread runs.
-    Loop(&'a SelfPipe),
-}
 
 /// The handing of the lock to a loop.
 struct Trial<'a> {
@@ -133,32 +125,37 @@ fn has_one_core() -> bool {
 }
 
 impl Event {
-    /// The first one whom a notify would wake, and who then wants the lock.
+    /// The hubs that a notify would wake.
     #[inline]
-    fn sleeper(&self) -> Option<Sleeper<'_>> {
-        asleep(&self.pipe).or_else(|| self.listeners().find_map(Listener::sleeper))
-    }
-}
-
-impl Listener {
-    #[inline]
-    fn sleeper(&self) -> Option<Sleeper<'static>> {
-        if self.state.load(Relaxed) != ARMED {
-            return None;
-        }
+    fn armed_hubs(&self) -> impl Iterator<Item = &'static Hub> {
+        let armed = |listener: &&Listener| listener.state.load(Relaxed) == ARMED;
         // SAFETY: null or a hub, which is immortal.
-        let hub = unsafe { self.hub.load(Acquire).as_ref() }?;
-        if hub.blocking.load(Relaxed) == 1 {
-            Some(Sleeper::Thread)
-        } else {
-            asleep(&hub.pipe)
-        }
+        let hub = |listener: &Listener| unsafe { listener.hub.load(Acquire).as_ref() };
+        self.listeners().filter(armed).filter_map(hub)
+    }
+
+    /// Whether a notify would wake a blocked thread.
+    fn has_blocked_thread(&self) -> bool {
+        self.armed_hubs().any(Hub::is_of_a_thread)
+    }
+
+    /// The pipe of the first loop that a notify would wake, if another thread runs it.
+    fn sleeping_loop(&self) -> Option<&SelfPipe> {
+        let mut loops = self.armed_hubs().filter(|hub| !hub.is_of_a_thread());
+        asleep(&self.pipe).or_else(|| loops.find_map(|hub| asleep(&hub.pipe)))
     }
 }
 
-/// The loop that sleeps on this pipe, if another thread runs it.
+impl Hub {
+    /// Whether a blocked thread sleeps on the hub, and no loop.
+    fn is_of_a_thread(&self) -> bool {
+        self.blocking.load(Relaxed) == 1
+    }
+}
+
+/// This pipe, if a loop sleeps on it that another thread runs.
 #[inline]
-fn asleep(pipe: &SelfPipe) -> Option<Sleeper<'_>> {
+fn asleep(pipe: &SelfPipe) -> Option<&SelfPipe> {
     if !ENABLED.load(Relaxed) {
         return None;
     }
@@ -166,7 +163,7 @@ fn asleep(pipe: &SelfPipe) -> Option<Sleeper<'_>> {
     if !word.is_exposed() || word.is_set() || !pipe.pace.is_run_elsewhere() {
         return None;
     }
-    Some(Sleeper::Loop(pipe))
+    Some(pipe)
 }
 
 impl EventRef {
@@ -175,12 +172,10 @@ impl EventRef {
     /// For a thread that has that lock, and no other: it lets go of the lock, calls `act`, takes the lock again, and drops the
     /// answer.
     pub(crate) fn unlocked(&self) -> Option<Unlocked<'_>> {
-        let trial = match self.sleeper()? {
-            Sleeper::Thread => None,
-            Sleeper::Loop(_) if !habit::computes() => return None,
-            Sleeper::Loop(pipe) => Some(Trial::begin(pipe, now())?),
-        };
-        Some(Unlocked { event: self, trial })
+        let sleeping = self.sleeping_loop().filter(|_| habit::computes());
+        let trial = sleeping.and_then(|pipe| Trial::begin(pipe, now()));
+        // A blocked thread wants the lock even if no loop is handed it.
+        (trial.is_some() || self.has_blocked_thread()).then_some(Unlocked { event: self, trial })
     }
 
     /// Whether anybody has ever slept on the event: all that a notify pays on one where nobody has.
@@ -201,5 +196,25 @@ mod tests {
         let rest = format!("{:?}", pipe.pace);
         assert!(Trial::begin(&pipe, now()).is_none());
         assert_eq!(format!("{:?}", pipe.pace), rest);
+    }
+
+    #[test]
+    #[cfg(not(any(loom, wakefd_steps)))]
+    fn a_loop_that_rests_does_not_hide_a_blocked_thread() {
+        let entered = crate::fork::enter();
+        let event = Event::new(entered);
+        let sleeps = |blocking| {
+            let hub = Hub::acquire(entered, blocking).unwrap();
+            hub.listener(&event).arm(&event);
+            hub
+        };
+        let thread = sleeps(true);
+        // The loop's listener comes to the head of the list, before the thread's.
+        let its_loop = std::thread::scope(|scope| scope.spawn(|| sleeps(false)).join().unwrap());
+        drop(Trial::begin(&its_loop.pipe, now()).unwrap());
+        assert!(event.unlocked().unwrap().trial.is_none());
+        thread.close();
+        assert!(event.unlocked().is_none());
+        its_loop.close();
     }
 }
