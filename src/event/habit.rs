@@ -2,11 +2,12 @@
 //!
 //! A thread that blocks lets go of the GIL by itself, and had better do that at once: with a hand-over, there and back takes up
 //! to twice as long. One that goes on computing has the loop wait for the switch interval. What a thread will do next nobody
-//! knows, so we take it that it goes on as before: it computes if it has used much processor time each time before it blocked.
-//! A thread that used less lets the loop wait for no longer than that.
+//! knows, so we take it that it goes on as before: it computes if it has used much processor time, on average, each time before it blocked.
+//! (One that blocks many times and then computes for long at a stretch is taken for one that blocks.)
 //!
 //! What a thread has used is known to the system only, so a thread looks once in 32 wake-ups; a new one earlier.
 
+use super::pace::{REST, now};
 use std::{
     cell::Cell,
     sync::atomic::{AtomicI64, Ordering::Relaxed},
@@ -26,6 +27,9 @@ pub(super) fn set_computes(least: Duration) -> Duration {
 /// After how many wake-ups a thread that is not new looks again.
 const PERIOD: u32 = 32;
 
+/// How far ahead of its budget a thread may be, in nanoseconds: it may wake many loops at once, and hand over to each.
+const CREDIT: u64 = 20_000_000;
+
 /// What a thread has used since it began.
 #[derive(Clone, Copy, Default)]
 struct Usage {
@@ -43,6 +47,9 @@ struct Habit {
     /// After how many wake-ups it looks, and how many of them are left.
     period: u32,
     left: u32,
+    /// The budget: the time, in nanoseconds, up to which the hand-overs so far are the share of the thread's time that it may give
+    /// away.
+    budgeted: u64,
 }
 
 impl Habit {
@@ -52,7 +59,17 @@ impl Habit {
             looked: Usage { time: 0, blocks: 0 },
             period: 1,
             left: 1,
+            budgeted: 0,
         }
+    }
+
+    fn can_afford(&self, now: u64) -> bool {
+        self.budgeted <= now + CREDIT
+    }
+
+    /// A hand-over has been paid for.
+    fn pays(&mut self, began: u64, ended: u64) {
+        self.budgeted = self.budgeted.max(began) + (REST + 1) * ended.saturating_sub(began);
     }
 
     /// Whether the thread computes. `usage` tells what it has used, if that is known.
@@ -91,20 +108,28 @@ pub(super) fn computes() -> bool {
     with_habit(|habit| habit.at_a_wake_up(usage)).unwrap_or(false)
 }
 
+/// Whether this thread may hand over now. A loop's pace bounds what it costs the loop's notifiers; this bounds what it costs a
+/// thread that wakes many loops.
+pub(super) fn can_afford(now: u64) -> bool {
+    with_habit(|habit| habit.can_afford(now)).unwrap_or(false)
+}
+
 /// A hand-over; it ends where this is dropped. That the thread blocks in it, as it waits for the GIL, is not its habit. (The time
 /// counts: it is short beside `COMPUTES`.)
 pub(super) struct HandOver {
+    began: u64,
     before: Option<Usage>,
 }
 
 impl HandOver {
-    pub(super) fn begin() -> Self {
-        Self { before: usage() }
+    pub(super) fn begin(began: u64) -> Self {
+        Self { began, before: usage() }
     }
 }
 
 impl Drop for HandOver {
     fn drop(&mut self) {
+        with_habit(|habit| habit.pays(self.began, now()));
         if let (Some(before), Some(now)) = (self.before, usage()) {
             with_habit(|habit| habit.looked.blocks += now.blocks - before.blocks);
         }
@@ -214,6 +239,33 @@ mod tests {
     }
 
     #[test]
+    fn a_thread_gives_away_its_share_of_the_time_however_many_loops_it_wakes() {
+        const MS: u64 = 1_000_000;
+        let (mut habit, mut time, mut paid) = (Habit::new(), 0, 0);
+        while time < 10_000 * MS {
+            time += MS / 2;
+            if habit.can_afford(time) {
+                habit.pays(time, time + 5 * MS);
+                time += 5 * MS;
+                paid += 5 * MS;
+            }
+        }
+        let share = time / (REST + 1);
+        assert!(paid > share - 10 * MS && paid < share + 10 * MS, "{paid} of {time}");
+    }
+
+    #[test]
+    fn a_thread_that_wakes_many_loops_at_once_hands_over_to_each() {
+        const US: u64 = 1_000;
+        let mut habit = Habit::new();
+        for i in 0..32 {
+            let time = 1_000_000 * US + i * 100 * US;
+            assert!(habit.can_afford(time), "{i}");
+            habit.pays(time, time + 100 * US);
+        }
+    }
+
+    #[test]
     fn the_child_of_a_fork_begins_anew() {
         let mut thread = Thread::new();
         thread.computes(NEW, |_| (8_000, 1));
@@ -242,7 +294,7 @@ mod tests {
         };
         let computing = thread::spawn(move || {
             let before = habits(&spin);
-            let hand_over = HandOver::begin();
+            let hand_over = HandOver::begin(now());
             (0..100).for_each(sleep);
             drop(hand_over);
             let after = [(); 8].map(|()| computes()); // it looks at its 15th

@@ -63,11 +63,11 @@ struct Trial<'a> {
 impl<'a> Trial<'a> {
     fn begin(pipe: &'a SelfPipe, began: u64) -> Option<Self> {
         // Not `then_some`: whatever is dropped counts as a trial that has ended.
-        pipe.pace.begin(began).then(|| Self {
+        (habit::can_afford(began) && pipe.pace.begin(began)).then(|| Self {
             pipe,
             began,
             taken: false,
-            _habit: habit::HandOver::begin(),
+            _habit: habit::HandOver::begin(began),
         })
     }
 }

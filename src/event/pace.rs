@@ -2,8 +2,8 @@
 //!
 //! A notifier pays for a hand-over with the time from its detaching to its attaching: the loop's turn is included, as nobody
 //! gets the GIL back before the loop sleeps or the switch interval is over. After a hand-over that took c there is none for
-//! `REST` times c. So a notifier gives away at most one part in `REST` + 1 of its time, however long the loop's turns are; one
-//! that notifies now and then hands over each time, a flood hardly ever. A loop that did not come in time (it is stuck in C,
+//! `REST` times c. So a loop's notifiers give away at most one part in `REST` + 1 of the time, however long its turns are; one
+//! that notifies now and then hands over each time, a flood hardly ever. (A thread that wakes many loops: see `habit`.) A loop that did not come in time (it is stuck in C,
 //! stopped, or waits for the GIL behind a third thread) is tried again after a rest that doubles.
 //!
 //! Only one thread waits for a loop at a time. If its trial never ends (the interpreter has ended, or we are the child of a fork), the next
@@ -19,7 +19,7 @@ use std::{
 };
 
 /// The rest after a hand-over, as a multiple of what it took.
-const REST: u64 = 4;
+pub(super) const REST: u64 = 4;
 /// The rest after the first of several trials that failed; each further one doubles it, up to 2^6 times.
 const MISSED: u64 = 1_000_000;
 const MOST_DOUBLINGS: u64 = 6;
