@@ -188,9 +188,10 @@ pub(super) fn act_attached<R: Send>(py: Python<'_>, event: &EventRef, act: impl 
 /// has WAKEFD_HAND_OVER=0.
 ///
 /// A thread that wakes an event loop, and has been seen to go on computing after it, lets go of the GIL until the loop has begun to
-/// run, a fraction of a millisecond. Else the loop waits for the GIL, 5 ms (`sys.getswitchinterval()`). Switch it off where C
+/// run, for 1 ms at the most. Else the loop waits for the GIL, 5 ms (`sys.getswitchinterval()`). Switch it off where C
 /// code calls wakefd while it has a lock that other threads wait for with the GIL (neither would go on), or if your threads'
 /// throughput matters more than when the loop runs. A free-threaded interpreter has no GIL to hand over, and there it stays off.
+/// Only Linux tells whether a thread computes: elsewhere nothing is handed over.
 ///
 /// Callable from any thread.
 #[pyfunction]
