@@ -27,22 +27,28 @@ how to read it:
   loop           where the task waits: asyncio, uvloop, trio; "thread" is a plain thread that
                  blocks in wait(). Loops that cannot be imported are left out.
 
-  First half: one thread notifies one sleeping task, which notifies it back; and again.
+  First third: one thread notifies one sleeping task, which notifies it back; and again.
   round trips/s  how often per second. Each is two wake-ups: the task's, then the thread's.
   p50, p99 us    how long one takes, in microseconds: half of them are faster than p50, one in a
                  hundred is slower than p99.
 
-  Second half: four threads notify one task as fast as they can, in bursts of 200.
+  Second third: the thread notifies the sleeping task once, and goes on computing for 8 ms.
+  p50 / p99 us   one way, from before notify() to the task's first statement, in microseconds. One
+                 second has some 30 such wake-ups, and then p99 is the slowest of them. On Linux a
+                 thread that computes hands the GIL over to a loop, but not to a thread that blocks
+                 in wait(). Otherwise it keeps the GIL for 5 ms. docs/latency.md has more.
+
+  Last third: four threads notify one task as fast as they can, in bursts of 200.
   notify/s       calls of notify() per second, over all threads.
   wake-ups/s     turns of the task per second. It sees many notifications in one turn.
   coalesced      the share of calls that found the flag up already: they wake nobody and cost
                  next to nothing. A high share is good.
 
-  queue          a third part, after the table: four threads flood a Queue, one coroutine on asyncio
-                 takes the items in batches; items per second, how often a timer of 1 ms fired in
-                 the same loop (the GIL alone allows a few dozen), and items lost.
+  queue          after the table: four threads flood a Queue, one coroutine on asyncio takes the
+                 items in batches; items per second, how often a timer of 1 ms fired in the same
+                 loop (the GIL alone allows a few dozen), and items lost.
 
-  lost           notifications, out of both halves, that the task had not seen five seconds
+  lost           notifications, out of all thirds, that the task had not seen five seconds
                  later. Anything but 0 is a bug: please report it.
 
 The figures depend on the machine, on what else it does, and above all on whether the system runs
@@ -53,12 +59,16 @@ exit status: 0 all arrived; 1 something was lost, late, or failed; 2 wrong argum
 """
 
 HEADER = (
-    "              to and fro, one thread and one task      four threads flood one task",
-    "loop        round trips/s    p50 us    p99 us       notify/s  wake-ups/s  coalesced  lost",
+    "          to and fro, thread and task    the thread computes    four threads flood one task",
+    (
+        "loop      round trips/s  p50 us   p99 us       p50 / p99 us"
+        "    notify/s  wake-ups/s  coalesced  lost"
+    ),
 )
 ROW = (
-    "{loop:<9}{round_trips_per_s:>16,}{p50_us:>10,.1f}{p99_us:>10,.1f}"
-    "{notify_per_s:>15,}{wakeups_per_s:>12,}{coalesced:>11.1%}{lost:>6,}"
+    "{loop:<8}{round_trips_per_s:>15,}{p50_us:>8,.1f}{p99_us:>9,.1f}"
+    "{computing_p50_us:>10,.0f} / {computing_p99_us:<6,.0f}"
+    "{notify_per_s:>12,}{wakeups_per_s:>12,}{coalesced:>11.1%}{lost:>6,}"
 )
 QUEUE_ROW = (
     "queue       {items_per_s:,} items/s from four threads to asyncio, a 1 ms timer fires"
@@ -114,11 +124,10 @@ class _Screen:
     def line(self, text: str = "", *, bad: bool = False) -> None:
         print("\r" * self.live + (self.red.format(text) if bad else text), flush=True)
 
-    def progress(self, result: _selftest.Result) -> None:
+    def progress(self, result: _selftest.Result, phase: _selftest.Phase) -> None:
         if self.live:  # a finished row is longer, and covers this
-            half = "flooded" if result.flood.turns else "to and fro"
-            turns = result.ping.turns + result.flood.turns
-            print(f"\r{f'{result.loop:<12}{half}: {turns:,} wake-ups':<60}", end="", flush=True)
+            doing = f"{result.loop:<10}{phase.name}: {phase.turns:,} wake-ups"
+            print(f"\r{doing:<60}", end="", flush=True)
 
 
 def _arguments(argv: Sequence[str] | None, loops: Sequence[str]) -> argparse.Namespace:

@@ -11,20 +11,21 @@ from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from itertools import repeat
-from statistics import quantiles
-from time import monotonic, perf_counter_ns
+from time import monotonic, perf_counter_ns, sleep
 
 import wakefd
 
 DEADLINE = 5.0  # seconds; a notification that takes longer is lost
 FLOODERS = 4
 FLOOD_BURST = 200
+COMPUTES = 8_000_000  # nanoseconds that a thread computes after a notify
 
 # A consumer gets an event, and a function to call in each turn. It ends when the event is closed.
 _Consumer = Callable[[wakefd.IoEvent, Callable[[], None]], None]
-Progress = Callable[["Result"], None]
+Progress = Callable[["Result", "Phase"], None]
 
 
 class Sender:
@@ -45,13 +46,19 @@ class Sender:
             for _ in repeat(None, self.burst):
                 self.sent += 1
                 self.raised += self.event.notify()
-            while self.seen != self.sent:
-                if not self.answered.wait(now + DEADLINE - monotonic()):
-                    return
-                self.answered.clear()
+            if not self.is_seen(now + DEADLINE):
+                return
             self.times.append(perf_counter_ns() - began)
             self.bursts += 1
             self.goal = self.sent + self.burst
+
+    def is_seen(self, deadline: float) -> bool:
+        """Wait until the loop has seen all that was sent; return False if the clock comes first."""
+        while self.seen != self.sent:
+            if not self.answered.wait(deadline - monotonic()):
+                return False
+            self.answered.clear()
+        return True
 
     def look(self) -> None:
         """Look how far the sender has come, and answer it. The loop calls this in each turn."""
@@ -62,10 +69,46 @@ class Sender:
                 self.answered.notify()
 
 
+class ComputingSender(Sender):
+    """A thread that notifies a loop that sleeps, and goes on computing in Python.
+
+    It computes before its first notify, too, because a thread hands the GIL over if it has computed
+    before. Its times are one way: to the consumer's first statement.
+    """
+
+    woken = 0
+
+    def send(self, end: float) -> None:
+        """Notify and compute until the clock says `end`, or an answer is missing."""
+        self.compute()
+        while (now := monotonic()) < end:
+            sleep(0.002)  # the loop falls asleep
+            began = perf_counter_ns()
+            self.sent += 1
+            self.event.notify()
+            self.compute()
+            if not self.is_seen(now + DEADLINE):
+                return
+            self.times.append(self.woken - began)
+            self.goal = self.sent + 1
+
+    def compute(self) -> None:
+        """Keep the GIL, if there is one."""
+        end = perf_counter_ns() + COMPUTES
+        while perf_counter_ns() < end:
+            pass
+
+    def look(self) -> None:
+        """Take the time first."""
+        self.woken = perf_counter_ns()
+        super().look()
+
+
 @dataclass
 class Phase:
     """Some senders, one loop, for some time."""
 
+    name: str
     senders: list[Sender]
     turns: int = 0
     seconds: float = 0.0
@@ -129,15 +172,23 @@ class Phase:
         """Return how many that is per second."""
         return count / self.seconds if self.seconds else 0.0
 
+    def p50_and_p99(self) -> tuple[float, float]:
+        """Return the median and the 99th percentile of the sender's times, in microseconds."""
+        times = sorted(self.senders[0].times) or [0]
+        p50, p99 = times[len(times) // 2], times[-1 - len(times) // 100]
+        return round(p50 / 1000, 1), round(p99 / 1000, 1)
+
 
 class Result:
-    """One loop, both phases."""
+    """One loop, all phases."""
 
     def __init__(self, loop: str, make_event: Callable[[], wakefd.IoEvent]) -> None:
         self.loop = loop
-        event, flooded = make_event(), make_event()
-        self.ping = Phase([Sender(event, 1)])
-        self.flood = Phase([Sender(flooded, FLOOD_BURST) for _ in range(FLOODERS)])
+        flooded = make_event()
+        self.ping = Phase("to and fro", [Sender(make_event(), 1)])
+        self.computing = Phase("beside a computing thread", [ComputingSender(make_event(), 1)])
+        self.flood = Phase("flooded", [Sender(flooded, FLOOD_BURST) for _ in range(FLOODERS)])
+        self.phases = (self.ping, self.computing, self.flood)
 
     @property
     def ok(self) -> bool:
@@ -147,29 +198,31 @@ class Result:
     @property
     def lost(self) -> int:
         """How many notifications the loop has not seen."""
-        return self.ping.lost + self.flood.lost
+        return sum(phase.lost for phase in self.phases)
 
     @property
     def errors(self) -> list[str]:
-        """The errors of both phases."""
-        return self.ping.errors + self.flood.errors
+        """The errors of all phases."""
+        return [error for phase in self.phases for error in phase.errors]
 
     def report(self) -> dict[str, object]:
         """The figures, as plain data."""
         trips, flood = self.ping.senders[0], self.flood
         sent = sum(sender.sent for sender in flood.senders)
         raised = sum(sender.raised for sender in flood.senders)
-        times = list(trips.times)
-        cuts = quantiles(times, n=100) if len(times) > 1 else [0.0] * 99
+        p50, p99 = self.ping.p50_and_p99()
+        computing_p50, computing_p99 = self.computing.p50_and_p99()
         return {
             "loop": self.loop,
             "round_trips_per_s": round(self.ping.rate(trips.bursts)),
-            "p50_us": round(cuts[49] / 1000, 1),
-            "p99_us": round(cuts[98] / 1000, 1),
+            "p50_us": p50,
+            "p99_us": p99,
+            "computing_p50_us": computing_p50,
+            "computing_p99_us": computing_p99,
             "notify_per_s": round(flood.rate(sent)),
             "wakeups_per_s": round(flood.rate(flood.turns)),
             "coalesced": round(1 - raised / sent, 4) if sent else 0.0,
-            "notifications": sent + trips.sent,
+            "notifications": sum(sender.sent for phase in self.phases for sender in phase.senders),
             "lost": self.lost,
             "errors": self.errors,
             "ok": self.ok,
@@ -182,11 +235,11 @@ def run(
     progress: Progress,
     make_event: Callable[[], wakefd.IoEvent] = wakefd.IoEvent,
 ) -> Result:
-    """Test one loop: half of the time to and fro, half of it flooded."""
+    """Test one loop: each phase has a third of the time."""
     result = Result(loop, make_event)
-    for phase in (result.ping, result.flood):
+    for phase in result.phases:
         if result.ok:
-            phase.run(_CONSUMERS[loop], seconds / 2, lambda: progress(result))
+            phase.run(_CONSUMERS[loop], seconds / 3, partial(progress, result, phase))
     return result
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 import wakefd
-from helpers import python_path
+from helpers import PATIENCE, python_path
+from test_handover import patient_hand_overs
 from wakefd import __main__, _selftest, _wakefd
 
 LIMIT = 45  # seconds in which each process must end
@@ -93,7 +94,7 @@ def loops():
 
 
 def test_json_reports_the_versions_and_a_result_for_each_loop():
-    done = selftest("--seconds", "0.2", "--json")
+    done = selftest("--seconds", "0.5", "--json")
     assert (done.returncode, done.stderr) == (0, "")
     report = json.loads(done.stdout)
     assert report["wakefd"] == wakefd.__version__
@@ -109,6 +110,7 @@ def test_json_reports_the_versions_and_a_result_for_each_loop():
         assert (result["lost"], result["errors"], result["ok"]) == (0, [], True)
         assert result["round_trips_per_s"] > 0
         assert 0 < result["p50_us"] <= result["p99_us"]
+        assert 0 < result["computing_p50_us"] <= result["computing_p99_us"]
         assert 0 < result["wakeups_per_s"] <= result["notify_per_s"]
         assert 0 <= result["coalesced"] < 1
         assert result["notifications"] >= 801
@@ -123,6 +125,8 @@ def test_the_table_is_aligned_plain_ascii_and_ends_with_the_verdict():
     assert first.startswith("asyncio ")
     assert second.startswith("thread ")
     assert {len(header), len(first), len(second)} == {len(header)}, "the columns are aligned"
+    assert {line.find(" / ") for line in (header, first, second)} == {header.find(" / ")}
+    assert len(header) <= 100
     assert re.fullmatch(r"queue {7}[\d,]+ items/s .* lost: 0", lines[9])
     assert lines[-1] == "lost: 0. Every notification arrived."
     assert "\033" not in done.stdout
@@ -135,9 +139,23 @@ def test_help_explains_every_column():
     assert done.returncode == 0
     table = selftest("--seconds", "0.02", "--loop", "thread").stdout.splitlines()
     for column in re.split(r"\s{2,}", table[5].strip()):
-        word = "p50, p99" if column.startswith("p") else column
+        word = "p50, p99" if column in {"p50 us", "p99 us"} else column
         assert re.search(rf"^  {word}\b", done.stdout, re.MULTILINE), column
     assert max(map(len, done.stdout.splitlines())) <= 100
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_a_computing_thread_is_slow_to_wake_a_loop_unless_it_hands_the_gil_over(on, monkeypatch):
+    monkeypatch.setattr(_selftest, "COMPUTES", 50_000_000)
+    phase = _selftest.Phase("", [_selftest.ComputingSender(wakefd.IoEvent(), 1)])
+    with patient_hand_overs():
+        wakefd.hand_over(on)
+        _wakefd.hand_over_limits(PATIENCE, 0.0005)  # a thread hands over if it has computed
+        phase.run(_selftest._asyncio, 0.3, lambda: None)
+    p50, p99 = phase.p50_and_p99()
+    assert (phase.lost, phase.errors) == (0, [])
+    assert 0 < p50 <= p99
+    assert (p50 < 50_000) == on
 
 
 @pytest.mark.parametrize("flags", [[], ["--json"]])
