@@ -6,7 +6,7 @@ from house import Row, middle
 
 FOLDER = Path(__file__).parent.parent / "docs" / "images"
 OURS, THEIRS, PLAIN = "#d1495b", "#30638e", "#9aa5b1"
-LIGHT, GREYS = "#e9a0aa", ("#6c8fb0", "#9aa5b1", "#c9d0d8")
+MANY = (OURS, THEIRS, "#6c8fb0", "#5f6b77", "#7d8995", PLAIN, "#c0c8d0")
 
 
 def draw(rows: list[Row]) -> list[Path]:
@@ -40,20 +40,36 @@ def draw(rows: list[Row]) -> list[Path]:
                 ),
             )
         )
-    if queue := _queues(rows):
+    if batches := _queues(rows, "batches", " by hand"):
+        done.append(
+            _bars(
+                "queue-batches.svg",
+                "Items from threads to one coroutine on asyncio, in batches",
+                "million items per second (more is better)",
+                batches,
+                (
+                    "wakefd, async_get_many",
+                    "by hand: a list, and one call_soon_threadsafe per batch",
+                    "the same, put in the producer's own loop",
+                ),
+                "%.1f",
+            )
+        )
+    if singles := _queues(rows, "async for", ""):
         done.append(
             _bars(
                 "queue.svg",
-                "Items from threads to one coroutine on asyncio",
+                "Items from threads to one coroutine on asyncio, one by one",
                 "million items per second (more is better)",
-                queue,
+                singles,
                 (
-                    "wakefd, async_get_many",
                     "wakefd, async for",
-                    "aiologic.SimpleQueue",
+                    "by hand: a deque, one call_soon_threadsafe per batch, a loop",
+                    "the same as an asynchronous generator",
+                    "asyncio.Queue and call_soon_threadsafe each",
                     "janus",
                     "culsans",
-                    "asyncio.Queue and call_soon_threadsafe",
+                    "aiologic.SimpleQueue",
                 ),
                 "%.2f",
             )
@@ -61,22 +77,14 @@ def draw(rows: list[Row]) -> list[Path]:
     return done
 
 
-def _queues(rows):
-    """From one thread and from four: ours in two ways, then the peers, in millions per second."""
-    groups = {}
+def _queues(rows, kind, peers):
+    """By the number of threads: ours, then peers named with `peers`, in millions per second."""
+    groups: dict[str, list[float]] = {}
     for row in rows:
-        if not row.what.endswith("to one coroutine, batches"):
-            continue
-        figures = groups.setdefault(row.what.split(" to ")[0], {})
-        figures["many"] = row.ours
-        figures[row.peer] = row.theirs
-    for row in rows:
-        if row.what.endswith("to one coroutine, async for"):
-            groups[row.what.split(" to ")[0]]["for"] = row.ours
-    order = ("many", "for", "aiologic", "janus", "culsans", "call_soon_threadsafe")
-    return {
-        name: [1e3 / middle(figures[mode]) for mode in order] for name, figures in groups.items()
-    }
+        if row.what.endswith(f" to one coroutine, {kind}") and peers in row.peer:
+            figures = groups.setdefault(row.what.split(" to ")[0], [1e3 / middle(row.ours)])
+            figures.append(1e3 / middle(row.theirs))
+    return groups
 
 
 def _groups(rows, prefix, scale=lambda figure: figure):
@@ -92,11 +100,11 @@ def _groups(rows, prefix, scale=lambda figure: figure):
 def _bars(name, title, axis, groups, labels, form="%.0f") -> Path:
     from matplotlib import pyplot as plt
 
-    tall = 0.9 + 0.32 * len(labels) * len(groups)
+    tall = 1 + (0.32 * len(groups) + 0.2) * len(labels)
     figure, axes = plt.subplots(figsize=(7, tall), layout="constrained")
     figure.patch.set_facecolor("white")
     step = 0.78 / len(labels)
-    colours = (OURS, THEIRS, PLAIN) if len(labels) == 3 else (OURS, LIGHT, THEIRS, *GREYS)
+    colours = (OURS, THEIRS, PLAIN) if len(labels) == 3 else MANY
     for n, (label, colour) in enumerate(zip(labels, colours, strict=True)):
         figures = [group[n] for group in groups.values()]
         places = [at + (n - (len(labels) - 1) / 2) * step for at in range(len(groups))]
@@ -108,7 +116,7 @@ def _bars(name, title, axis, groups, labels, form="%.0f") -> Path:
     axes.set_title(title, loc="left", fontweight="bold")
     axes.set_xlabel(axis)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="best", fontsize=9)
+    figure.legend(frameon=False, loc="outside lower left", fontsize=9)
     path = FOLDER / name
     figure.savefig(path, metadata={"Date": None, "Creator": None})
     plt.close(figure)

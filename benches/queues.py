@@ -13,10 +13,21 @@ from house import Row, answer, column, interleave
 
 BATCH = 1000
 NEAREST = ("janus", "culsans", "aiologic")
+# A careful user writes these instead of a queue: see `by_hand`.
+BY_HAND = {
+    "list": "a list by hand",
+    "list in place": "a list by hand, in the producer's loop",
+    "deque": "a deque and a loop by hand",
+    "deque, async for": "a deque and a generator by hand",
+}
 SIZES = {
     "many": 1_000_000,
     "floor": 1_000_000,
+    "list": 1_000_000,
+    "list in place": 1_000_000,
     "for": 300_000,
+    "deque": 300_000,
+    "deque, async for": 300_000,
     "thread": 300_000,
     "SimpleQueue": 300_000,
 }
@@ -27,36 +38,38 @@ def rows() -> list[Row]:
 
 
 def _flood_rows() -> list[Row]:
-    out = []
-    modes = ("many", "for", "floor", "call_soon_threadsafe", *NEAREST)
-    for threads in (1, 4):
-        runs = interleave(
-            f"flood, {threads} to one",
-            "queues",
-            {mode: ("flood", "asyncio", mode, threads) for mode in modes},
-            house.rounds(5),
-            3,
-        )
-        per_item = {mode: column(runs[mode], "per_item", 1e9) for mode in modes}
-        best = min(NEAREST, key=lambda mode: house.middle(per_item[mode]))
-        what = f"{threads} thread{'s' * (threads > 1)} to one coroutine"
-        soon, batches, each = (per_item[mode] for mode in ("call_soon_threadsafe", "many", "for"))
-        out.append(
-            Row(f"{what}, batches", "ns/item", batches, "call_soon_threadsafe", soon, 1 / 60)
-        )
-        for peer in NEAREST:
-            target = 1 / 30 if peer == best else None
-            out.append(Row(f"{what}, batches", "ns/item", batches, peer, per_item[peer], target))
-        floor = ("the threads alone, private deques", per_item["floor"])
-        out.append(Row(f"{what}, batches", "ns/item", batches, *floor))
-        out.append(Row(f"{what}, async for", "ns/item", each, best, per_item[best], 1 / 12))
-    for loop in house.loops()[1:]:
-        variants = {name: ("flood", name, "many", 1) for name in (loop, "asyncio")}
-        runs = interleave(f"flood, {loop}", "queues", variants, house.rounds(5), 3)
-        ours, theirs = (column(runs[name], "per_item", 1e9) for name in (loop, "asyncio"))
-        what = f"1 thread to one coroutine, batches, {loop}"
-        out.append(Row(what, "ns/item", ours, "the same on asyncio", theirs, 20 / 15))
-    return out
+    return [row for loop in house.loops() for threads in (1, 4) for row in _floods(loop, threads)]
+
+
+def _floods(loop: str, threads: int) -> list[Row]:
+    modes = ["many", "list", "list in place"]
+    if loop == "asyncio":
+        modes += ["for", "deque", "deque, async for", "floor", "call_soon_threadsafe", *NEAREST]
+    variants = {mode: ("flood", loop, mode, threads) for mode in modes}
+    if loop != "asyncio":
+        variants["asyncio"] = ("flood", "asyncio", "many", threads)
+    runs = interleave(f"flood, {loop}, {threads} to one", "queues", variants, house.rounds(5), 3)
+    per_item = {mode: column(runs[mode], "per_item", 1e9) for mode in variants}
+    what = f"{threads} thread{'s' * (threads > 1)} to one coroutine, "
+    on = "" if loop == "asyncio" else f", {loop}"
+
+    def row(mode, peer, target=None, label=""):
+        name = what + {"many": "batches", "for": "async for"}[mode] + on
+        label = label or BY_HAND.get(peer, peer)
+        return Row(name, "ns/item", per_item[mode], label, per_item[peer], target)
+
+    by_hand = 1 if loop == "trio" else 1 / 1.5 if threads == 1 else 1 / 1.3
+    out = [row("many", "list", by_hand), row("many", "list in place")]
+    if loop != "asyncio":
+        target = 20 / 15 if threads == 1 else None
+        return [*out, row("many", "asyncio", target, "the same on asyncio")]
+    out.append(row("many", "floor", None, "the threads alone, private deques"))
+    best = min(NEAREST, key=lambda mode: house.middle(per_item[mode]))
+    singles = {"call_soon_threadsafe": 1 / 60, **dict.fromkeys(NEAREST), best: 1 / 30}
+    for peer, target in singles.items():
+        out.append(row("many", peer, target, f"{peer}, one by one"))
+    out += [row("for", "deque", 1 / 1.5), row("for", "deque, async for")]
+    return [*out, *(row("for", peer, 1 / 12 if peer == best else None) for peer in singles)]
 
 
 def _thread_rows() -> list[Row]:
@@ -127,7 +140,12 @@ def measure(what: str, loop: str, mode: str, threads: int) -> None:
         for _ in house.turns():
             answer({"per_item": through_threads(mode)})
     else:
-        main = {"flood": flood, "fair": fair, "share": share, "pingpong": pingpong}[what]
+        main = {
+            "flood": partial(flood, loop=loop),
+            "fair": fair,
+            "share": share,
+            "pingpong": pingpong,
+        }[what]
 
         async def run() -> None:
             for _ in house.turns():
@@ -179,29 +197,114 @@ async def consume(mode, get, count):
             got += 1
 
 
-async def flood(mode, threads):
+def by_hand(mode, loop, count):
+    """A list or a deque, and one call into the loop per batch, take the place of a queue.
+
+    A producer calls into the loop if `armed` is False. The consumer disarms before it looks, so
+    that an item comes either before that look, or with a call of its own. Appending, copying and
+    popping are atomic, so there is no lock.
+
+    Returns a way to put, a producer that does the same in its own loop, and the consumer.
+    """
+    if loop == "trio":
+        import trio
+
+        new, call = trio.Event, trio.lowlevel.current_trio_token().run_sync_soon
+    else:
+        new, call = asyncio.Event, asyncio.get_running_loop().call_soon_threadsafe
+    # A copy and a `del` take a batch out of a list in less time than `popleft` out of a deque.
+    items = [] if mode.startswith("list") else collections.deque()
+    append, ready, armed = items.append, new(), False
+
+    def wake():
+        ready.set()
+
+    def put(item):
+        nonlocal armed
+        append(item)
+        if not armed:
+            armed = True
+            call(wake)
+
+    def produce(number):
+        nonlocal armed
+        mine = append
+        for item in range(number):
+            mine(item)
+            if not armed:
+                armed = True
+                call(wake)
+
+    async def woken():
+        nonlocal ready, armed
+        await ready.wait()
+        ready, armed = new(), False
+
+    async def batches():
+        got = 0
+        while got < count:
+            await woken()
+            batch = items[:]
+            del items[: len(batch)]
+            got += len(batch)
+
+    async def one_by_one():
+        popleft, got = items.popleft, 0
+        while got < count:
+            await woken()
+            while items:
+                popleft()
+                got += 1
+
+    async def generate():
+        popleft = items.popleft
+        while True:
+            await woken()
+            while items:
+                yield popleft()
+
+    async def each():
+        got = 0
+        async for _ in generate():
+            got += 1
+            if got >= count:
+                break
+
+    consumers = {"deque": one_by_one, "deque, async for": each}
+    return put, produce, consumers.get(mode, batches)
+
+
+async def flood(mode, threads, loop="asyncio"):
     """`floor`: each thread fills a deque of its own, and nobody takes anything out."""
-    put, get = (None, None) if mode == "floor" else pair(mode)
     count = SIZES.get(mode, 20_000) // threads
+    total = count * threads
+    put = eat = in_place = None
+    if mode in BY_HAND:
+        put, in_place, eat = by_hand(mode, loop, total)
+    elif mode != "floor":
+        put, get = pair(mode)
+        eat = partial(consume, mode, get, total)
 
     def produce():
         mine = put or collections.deque().append
         for item in range(count):
             mine(item)
 
+    if mode == "list in place":
+        produce = partial(in_place, count)
     them = [threading.Thread(target=produce) for _ in range(threads)]
     begin = time.perf_counter()
     for it in them:
         it.start()
-    if get is None:
+    if eat is None:
         for it in them:
             it.join()
     else:
-        await consume(mode, get, count * threads)
+        await eat()
     end = time.perf_counter()
     for it in them:
         it.join()
-    return {"per_item": (end - begin) / (count * threads)}
+    return {"per_item": (end - begin) / total}
 
 
 def through_threads(mode):
