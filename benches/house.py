@@ -8,6 +8,7 @@ reads is its turn, and it answers with a line of JSON.
 import contextlib
 import json
 import os
+import platform
 import re
 import select
 import shutil
@@ -138,12 +139,22 @@ def versions() -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError, version
 
     found = {}
-    for name in ("wakefd", "uvloop", "trio"):
+    for name in ("wakefd", "uvloop", "trio", "janus", "culsans", "aiologic"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:
             pass
     return found
+
+
+def processor() -> str:
+    """The processor's name."""
+    try:
+        about = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.processor()
+    name = re.search(r"^model name\s*: (.*)", about, re.MULTILINE)
+    return name[1] if name else platform.processor()
 
 
 def _command(module: str, args: Iterable[object], python: str = sys.executable) -> list[str]:

@@ -1,6 +1,7 @@
 """Measure wakefd and its peers in the same run, taking turns.
 
 python benches/run.py [--quick] [--json FILE] [--plot] [GROUP ...]
+python benches/run.py --write FILE
 
 A measurement, never a test: the exit status says nothing about the figures. See README.md beside
 this file for what is measured and how to read it.
@@ -27,7 +28,9 @@ import pingpong
 import portal
 import queues
 import selector_loop
+import tables
 from house import Row, middle
+from tables import short
 
 GROUPS = {
     "micro": (micro.rows, "notify and clear in one thread, nobody waits"),
@@ -54,24 +57,32 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help="few rounds: for trying it out")
     parser.add_argument("--json", metavar="FILE", help="write the figures of each round there")
+    parser.add_argument(
+        "--write", metavar="FILE", help="measure nothing: write the tables of the docs from FILE"
+    )
     parser.add_argument("--plot", action="store_true", help="draw docs/images/*.svg")
     parser.add_argument("--core", type=int, help="run all on this core (default: the last one)")
     parser.add_argument("groups", nargs="*", metavar="GROUP", help="these only")
     args = parser.parse_args()
     if unknown := set(args.groups) - set(GROUPS):
         parser.error(f"no such group: {', '.join(sorted(unknown))}")
+    if args.write:
+        house.say(f"written: the tables of {', '.join(tables.write(args.write)) or 'no group'}")
+        return
     house.QUICK, house.CORE = args.quick, args.core
 
     everywhere = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
     house.pin()
     about = {
+        "date": time.strftime("%Y-%m-%d"),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
+        "processor": house.processor(),
         "cores": len(everywhere),
         "quick": args.quick,
-        **house.versions(),
+        "versions": house.versions(),
     }
-    house.say("  ".join(f"{key} {value}" for key, value in about.items()))
+    house.say(tables.about(about))
     if not sys.platform.startswith("linux"):
         house.say("only on Linux are all of these measured")
 
@@ -128,12 +139,6 @@ def print_table(rows: list[Row]) -> None:
             print("  ".join("-" * width for width in widths))
     judged = [row.ok for row in rows if row.ok is not None]
     print(f"\n{sum(judged)} of {len(judged)} targets reached. All are medians; rounds: from .. to.")
-
-
-def short(figure: float) -> str:
-    if figure == int(figure) and abs(figure) < 1e6:
-        return str(int(figure))
-    return f"{figure:.0f}" if abs(figure) >= 100 else f"{figure:.3g}"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,98 @@
+"""The tables in Markdown files, from the figures that `run.py --json` has written.
+
+A table lies between `<!-- figures: GROUP -->` and `<!-- end -->`, below a line that says of which
+run it is. Nobody edits it by hand, so that text and data cannot disagree.
+"""
+
+import json
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+FILES = ("benches/README.md", "docs/latency.md")
+PLACE = re.compile(r"(<!-- figures: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+BUSY = {
+    "notify": "`notify`",
+    "put": "`put`",
+    "call_soon": "`call_soon`",
+    "SelectorEventLoop": "`SelectorEventLoop`",
+    "loop": "call_soon_threadsafe, run_sync_soon",
+    "eventfd": "eventfd",
+    "control": "the control in C",
+}
+
+
+def write(path: str) -> list[str]:
+    """Replace the table of each group in the JSON file; return the names of these groups."""
+    run = json.loads(Path(path).read_text())
+    done = []
+
+    def table(match: re.Match) -> str:
+        begin, group, end = match.groups()
+        if group not in run["groups"]:
+            return match[0]
+        done.append(group)
+        lines = (_busy if group == "busy" else _plain)(run["groups"][group])
+        return "\n".join([begin + about(run["about"]), "", *lines, end])
+
+    for file in FILES:
+        text = (ROOT / file).read_text()
+        (ROOT / file).write_text(PLACE.sub(table, text))
+    return done
+
+
+def about(run: dict) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
+    rounds = "few rounds (`--quick`)" if run["quick"] else "all rounds"
+    return (
+        f"Measured on {run['date']}, {rounds}: {run['processor']}, {run['cores']} cores,"
+        f" {run['system']}, CPython {run['python']}, {versions}."
+    )
+
+
+def short(figure: float) -> str:
+    if figure == int(figure) and abs(figure) < 1e6:
+        return str(int(figure))
+    return f"{figure:.0f}" if abs(figure) >= 100 else f"{figure:.3g}"
+
+
+def line(cells) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _plain(rows: list[dict]) -> list[str]:
+    """One line for each row. A ratio says how many times as fast wakefd is."""
+    out = [line(["what", "wakefd", "beside", "its", "times as fast (rounds)", "target"])]
+    out.append("|" + "---|" * 6)
+    for before, row in zip([{}, *rows], rows, strict=False):
+        same = row["what"] == before.get("what")
+        ours = f"{short(row['wakefd'])} {row['unit']}"
+        peer, times = ["", ""], ""
+        target = "" if row["target"] is None else short(row["target"])
+        if row["peer"]:
+            peer = [row["peer"], short(row["peer_value"])]
+            slow, fast = (short(1 / ratio) for ratio in reversed(row["spread"]))
+            times = f"{short(1 / row['ratio'])} ({slow}-{fast})"
+            target = "" if row["target"] is None else short(1 / row["target"])
+        if row["ok"] is False:
+            target += ", **missed**"
+        out.append(line(["" if same else row["what"], ours, *peer, times, target]))
+    return out
+
+
+def _busy(rows: list[dict]) -> list[str]:
+    """One line for each loop and place, with a column for each way to wake: median / p99."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for row in rows:
+        mode, _, where = row["what"].partition(", then ")
+        where, _, which = where.partition(": ")
+        ways = found.setdefault(where.partition(", ")[2], {})
+        peer = "loop" if row["peer"] in {"call_soon_threadsafe", "run_sync_soon"} else row["peer"]
+        ways.setdefault(mode, {})[which] = row["wakefd"]
+        ways.setdefault(peer, {})[which] = row["peer_value"]
+    out = [line(["", *BUSY.values()]), "|" + "---|" * (len(BUSY) + 1)]
+    for where, ways in found.items():
+        pairs = (ways.get(mode) for mode in BUSY)
+        cells = (f"{it['p50']:,.0f} / {it['p99']:,.0f}" if it else "" for it in pairs)
+        out.append(line([where, *cells]))
+    return out
