@@ -15,10 +15,10 @@ BUSY = {
     "notify": "`notify`",
     "put": "`put`",
     "call_soon": "`call_soon`",
-    "SelectorEventLoop": "`SelectorEventLoop`",
+    "SelectorEventLoop": "`SelectorEventLoop.call_soon_threadsafe`",
     "loop": "call_soon_threadsafe, run_sync_soon",
     "eventfd": "eventfd",
-    "control": "the control in C",
+    "control": "two threads of C, without Python",
 }
 
 
