@@ -28,6 +28,7 @@ import pingpong
 import portal
 import queues
 import selector_loop
+import stream
 import tables
 from house import Row, middle
 from tables import short
@@ -37,6 +38,7 @@ GROUPS = {
     "paced": (pingpong.paced_rows, "a thread wakes a loop that sleeps: the round trip"),
     "pingpong": (pingpong.unpaced_rows, "the same as fast as it goes"),
     "busy": (busy.rows, "a thread wakes a loop and goes on computing: one way"),
+    "stream": (stream.rows, "a thread computes items, a task computes with them"),
     "syscalls": (pingpong.call_rows, "system calls of one paced wake"),
     "memory": (memory.rows, "what idle events take"),
     "burst": (burst.rows, "10 000 events notified at once"),

@@ -28,7 +28,7 @@ pub(super) fn set_computes(least: Duration) -> Duration {
 const PERIOD: u32 = 32;
 
 /// How far ahead of its budget a thread may be, in nanoseconds: it may wake many loops at once, and hand over to each.
-const CREDIT: u64 = 20_000_000;
+const CREDIT: u64 = 12_000_000;
 
 /// What a thread has used since it began.
 #[derive(Clone, Copy, Default)]
