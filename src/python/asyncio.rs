@@ -276,7 +276,7 @@ impl Waiter {
         };
         match wakeup {
             Some((callback, Some(context))) => {
-                call(context::run(slf.py())?.bind(slf.py()), (context, callback, slf))?;
+                call(context::run(slf.py())?, (context, callback, slf))?;
             }
             Some((callback, None)) => {
                 call(callback.bind(slf.py()), (slf,))?;

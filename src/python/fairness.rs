@@ -8,6 +8,7 @@
 use super::{
     attached_cell::{AttachedCell, attached},
     call::call,
+    once::get_or_look_up,
 };
 use pyo3::{PyTraverseError, PyVisit, ffi, intern, prelude::*, sync::PyOnceLock};
 use std::{
@@ -111,7 +112,7 @@ fn ticks(batch: bool) -> Result<(), Instant> {
 #[cold]
 fn here(py: Python<'_>, now: Instant) -> PyResult<bool> {
     static TURN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let turn = TURN.get_or_try_init(py, || {
+    let turn = get_or_look_up(py, &TURN, || {
         // SAFETY: this thread is attached; objects, or exceptions. (PyO3's own functions panic without memory for a name.)
         unsafe {
             let module =
@@ -120,7 +121,7 @@ fn here(py: Python<'_>, now: Instant) -> PyResult<bool> {
             Bound::from_owned_ptr_or_err(py, turn).map(Bound::unbind)
         }
     })?;
-    let turn = call(turn.bind(py), ())?;
+    let turn = call(turn, ())?;
     if turn.is_none() {
         return Ok(false); // no loop runs here: an iterator that was begun in one is stepped by hand
     }

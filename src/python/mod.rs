@@ -14,6 +14,7 @@ mod fast_methods;
 mod hub;
 mod list;
 mod native;
+mod once;
 mod portal;
 mod queue;
 

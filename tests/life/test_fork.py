@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import resource
 import signal
+import sys
 import threading
 import time
 
@@ -583,3 +584,34 @@ def test_forks_are_safe_while_other_threads_notify_clear_and_wait():
         thread.finish()
     for event in events:
         released_by(event)
+
+
+class Slow:
+    """A module of which another thread is just looking something up while this one forks."""
+
+    def __init__(self, module):
+        self.module, self.asked, self.goes_on = module, threading.Event(), threading.Event()
+
+    def __getattr__(self, name):
+        if not self.asked.is_set():
+            self.asked.set()
+            self.goes_on.wait(PATIENCE)
+        return getattr(self.module, name)
+
+
+@in_child
+def test_a_fork_in_the_middle_of_a_first_use_leaves_no_lock():
+    def use():
+        async def main():
+            event = IoEvent()
+            asyncio.get_running_loop().call_later(0.01, event.notify)
+            await asyncio.wait_for(event.notified(), PATIENCE)
+
+        asyncio.run(main())
+
+    slow = sys.modules["contextvars"] = Slow(sys.modules["contextvars"])
+    thread = Thread(use)
+    assert slow.asked.wait(PATIENCE)
+    forked(use)
+    slow.goes_on.set()
+    thread.finish()

@@ -116,7 +116,7 @@ impl Receiver {
         loop {
             let context = this.context.with(py, Option::take); // not there: a callback runs the loop inside the loop
             let context = context.map_or_else(|| context::empty(py), |context| Ok(context.into_bound(py)))?;
-            let ended = call(context::run(py)?.bind(py), (&context, &run, &context));
+            let ended = call(context::run(py)?, (&context, &run, &context));
             if context.len()? == 0 {
                 let old = this.context.with(py, |mine| mine.replace(context.unbind()));
                 drop(old);
