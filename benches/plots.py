@@ -6,7 +6,7 @@ from house import Row, middle
 
 FOLDER = Path(__file__).parent.parent / "docs" / "images"
 OURS, THEIRS, PLAIN = "#d1495b", "#30638e", "#9aa5b1"
-MANY = (OURS, THEIRS, "#6c8fb0", "#5f6b77", "#7d8995", PLAIN, "#c0c8d0")
+MANY = (OURS, THEIRS, "#6c8fb0", "#a9c1d6", "#5f6b77", "#7d8995", PLAIN, "#c0c8d0")
 
 
 def draw(rows: list[Row]) -> list[Path]:
@@ -65,7 +65,8 @@ def draw(rows: list[Row]) -> list[Path]:
                 (
                     "wakefd, async for",
                     "by hand: a deque, one call_soon_threadsafe per batch, a loop",
-                    "the same as an asynchronous generator",
+                    "the same, put in the producer's own loop",
+                    "the first as an asynchronous generator",
                     "asyncio.Queue and call_soon_threadsafe each",
                     "janus",
                     "culsans",

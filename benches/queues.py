@@ -18,6 +18,7 @@ BY_HAND = {
     "list": "a list by hand",
     "list in place": "a list by hand, in the producer's loop",
     "deque": "a deque and a loop by hand",
+    "deque in place": "a deque and a loop by hand, in the producer's loop",
     "deque, async for": "a deque and a generator by hand",
 }
 SIZES = {
@@ -27,6 +28,7 @@ SIZES = {
     "list in place": 1_000_000,
     "for": 300_000,
     "deque": 300_000,
+    "deque in place": 300_000,
     "deque, async for": 300_000,
     "thread": 300_000,
     "SimpleQueue": 300_000,
@@ -44,7 +46,8 @@ def _flood_rows() -> list[Row]:
 def _floods(loop: str, threads: int) -> list[Row]:
     modes = ["many", "list", "list in place"]
     if loop == "asyncio":
-        modes += ["for", "deque", "deque, async for", "floor", "call_soon_threadsafe", *NEAREST]
+        modes += ["for", "deque", "deque in place", "deque, async for"]
+        modes += ["floor", "call_soon_threadsafe", *NEAREST]
     variants = {mode: ("flood", loop, mode, threads) for mode in modes}
     if loop != "asyncio":
         variants["asyncio"] = ("flood", "asyncio", "many", threads)
@@ -68,7 +71,8 @@ def _floods(loop: str, threads: int) -> list[Row]:
     singles = {"call_soon_threadsafe": 1 / 60, **dict.fromkeys(NEAREST), best: 1 / 30}
     for peer, target in singles.items():
         out.append(row("many", peer, target, f"{peer}, one by one"))
-    out += [row("for", "deque", 1 / 1.5), row("for", "deque, async for")]
+    out.append(row("for", "deque", 1 / 1.5))
+    out += [row("for", peer) for peer in ("deque in place", "deque, async for")]
     return [*out, *(row("for", peer, 1 / 12 if peer == best else None) for peer in singles)]
 
 
@@ -270,8 +274,8 @@ def by_hand(mode, loop, count):
             if got >= count:
                 break
 
-    consumers = {"deque": one_by_one, "deque, async for": each}
-    return put, produce, consumers.get(mode, batches)
+    eat = batches if mode.startswith("list") else each if "async for" in mode else one_by_one
+    return put, produce, eat
 
 
 async def flood(mode, threads, loop="asyncio"):
@@ -290,7 +294,7 @@ async def flood(mode, threads, loop="asyncio"):
         for item in range(count):
             mine(item)
 
-    if mode == "list in place":
+    if mode.endswith("in place"):
         produce = partial(in_place, count)
     them = [threading.Thread(target=produce) for _ in range(threads)]
     begin = time.perf_counter()
