@@ -32,7 +32,7 @@ def write(path: str) -> list[str]:
         if group not in run["groups"]:
             return match[0]
         done.append(group)
-        lines = (_busy if group == "busy" else _plain)(run["groups"][group])
+        lines = FORMS.get(group, _plain)(run["groups"][group])
         return "\n".join([begin + about(run["about"]), "", *lines, end])
 
     for file in FILES:
@@ -96,3 +96,22 @@ def _busy(rows: list[dict]) -> list[str]:
         cells = (f"{it['p50']:,.0f} / {it['p99']:,.0f}" if it else "" for it in pairs)
         out.append(line([where, *cells]))
     return out
+
+
+def _stream(rows: list[dict]) -> list[str]:
+    """Lines for each case, with a column for each way to give an item away."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for row in rows:
+        where, _, which = row["what"].partition(", ")[2].partition(": ")
+        ways = found.setdefault(where, {}).setdefault(which, {"put": row["wakefd"]})
+        ways[row["peer"]] = row["peer_value"]
+    modes = list(next(iter(next(iter(found.values())).values())))
+    out = [line(["", "us", *modes]), "|" + "---|" * (len(modes) + 2)]
+    for where, figures in found.items():
+        for number, (which, ways) in enumerate(figures.items()):
+            cells = (f"{ways[mode]:,.0f}" for mode in modes)
+            out.append(line(["" if number else where, which, *cells]))
+    return out
+
+
+FORMS = {"busy": _busy, "stream": _stream}

@@ -57,7 +57,7 @@ impl Habit {
         Self {
             computes: false,
             looked: Usage { time: 0, blocks: 0 },
-            period: 1,
+            period: 0,
             left: 1,
             budgeted: 0,
         }
@@ -77,13 +77,15 @@ impl Habit {
         self.left -= 1;
         if self.left == 0 {
             self.computes = usage().is_some_and(|now| {
-                // The child of a fork counts from 0 again.
-                let time = (now.time - self.looked.time).max(0);
-                let blocks = (now.blocks - self.looked.blocks).max(0);
+                let before = match self.looked {
+                    looked if looked.time <= now.time => looked,
+                    _ => Usage::default(), // the child of a fork counts from 0 again
+                };
+                let (time, blocks) = (now.time - before.time, now.blocks - before.blocks);
                 self.looked = now;
                 time >= blocks * COMPUTES.load(Relaxed)
             });
-            self.period = PERIOD.min(2 * self.period);
+            self.period = PERIOD.min(1.max(2 * self.period));
             self.left = self.period;
         }
         self.computes
@@ -192,8 +194,8 @@ mod tests {
         assert_eq!(Thread::new().computes(1_000, |_| (10, 0)), 1_000);
     }
 
-    /// How many wake-ups a thread has made when it begins to look once in `PERIOD`: 1 + 2 + 4 + 8 + 16.
-    const NEW: i64 = 31;
+    /// How many wake-ups a thread has made when it begins to look once in `PERIOD`: 1 + 1 + 2 + 4 + 8 + 16.
+    const NEW: i64 = 32;
 
     #[test]
     fn a_thread_that_computes_for_long_now_and_then_is_said_to_always() {
@@ -220,7 +222,7 @@ mod tests {
                 None
             });
         }
-        assert_eq!(looks[..8], [1, 3, 7, 15, 31, 63, 95, 127]);
+        assert_eq!(looks[..8], [1, 2, 4, 8, 16, 32, 64, 96]);
     }
 
     #[test]
@@ -284,7 +286,7 @@ mod tests {
             while Instant::now() < end {}
         };
         let sleep = |_| thread::sleep(Duration::from_millis(1));
-        // The thread looks at its first wake-up, its third and its seventh.
+        // The thread looks at its first wake-up, its second and its fourth.
         let habits = move |work: &dyn Fn(u64)| {
             let habit = [(); 7].map(|()| {
                 work(20);
@@ -297,7 +299,7 @@ mod tests {
             let hand_over = HandOver::begin(now());
             (0..100).for_each(sleep);
             drop(hand_over);
-            let after = [(); 8].map(|()| computes()); // it looks at its 15th
+            let after = [(); 8].map(|()| computes()); // it looks at its eighth
             (before, after[7])
         });
         assert_eq!(computing.join().unwrap(), (true, true));
