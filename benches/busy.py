@@ -4,8 +4,13 @@ One way, from before the call to the task's first statement. The notifier has th
 while it computes: a loop that has been woken waits for it, `sys.getswitchinterval()` or 5 ms,
 unless the notifier hands it over (docs/latency.md).
 
-Two places: the notifier's thread on one core and the loop's on another, or both on one. The control
-is the same in C, without Python: what it takes, and how much that varies, is the machine's.
+Three places: the notifier's thread on one core and the loop's on another, or both on one, or both
+where the scheduler puts them, which is what users have: there it changes its mind from process to
+process, so that is told as a distribution over many of them. Beside it two other things that may
+happen next, on asyncio: the notifier waits, or a third thread computes.
+
+The control is the same in C, without Python: what it takes, and how much that varies, is the
+machine's.
 """
 
 import ctypes
@@ -16,7 +21,7 @@ import threading
 import time
 
 import house
-from house import Row, answer, column, interleave, middle
+from house import Row, answer, interleave, middle
 
 OURS = ("notify", "put", "call_soon")
 PEERS = {
@@ -24,47 +29,66 @@ PEERS = {
     "uvloop": ("call_soon_threadsafe", "eventfd"),
     "trio": ("run_sync_soon", "eventfd"),
 }
-PLACES = ("two cores", "one core")
+TWO, ONE, ANY = PLACES = ("two cores", "one core", "any cores")
 COMPUTES = 0.008
+COMPUTING = f"then {COMPUTES * 1e3:.0f} ms of computing"
+WAITING, THIRD = "then a wait", "then 8 ms of computing beside a thread that computes"
 NUMBER, TURNS, ROUNDS = 20, 5, 10
+SHARES = (50, 99)
 
 
 def rows() -> list[Row]:
     if (os.cpu_count() or 1) < 2:
         raise house.Skip("a second core is missing")
     with house.compiled("control.c") as library:
-        return [
-            row for place in PLACES for loop in house.loops() for row in _rows(loop, place, library)
-        ]
+        cases = [(COMPUTING, loop, place) for place in PLACES for loop in house.loops()]
+        cases += [(then, "asyncio", place) for then in (WAITING, THIRD) for place in (TWO, ONE)]
+        return [row for case in cases for row in _rows(*case, library)]
 
 
-def _rows(loop: str, place: str, library: str) -> list[Row]:
+def _rows(then: str, loop: str, place: str, library: str) -> list[Row]:
     extra = ("SelectorEventLoop",) if loop == "asyncio" else ()
-    modes = (*OURS, *extra, *PEERS[loop], "control")
-    variants = {mode: (loop, mode, place, NUMBER, COMPUTES, library) for mode in modes}
-    label = f"busy, {loop}, {place}"
-    runs = interleave(label, "busy", variants, house.rounds(ROUNDS), TURNS)
-    # A turn has too few wake-ups for a p99: that is taken of a round.
+    ours = (*OURS, *extra) if then == COMPUTING else OURS[:1]
+    peers = (*PEERS[loop], *(("control",) if place != ANY else ()))
+    computes, others = 0 if then == WAITING else COMPUTES, int(then == THIRD)
+    variants = {
+        mode: (loop, mode, place, NUMBER, computes, others, library) for mode in (*ours, *peers)
+    }
+    label = f"busy, {then}, {loop}, {place}"
+    # Where the scheduler decides, each process is a throw of its dice.
+    number, turns = (4 * ROUNDS, 1) if place == ANY else (ROUNDS, TURNS)
+    runs = interleave(label, "busy", variants, house.rounds(number), turns)
+    # A turn has too few wake-ups for a share of a hundredth: that is taken of a round.
     ways = {
         mode: [sorted(way * 1e6 for turn in turns for way in turn["ways"]) for turns in its]
         for mode, its in runs.items()
     }
-    worst = {mode: [[way[-1 - len(way) // 100]] for way in its] for mode, its in ways.items()}
-    out = []
-    for mine in (*OURS, *extra):
-        what = f"{mine}, then {COMPUTES * 1e3:.0f} ms of computing, {loop}, {place}"
-        for peer in (*PEERS[loop], "control"):
-            p50 = (column(runs[mode], "p50", 1e6) for mode in (mine, peer))
-            out += [
-                Row(f"{what}: p50", "us", next(p50), peer, next(p50)),
-                Row(f"{what}: p99", "us", worst[mine], peer, worst[peer]),
-            ]
-    quiet = middle(worst["control"]) < 500
-    house.say(
-        f"  {label}: the control's p99 is {middle(worst['control']):.0f} us: "
-        + ("quiet" if quiet else "the machine is too busy to judge a p99")
-    )
+    if place == ANY:
+        ways = {mode: [sorted(way for its in some for way in its)] for mode, some in ways.items()}
+    out = [
+        Row(
+            f"{mine}, {then}, {loop}, {place}: p{share}",
+            "us",
+            _shares(ways[mine], share),
+            peer,
+            _shares(ways[peer], share),
+        )
+        for mine in ours
+        for peer in peers
+        for share in ((10, 50, 90, 99) if place == ANY else SHARES)
+    ]
+    if "control" in peers:
+        worst = middle(_shares(ways["control"], 99))
+        house.say(
+            f"  {label}: the control's p99 is {worst:.0f} us: "
+            + ("quiet" if worst < 500 else "the machine is too busy to judge a p99")
+        )
     return out
+
+
+def _shares(rounds: list[list[float]], share: int) -> list[list[float]]:
+    """For each round, the time in which that share of its sorted wake-ups, in percent, was over."""
+    return [[ways[min(len(ways) - 1, len(ways) * share // 100) - (share == 99)]] for ways in rounds]
 
 
 # ---- in the child ----
@@ -151,7 +175,7 @@ def trio_eventfd(woken):
 
 
 def say(ways: list[float]) -> None:
-    answer({"p50": house.median(ways), "ways": ways})
+    answer({"ways": ways})
 
 
 def control(library: str, number: int, computes: float, mine: int, its: int) -> None:
@@ -164,12 +188,13 @@ def control(library: str, number: int, computes: float, mine: int, its: int) -> 
         say(list(ways))
 
 
-def measure(loop: str, mode: str, place: str, number: int, computes: float, library: str) -> None:
+def measure(loop, mode, place, number: int, computes: float, others: int, library) -> None:
     cores = range(os.cpu_count())  # also those that run.py has left
-    mine, its = cores[-1], cores[-1] if place == "one core" else cores[0]
+    mine, its = cores[-1], cores[-1] if place == ONE else cores[0]
     if mode == "control":
         control(library, number, computes, mine, its)
         return
+    mine, its = ({core} if place != ANY else set(cores) for core in (mine, its))
     seen = queue.SimpleQueue()
 
     def woken(clock=time.perf_counter):
@@ -181,7 +206,7 @@ def measure(loop: str, mode: str, place: str, number: int, computes: float, libr
             pass
 
     def thread(wake, clock=time.perf_counter):
-        os.sched_setaffinity(0, {its})
+        os.sched_setaffinity(0, its)
         for _ in house.turns():
             ways = []
             for _ in range(number):
@@ -194,8 +219,10 @@ def measure(loop: str, mode: str, place: str, number: int, computes: float, libr
         os._exit(0)  # the loop waits for ever
 
     async def main():
-        os.sched_setaffinity(0, {mine})
+        os.sched_setaffinity(0, mine)
         wake, wait = side(loop, mode, woken)
+        for _ in range(others):
+            threading.Thread(target=compute, args=(1e6,), daemon=True).start()
         threading.Thread(target=thread, args=(wake,)).start()
         await wait()
 
@@ -211,4 +238,5 @@ def measure(loop: str, mode: str, place: str, number: int, computes: float, libr
 
 
 if __name__ == "__main__":
-    measure(*sys.argv[1:4], int(sys.argv[4]), float(sys.argv[5]), sys.argv[6])
+    number, computes, others = int(sys.argv[4]), float(sys.argv[5]), int(sys.argv[6])
+    measure(*sys.argv[1:4], number, computes, others, sys.argv[7])

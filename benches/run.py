@@ -107,7 +107,7 @@ def main() -> None:
     if args.plot:
         import plots
 
-        for path in plots.draw(rows):
+        for path in plots.draw(rows, tables.about(about)):
             house.say(f"drawn: {path}")
 
 

@@ -81,21 +81,28 @@ def _plain(rows: list[dict]) -> list[str]:
 
 
 def _busy(rows: list[dict]) -> list[str]:
-    """One line for each loop and place, with a column for each way to wake: median / p99."""
-    found: dict[str, dict[str, dict[str, float]]] = {}
+    """A table for each thing that happens next, with a line for each loop and place."""
+    found: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
     for row in rows:
-        mode, _, where = row["what"].partition(", then ")
-        where, _, which = where.partition(": ")
-        ways = found.setdefault(where.partition(", ")[2], {})
+        mode, then, loop, place = row["what"].rpartition(": ")[0].split(", ")
+        where = "any cores" if place == "any cores" else "cores"
+        ways = found.setdefault(f"{then}, {where}", {}).setdefault(f"{loop}, {place}", {})
         peer = "loop" if row["peer"] in {"call_soon_threadsafe", "run_sync_soon"} else row["peer"]
-        ways.setdefault(mode, {})[which] = row["wakefd"]
-        ways.setdefault(peer, {})[which] = row["peer_value"]
-    out = [line(["", *BUSY.values()]), "|" + "---|" * (len(BUSY) + 1)]
-    for where, ways in found.items():
-        pairs = (ways.get(mode) for mode in BUSY)
-        cells = (f"{it['p50']:,.0f} / {it['p99']:,.0f}" if it else "" for it in pairs)
-        out.append(line([where, *cells]))
-    return out
+        share = row["what"].rpartition(": ")[2]
+        ways.setdefault(mode, {})[share] = row["wakefd"]
+        ways.setdefault(peer, {})[share] = row["peer_value"]
+    out = []
+    for title, places in found.items():
+        modes = [mode for mode in BUSY if any(mode in ways for ways in places.values())]
+        shares = list(next(iter(next(iter(places.values())).values())))
+        then = title.partition(", ")[0]
+        out += ["", f"The notifier wakes, {then}; {' / '.join(shares)}:", ""]
+        out += [line(["", *(BUSY[mode] for mode in modes)]), "|" + "---|" * (len(modes) + 1)]
+        for where, ways in places.items():
+            figures = (ways.get(mode, {}) for mode in modes)
+            cells = (" / ".join(f"{its[share]:,.0f}" for share in its) for its in figures)
+            out.append(line([where, *cells]))
+    return out[1:]
 
 
 def _stream(rows: list[dict]) -> list[str]:

@@ -2,8 +2,8 @@
 //!
 //! A thread that blocks lets go of the GIL by itself, and had better do that at once: with a hand-over, there and back takes up
 //! to twice as long. One that goes on computing has the loop wait for the switch interval. What a thread will do next nobody
-//! knows, so we take it that it goes on as before: it computes if it has used much processor time, on average, each time before it blocked.
-//! (One that blocks many times and then computes for long at a stretch is taken for one that blocks.)
+//! knows, so we take it that it goes on as before: it computes if it has used much processor time, on average, each time before
+//! it blocked. (One that blocks many times and then computes for long at a stretch is taken for one that blocks.)
 //!
 //! What a thread has used is known to the system only, so a thread looks once in 32 wake-ups; a new one earlier.
 
@@ -116,8 +116,8 @@ pub(super) fn can_afford(now: u64) -> bool {
     with_habit(|habit| habit.can_afford(now)).unwrap_or(false)
 }
 
-/// A hand-over; it ends where this is dropped. That the thread blocks in it, as it waits for the GIL, is not its habit. (The time
-/// counts: it is short beside `COMPUTES`.)
+/// A hand-over; it ends where this is dropped. That the thread blocks in it, as it waits for the GIL, is not its habit. The time
+/// that it spins counts: the system tells the time only up to the last tick, so it cannot be taken out.
 pub(super) struct HandOver {
     began: u64,
     before: Option<Usage>,

@@ -41,8 +41,8 @@ pub(crate) fn enable(yes: bool) -> bool {
 /// The longest wait for a loop, in nanoseconds. Only tests change it.
 static PATIENCE: AtomicU64 = AtomicU64::new(1_000_000);
 
-/// Sets the longest wait for a loop, and what a thread must use of the processor each time
-/// before it blocks in order to hand over at all. Returns what they were.
+/// Sets the longest wait for a loop, and what a thread must use of the processor each time before it blocks in order to hand over
+/// at all. Returns what they were.
 pub(crate) fn set_limits(patience: Duration, computes: Duration) -> (Duration, Duration) {
     let before = PATIENCE.swap(patience.as_nanos() as u64, Relaxed);
     (Duration::from_nanos(before), habit::set_computes(computes))

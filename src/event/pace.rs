@@ -8,8 +8,8 @@
 //! that doubles; and so is a hand-over after which the notifier got the GIL back very late, because the loop's turn was long or a
 //! third thread computes.
 //!
-//! Only one thread waits for a loop at a time. If its trial never ends (the interpreter has ended, or we are the child of a fork), the next
-//! trial begins after `LOST`. No wake-up depends on a pace, which is a hint: hence `Relaxed`, and not loom's atomics.
+//! Only one thread waits for a loop at a time. If its trial never ends (the interpreter has ended, or we are the child of a fork),
+//! the next trial begins after `LOST`. No wake-up depends on a pace, which is a hint: hence `Relaxed`, and not loom's atomics.
 
 use crate::sync::this_thread;
 use std::{
@@ -20,8 +20,8 @@ use std::{
     time::Instant,
 };
 
-/// The rest after a hand-over, as a multiple of what it took. With 4 a thread that computes a millisecond for each item misses every
-/// other hand-over, and its loop waits 5 ms; with 1 a thread may give half of its time away.
+/// The rest after a hand-over, as a multiple of what it took. With 4 a thread that computes a millisecond for each item misses
+/// every other hand-over, and its loop waits 5 ms; with 1 a thread may give half of its time away.
 pub(super) const REST: u64 = 2;
 /// The rest after the first of several trials that failed; each further one doubles it, up to 2^6 times.
 const MISSED: u64 = 1_000_000;
