@@ -32,7 +32,7 @@ PEERS = {
 TWO, ONE, ANY = PLACES = ("two cores", "one core", "any cores")
 COMPUTES = 0.008
 COMPUTING = f"then {COMPUTES * 1e3:.0f} ms of computing"
-WAITING, THIRD = "then a wait", "then 8 ms of computing beside a thread that computes"
+WAITING, THIRD = "then a wait", f"{COMPUTING} beside a thread that computes"
 NUMBER, TURNS, ROUNDS = 20, 5, 10
 SHARES = (50, 99)
 

@@ -16,7 +16,7 @@ import time
 import house
 from house import Row, column, interleave
 
-# What the task computes per item, in milliseconds.
+# The task computes so long with each item, in milliseconds.
 TURNS = (0, 0.1, 1, 5)
 WORK = 0.001
 NUMBER, ROUNDS, PER_ROUND = 40, 10, 3

@@ -61,7 +61,7 @@ def line(cells) -> str:
 
 
 def _plain(rows: list[dict]) -> list[str]:
-    """One line for each row. A ratio says how many times as fast wakefd is."""
+    """A table of one line for each row. Its ratios say how many times as fast wakefd is."""
     out = [line(["what", "wakefd", "beside", "its", "times as fast (rounds)", "target"])]
     out.append("|" + "---|" * 6)
     for before, row in zip([{}, *rows], rows, strict=False):

@@ -180,7 +180,7 @@ class Phase:
 
 
 class Result:
-    """One loop, all phases."""
+    """The test of one loop, with all its phases."""
 
     def __init__(self, loop: str, make_event: Callable[[], wakefd.IoEvent]) -> None:
         self.loop = loop

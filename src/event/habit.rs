@@ -5,7 +5,8 @@
 //! knows, so we take it that it goes on as before: it computes if it has used much processor time, on average, each time before
 //! it blocked. (One that blocks many times and then computes for long at a stretch is taken for one that blocks.)
 //!
-//! What a thread has used is known to the system only, so a thread looks once in 32 wake-ups; a new one earlier.
+//! The system alone knows what a thread has used. To ask it is a system call, so a thread looks once in 32 wake-ups; a new thread
+//! looks earlier.
 
 use super::pace::{REST, now};
 use std::{
@@ -30,7 +31,7 @@ const PERIOD: u32 = 32;
 /// How far ahead of its budget a thread may be, in nanoseconds: it may wake many loops at once, and hand over to each.
 const CREDIT: u64 = 12_000_000;
 
-/// What a thread has used since it began.
+/// The usage of a thread since it began.
 #[derive(Clone, Copy, Default)]
 struct Usage {
     /// Processor time in microseconds. That since the last tick of the system's clock may be missing if it has not blocked since.
@@ -138,7 +139,7 @@ impl Drop for HandOver {
     }
 }
 
-/// What this thread has used, if the system tells.
+/// The usage of this thread, if the system tells it.
 #[allow(clippy::unnecessary_cast)] // a long has 32 bits on some machines
 fn usage() -> Option<Usage> {
     #[cfg(target_os = "linux")]

@@ -26,7 +26,7 @@ pub(super) const REST: u64 = 2;
 /// The rest after the first of several trials that failed; each further one doubles it, up to 2^6 times.
 const MISSED: u64 = 1_000_000;
 const MOST_DOUBLINGS: u64 = 6;
-/// What a trial costs that counts as one that failed: half a switch interval.
+/// A trial that costs as much counts as one that failed, though the loop came. It is half a switch interval.
 const DEAR: u64 = 2_500_000;
 /// The time after which a trial that has not ended is given up.
 const LOST: u64 = 1_000_000_000;
